@@ -1,0 +1,1 @@
+"""Speech: preparing, reading, sampling and batching it."""

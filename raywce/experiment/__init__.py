@@ -1,0 +1,1 @@
+"""The experiment file: the only part that knows YAML."""

@@ -1,0 +1,304 @@
+"""What an experiment file may hold, with concrete values: the models that every other part is configured by.
+
+Distributions are taken out of the file before it is held against these models (`raywce.experiment.space`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from raywce.weighting import AlphaSchedule
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Language = Annotated[str, Field(min_length=2, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*$")]
+
+
+class Section(BaseModel):
+    """A part of the file: unknown keys are errors, values are not coerced, nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Model(Section):
+    """The checkpoint that is fine-tuned."""
+
+    checkpoint: str = Field(description="A transformers folder, or a Hub id such as openai/whisper-small.")
+    revision: str | None = Field(None, description="Git revision of a Hub id.")
+    freeze_encoder: bool = Field(False, description="Train the decoder only.")
+    gradient_checkpointing: bool = Field(False, description="Less memory for about a third more time.")
+
+
+class Sampling(Section):
+    """Which share of the utterances in a batch each language has."""
+
+    temperature: Positive = Field(1.0, description="Shares grow as n^(1/temperature): 1 as in the data.")
+    shares: dict[Language, Positive] | None = Field(
+        None, description="Explicit shares, one for each language; they are scaled to a sum of 1."
+    )
+    both_kinds: bool | Literal["auto"] = Field(
+        "auto",
+        description="Put low- and high-resource utterances into every batch; auto: where a dynamic weight can occur.",
+    )
+    duration_window: Count = Field(
+        1,
+        description="Steps over which utterances are sorted by duration into batches; 1: within a batch only.",
+    )
+
+
+class Data(Section):
+    """Prepared speech."""
+
+    folder: str = Field(description="What `raywce prepare` wrote.")
+    cache: str = Field("~/.cache/raywce", description="Where a node keeps its Arrow copy.")
+    sampling: Sampling = Sampling()
+
+
+class Languages(Section):
+    """Which languages are to become better, and which must not become worse."""
+
+    low_resource: list[Language] = Field(min_length=1)
+    high_resource: list[Language] = Field(default_factory=list)
+    language_tokens: dict[Language, Language] = Field(
+        default_factory=dict, description="For a language without a token of its own: whose it takes."
+    )
+
+    @property
+    def all(self) -> list[str]:
+        """Low-resource languages first."""
+        return [*self.low_resource, *self.high_resource]
+
+    def token_of(self, language: str) -> str:
+        """The language code whose token `language` is trained and decoded with."""
+        return self.language_tokens.get(language, language)
+
+
+Scope = Annotated[
+    Literal["utterance", "batch"],
+    Field(description="utterance: the method; batch: the released script's whole-batch scaling."),
+]
+
+
+class ConstantAlpha(Section):
+    """A weight of one low-resource language's own."""
+
+    alpha: Positive
+
+
+class RampAlpha(Section):
+    """The two ends of one low-resource language's own ramp."""
+
+    alpha_initial: Positive
+    alpha_final: Positive
+
+
+class NoWeighting(Section):
+    """Plain fine-tuning: every weight is 1."""
+
+    kind: Literal["none"] = "none"
+
+    def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
+        """Weight 1 for each."""
+        return {language: AlphaSchedule() for language in languages}
+
+    @property
+    def scope(self) -> Scope:
+        """Both scopes are the same at weight 1."""
+        return "utterance"
+
+
+class _Constant(Section):
+    alpha: Positive
+    scope: Scope = "utterance"
+    languages: dict[Language, ConstantAlpha] = Field(default_factory=dict)
+
+    def _schedules(self, languages: list[str], adaptive: bool) -> dict[str, AlphaSchedule]:
+        own = {language: value.alpha for language, value in self.languages.items()}
+        alphas = {language: own.get(language, self.alpha) for language in languages}
+        return {language: AlphaSchedule(a, a, adaptive=adaptive) for language, a in alphas.items()}
+
+
+class ConstantWeighting(_Constant):
+    """The same weight from the first step to the last."""
+
+    kind: Literal["constant"]
+
+    def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
+        """A schedule for each low-resource language."""
+        return self._schedules(languages, adaptive=False)
+
+
+class DynamicWeighting(_Constant):
+    """The paper's dynamic adaptation: a weight gated by the loss ratio of the global batch."""
+
+    kind: Literal["dynamic"]
+
+    def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
+        """A schedule for each low-resource language."""
+        return self._schedules(languages, adaptive=True)
+
+
+class _Ramp(Section):
+    alpha_initial: Positive
+    alpha_final: Positive
+    ramp_start: Share = Field(0.0, description="Share of the steps before which the weight is 1 (N_min / N_total).")
+    scope: Scope = "utterance"
+    languages: dict[Language, RampAlpha] = Field(default_factory=dict)
+
+    def _schedules(self, languages: list[str], fraction: float, adaptive: bool) -> dict[str, AlphaSchedule]:
+        ends = {language: self.languages.get(language, self) for language in languages}
+        return {
+            language: AlphaSchedule(end.alpha_initial, end.alpha_final, self.ramp_start, fraction, adaptive)
+            for language, end in ends.items()
+        }
+
+
+class LinearProgressiveWeighting(_Ramp):
+    """The paper's linear progressive weight: it grows until the last step."""
+
+    kind: Literal["linear_progressive"]
+
+    def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
+        """A schedule for each low-resource language."""
+        return self._schedules(languages, 1.0, adaptive=False)
+
+
+class ProgressiveDynamicWeighting(_Ramp):
+    """A ramp whose weight is gated by the loss ratio."""
+
+    kind: Literal["progressive_dynamic"]
+    ramp_fraction: Share = 1.0
+
+    def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
+        """A schedule for each low-resource language."""
+        return self._schedules(languages, self.ramp_fraction, adaptive=True)
+
+
+class FamilyWeighting(_Ramp):
+    """The whole family, flat: what a search over all strategies at once moves in."""
+
+    kind: Literal["family"]
+    ramp_fraction: Share = 1.0
+    adaptive: bool = False
+
+    def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
+        """A schedule for each low-resource language."""
+        return self._schedules(languages, self.ramp_fraction, self.adaptive)
+
+
+Weighting = Annotated[
+    NoWeighting
+    | ConstantWeighting
+    | LinearProgressiveWeighting
+    | DynamicWeighting
+    | ProgressiveDynamicWeighting
+    | FamilyWeighting,
+    Field(discriminator="kind"),
+]
+
+
+class Optimizer(Section):
+    """AdamW, with a linear warm-up and a decay."""
+
+    learning_rate: Positive = 1e-5
+    weight_decay: NotNegative = 0.01
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    epsilon: Positive = 1e-8
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    decay: Literal["linear", "none"] = "linear"
+    max_gradient_norm: Positive | None = Field(1.0, description="Clip the gradient's norm; null: never.")
+
+
+class Training(Section):
+    """One trial's fine-tuning."""
+
+    steps: Count = Field(description="Optimizer steps.")
+    batch_size: Count = Field(16, description="Utterances of one optimizer step, over all workers.")
+    accumulation_steps: Count = Field(1, description="Micro-batches into which a worker's part of a batch is split.")
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    seed: Annotated[int, Field(ge=0)] = 0
+    evaluate_every: Count | None = Field(None, description="Steps between evaluations; null: only at the end.")
+    evaluate_at_start: bool = Field(False, description="Evaluate the original model, before the first step.")
+    checkpoint_every: Count | None = Field(None, description="Steps between checkpoints; null: at evaluations.")
+    log_every: Count = Field(10, description="Steps between reports of the loss.")
+    max_failures: Annotated[int, Field(ge=0)] = Field(3, description="Times a lost worker group is started again.")
+    optimizer: Optimizer = Optimizer()
+
+
+class Evaluation(Section):
+    """How dev is decoded and what counts."""
+
+    metric: Literal["wer_normalized", "wer_raw"] = "wer_normalized"
+    normalizer: Literal["words", "whisper_basic"] = "words"
+    batch_size: Count = 8
+    identify_language: bool = Field(False, description="Also measure language-identification accuracy.")
+
+
+class ConstraintLimits(Section):
+    """How much worse a high-resource language may become: the larger of the two."""
+
+    reference: Literal["baseline", "original"] | NotNegative | None = Field(
+        None, description="What it is held against; a number is a WER in percent; null: as for all."
+    )
+    relative_tolerance: NotNegative | None = Field(None, description="Share of the reference's WER.")
+    absolute_floor: NotNegative | None = Field(None, description="Points of WER (0.5: from 20.0 to 20.5 %).")
+
+
+class Constraints(Section):
+    """One named constraint for each high-resource language: WER - reference <= max(tolerance * reference, floor)."""
+
+    reference: Literal["baseline", "original"] | NotNegative = "baseline"
+    relative_tolerance: NotNegative = Field(0.0, description="Share of the reference's WER.")
+    absolute_floor: NotNegative = Field(0.5, description="Points of WER.")
+    languages: dict[Language, ConstraintLimits] = Field(default_factory=dict)
+
+
+class Search(Section):
+    """The search over the file's distributions."""
+
+    trials: Count = 20
+    seed: Annotated[int, Field(ge=0)] = 0
+    sampler: Literal["gp", "tpe", "random"] = "gp"
+    points: Literal["published", "none"] | list[dict[str, bool | int | float | str]] = Field(
+        "published", description="Tried first: the paper's settings, none, or a list of {key path: value}."
+    )
+    baseline: dict[str, bool | int | float | str | None] = Field(
+        default_factory=dict, description="The baseline's value of each searched optimizer leaf, by key path."
+    )
+    baseline_seeds: Count = Field(1, description="Baseline runs: seeds training.seed, training.seed + 1, …")
+    max_concurrent_trials: Count | None = Field(None, description="null: as many as the cluster can hold.")
+    constraints: Constraints = Constraints()
+
+
+class Resources(Section):
+    """What one trial takes."""
+
+    workers: Count = 1
+    cpus_per_worker: Positive = 1
+    gpus_per_worker: NotNegative = 0
+    loader_threads: Count = Field(2, description="Threads a worker decodes audio with.")
+    prefetch: Count = Field(4, description="Micro-batches kept ready.")
+
+
+class Experiment(Section):
+    """One experiment file, with a value in every leaf."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    model: Model
+    data: Data
+    languages: Languages
+    weighting: Weighting = NoWeighting()
+    training: Training
+    evaluation: Evaluation = Evaluation()
+    search: Search = Search()
+    resources: Resources = Resources()
+    storage: str = Field("runs", description="Folder or URI under which the run folder is made.")
+
+    def schedules(self) -> dict[str, AlphaSchedule]:
+        """Each low-resource language's alpha schedule."""
+        return self.weighting.schedules(self.languages.low_resource)

@@ -1,0 +1,1 @@
+"""The search: phases, sampler, constraints and tables, on Ray Tune and Optuna."""

@@ -1,0 +1,1 @@
+"""One trial: the step, its checkpoints, and Ray Train around them."""

@@ -1,0 +1,86 @@
+"""The weight alpha of a low-resource language's cross-entropy over the steps: one family for all strategies.
+
+Source: arXiv 2409.16954, sections 3.1 (linear progressive) and 3.2 (dynamic adaptation); the family joins them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AlphaSchedule:
+    """One member of the family.
+
+    Attributes:
+        alpha_initial: weight at `ramp_start`, > 0.
+        alpha_final: weight from `ramp_end` on, > 0.
+        ramp_start: share of the training, 0 to 1, before which the weight is 1 (the paper's N_min / N_total).
+        ramp_fraction: share of what is left after `ramp_start`, 0 to 1, that the linear ramp takes.
+        adaptive: gate the weight by the global batch's loss ratio (the paper's dynamic adaptation).
+    """
+
+    alpha_initial: float = 1.0
+    alpha_final: float = 1.0
+    ramp_start: float = 0.0
+    ramp_fraction: float = 0.0
+    adaptive: bool = False
+
+    def alpha(self, step: int, max_steps: int) -> float:
+        """The scheduled weight after `step` completed optimizer steps of `max_steps`, before any gate."""
+        progress = step / max_steps
+        if progress < self.ramp_start:
+            return 1.0
+        ramp_end = self.ramp_start + self.ramp_fraction * (1.0 - self.ramp_start)
+        if progress >= ramp_end:
+            # A ramp that ends where it starts is a step to alpha_final.
+            return self.alpha_final
+        share = (progress - self.ramp_start) / (ramp_end - self.ramp_start)
+        return self.alpha_initial + (self.alpha_final - self.alpha_initial) * share
+
+
+@dataclass(frozen=True)
+class LossSums:
+    """Unweighted token losses of the global batch, summed apart for the low- and the high-resource part."""
+
+    low_loss: float
+    low_tokens: int
+    high_loss: float
+    high_tokens: int
+
+    @property
+    def ratio(self) -> float | None:
+        """r = mean low-resource loss / mean high-resource loss; None where a side is missing or its loss is 0."""
+        if self.low_tokens == 0 or self.high_tokens == 0 or self.high_loss <= 0:
+            return None
+        return (self.low_loss / self.low_tokens) / (self.high_loss / self.high_tokens)
+
+
+def gated_alpha(alpha: float, ratio: float | None) -> float:
+    """The paper's dynamic gate: 1 where alpha * r < 1, else max(alpha, r).
+
+    A batch without a low- or a high-resource part has no ratio; the gate stays closed (weight 1), since there is
+    nothing to balance and a weight would only scale the step.
+    """
+    if ratio is None or alpha * ratio < 1.0:
+        return 1.0
+    return max(alpha, ratio) if math.isfinite(ratio) else ratio
+
+
+def alphas_in_force(
+    schedules: dict[str, AlphaSchedule], step: int, max_steps: int, sums: LossSums | None
+) -> dict[str, float]:
+    """Each low-resource language's weight at `step`; `sums` is needed where a schedule is adaptive.
+
+    The gate begins at `ramp_start`: before it, the weight is 1 whatever the losses are.
+    """
+    out = {}
+    for language, schedule in schedules.items():
+        alpha = schedule.alpha(step, max_steps)
+        if schedule.adaptive and step / max_steps >= schedule.ramp_start:
+            if sums is None:
+                raise ValueError("an adaptive schedule needs the global batch's loss sums")
+            alpha = gated_alpha(alpha, sums.ratio)
+        out[language] = alpha
+    return out
