@@ -1,0 +1,1 @@
+"""Decoding, counts of edits, and the rates derived from them."""

@@ -1,0 +1,62 @@
+"""Edits between a reference and a hypothesis, as counts that can be added up; a rate is a view of the sum."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import jiwer
+
+
+@dataclass(frozen=True)
+class EditCounts:
+    """Counts of one alignment, or of many added up; `sum(counts, EditCounts())` is the corpus's."""
+
+    hits: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+
+    def __add__(self, other: EditCounts) -> EditCounts:
+        return EditCounts(
+            self.hits + other.hits,
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+        )
+
+    @property
+    def reference_length(self) -> int:
+        """Words (or characters) of the reference."""
+        return self.hits + self.substitutions + self.deletions
+
+    @property
+    def rate(self) -> float:
+        """WER (or CER) as a fraction, above 1 where insertions abound; NaN where the reference is empty."""
+        return self._per_reference(self.substitutions + self.deletions + self.insertions)
+
+    @property
+    def insertion_rate(self) -> float:
+        """Insertions as a fraction of the reference's length; NaN where the reference is empty."""
+        return self._per_reference(self.insertions)
+
+    def _per_reference(self, edits: int) -> float:
+        return edits / self.reference_length if self.reference_length else math.nan
+
+
+def count_words(reference: str, hypothesis: str) -> EditCounts:
+    """Word edits that turn the reference into the hypothesis; an empty reference has insertions only."""
+    return _counts(jiwer.process_words(_single_spaced(reference), _single_spaced(hypothesis)))
+
+
+def count_characters(reference: str, hypothesis: str) -> EditCounts:
+    """Character edits, over texts with single spaces between words; a space is a character too."""
+    return _counts(jiwer.process_characters(_single_spaced(reference), _single_spaced(hypothesis)))
+
+
+def _single_spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _counts(output: jiwer.WordOutput | jiwer.CharacterOutput) -> EditCounts:
+    return EditCounts(output.hits, output.substitutions, output.deletions, output.insertions)

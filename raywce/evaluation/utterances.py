@@ -1,0 +1,121 @@
+"""The row kept for each decoded utterance: texts and counts, from which every figure is derived."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import pyarrow as pa
+
+from raywce.evaluation.counts import EditCounts, count_characters, count_words
+from raywce.evaluation.normalizer import NORMALIZERS, versioned_name
+
+COUNT_GROUPS = ("words_raw", "words_normalized", "characters_raw", "characters_normalized")
+COUNT_NAMES = tuple(field.name for field in fields(EditCounts))
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("language_token", pa.string(), nullable=False),  # Whisper's code used: "es" for "ast"
+        ("speaker", pa.string()),  # null where unknown
+        pa.field("duration", pa.float32(), nullable=False),  # seconds
+        pa.field("reference", pa.string(), nullable=False),
+        pa.field("hypothesis", pa.string(), nullable=False),
+        pa.field("reference_normalized", pa.string(), nullable=False),
+        pa.field("hypothesis_normalized", pa.string(), nullable=False),
+        pa.field("normalizer", pa.string(), nullable=False),  # with its version: "words/1"
+        *(pa.field(f"{group}_{name}", pa.int32(), nullable=False) for group in COUNT_GROUPS for name in COUNT_NAMES),
+        ("detected_language", pa.string()),  # null where not asked for
+        pa.field("truncated", pa.bool_(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class UtteranceResult:
+    """One decoded utterance.
+
+    Attributes:
+        language: the utterance's own language.
+        language_token: Whisper's code of the token it was decoded with (another language's where it has none).
+        duration: seconds.
+        normalizer: name and version of the normaliser of the `_normalized` texts and counts.
+        detected_language: Whisper's code of the likeliest language token; None where not asked for.
+        truncated: the bound on new tokens was hit before the end token.
+    """
+
+    id: str
+    language: str
+    language_token: str
+    speaker: str | None
+    duration: float
+    reference: str
+    hypothesis: str
+    reference_normalized: str
+    hypothesis_normalized: str
+    normalizer: str
+    words_raw: EditCounts
+    words_normalized: EditCounts
+    characters_raw: EditCounts
+    characters_normalized: EditCounts
+    detected_language: str | None
+    truncated: bool
+
+    def flat(self) -> dict[str, object]:
+        """The row with a column for each count, such as `words_raw_hits`."""
+        row = {field.name: getattr(self, field.name) for field in fields(self)}
+        for group in COUNT_GROUPS:
+            counts = row.pop(group)
+            row |= {f"{group}_{name}": getattr(counts, name) for name in COUNT_NAMES}
+        return row
+
+
+def score(
+    *,
+    id: str,
+    language: str,
+    language_token: str,
+    speaker: str | None,
+    duration: float,
+    reference: str,
+    hypothesis: str,
+    normalizer: str,
+    detected_language: str | None,
+    truncated: bool,
+) -> UtteranceResult:
+    """Count the edits of one hypothesis, raw and under the named normaliser (a key of `NORMALIZERS`)."""
+    normalize = NORMALIZERS[normalizer]
+    reference_normalized, hypothesis_normalized = normalize(reference), normalize(hypothesis)
+    return UtteranceResult(
+        id=id,
+        language=language,
+        language_token=language_token,
+        speaker=speaker,
+        duration=duration,
+        reference=reference,
+        hypothesis=hypothesis,
+        reference_normalized=reference_normalized,
+        hypothesis_normalized=hypothesis_normalized,
+        normalizer=versioned_name(normalizer),
+        words_raw=count_words(reference, hypothesis),
+        words_normalized=count_words(reference_normalized, hypothesis_normalized),
+        characters_raw=count_characters(reference, hypothesis),
+        characters_normalized=count_characters(reference_normalized, hypothesis_normalized),
+        detected_language=detected_language,
+        truncated=truncated,
+    )
+
+
+def to_table(rows: Sequence[UtteranceResult], **metadata: str) -> pa.Table:
+    """A table of `SCHEMA`; its schema's metadata holds the normaliser's versioned name and what else is given.
+
+    Raises:
+        ValueError: the rows were scored with different normalisers, so their counts can't be added.
+    """
+    normalizers = sorted({row.normalizer for row in rows})
+    if len(normalizers) > 1:
+        raise ValueError(f"rows of one table must share a normaliser, but got {', '.join(normalizers)}")
+    if normalizers:
+        metadata = {"normalizer": normalizers[0], **metadata}
+    return pa.Table.from_pylist([row.flat() for row in rows], schema=SCHEMA.with_metadata(metadata))

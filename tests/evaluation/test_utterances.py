@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from raywce.evaluation.counts import EditCounts
+from raywce.evaluation.utterances import SCHEMA, UtteranceResult, score, to_table
+
+
+def _row(**changes: object) -> UtteranceResult:
+    arguments: dict[str, object] = {
+        "id": "u1",
+        "language": "gl",
+        "language_token": "gl",
+        "speaker": None,
+        "duration": 2.5,
+        "reference": "A avó, colle-lo.",
+        "hypothesis": "a avo colle-lo xa",
+        "normalizer": "words",
+        "detected_language": "pt",
+        "truncated": False,
+    }
+    return score(**{**arguments, **changes})  # type: ignore[arg-type]
+
+
+def test_score_counts_raw_and_normalised_text_apart() -> None:
+    row = _row()
+    assert row.words_raw == EditCounts(hits=0, substitutions=3, deletions=0, insertions=1)
+    assert row.words_normalized == EditCounts(hits=2, substitutions=1, deletions=0, insertions=1)
+    assert (row.reference_normalized, row.hypothesis_normalized) == ("a avó colle-lo", "a avo colle-lo xa")
+    assert row.characters_normalized == EditCounts(hits=13, substitutions=1, deletions=0, insertions=3)
+    assert row.characters_raw.reference_length == len("A avó, colle-lo.")
+
+
+def test_table_has_flat_counts_and_survives_parquet(tmp_path: Path) -> None:
+    table = to_table([_row(), _row(id="u2", detected_language=None, truncated=True)], split="dev")
+    pq.write_table(table, tmp_path / "utterances.parquet")
+    read = pq.read_table(tmp_path / "utterances.parquet")
+    assert read.schema.equals(SCHEMA)
+    assert read.schema.metadata[b"normalizer"] == b"words/1"
+    assert read.schema.metadata[b"split"] == b"dev"
+    first, second = read.to_pylist()
+    assert first["normalizer"] == "words/1"
+    assert first["words_normalized_insertions"] == 1
+    assert first["words_raw_substitutions"] == 3
+    assert (second["detected_language"], second["truncated"], second["speaker"]) == (None, True, None)
+
+
+def test_table_without_rows_keeps_its_columns() -> None:
+    assert to_table([]).schema.equals(SCHEMA)
+
+
+def test_rows_of_two_normalisers_make_no_table() -> None:
+    with pytest.raises(ValueError, match="share a normaliser, but got whisper_basic/1, words/1"):
+        to_table([_row(), _row(normalizer="whisper_basic")])
+    with pytest.raises(ValueError, match="words/2"):
+        to_table([_row(), replace(_row(), normalizer="words/2")])
