@@ -56,3 +56,7 @@ class Problems:
         """Raise an `InputError` with everything found, or return where nothing was."""
         if self.found:
             raise InputError(list(self.found))
+
+
+class RunFailed(Exception):
+    """An expected failure of a run, its reason in one line: the command line prints it and ends with exit code 1."""

@@ -1,1 +1,73 @@
-"""The command line: one module a command, thin adapters over the rest."""
+"""The command line: one module a command, thin adapters over the rest.
+
+Modules of commands import torch, Ray and transformers inside their functions, so that `raywce --help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module, util
+from typing import Annotated
+
+import typer
+
+import raywce
+from raywce.errors import InputError, RunFailed
+
+COMMANDS = ("prepare", "validate", "train", "search", "evaluate", "schema")
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
+
+app = typer.Typer(name="raywce", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for _name in COMMANDS:
+    if util.find_spec(f"raywce.cli.{_name}"):
+        app.command(_name)(getattr(import_module(f"raywce.cli.{_name}"), _name))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"raywce {raywce.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="And leave.")
+    ] = False,
+) -> None:
+    """Search for the weighted cross-entropy that mends a low-resource language in Whisper."""
+
+
+def main() -> None:
+    """The `raywce` command; its exit code is 0, 1 for a failed run, 2 for bad input, 130 where interrupted."""
+    try:
+        app()
+    except InputError as error:
+        _leave(_listed(error), BAD_INPUT)
+    except RunFailed as error:
+        _leave(f"failed: {error}", FAILED)
+    except SystemExit as leave:
+        # Typer turns Ctrl-C into this code and prints nothing.
+        if leave.code == INTERRUPTED:
+            _leave("interrupted", INTERRUPTED)
+        raise
+    except Exception as error:
+        if os.environ.get("RAYWCE_DEBUG"):
+            raise
+        _leave(f"{type(error).__name__}: {error} (RAYWCE_DEBUG=1 shows where)", FAILED)
+
+
+def _listed(error: InputError) -> str:
+    count = len(error.problems)
+    heading = "1 problem:" if count == 1 else f"{count} problems:"
+    return "\n".join([heading, *(f"  {_one_line(str(problem))}" for problem in error.problems)])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _leave(text: str, code: int) -> None:
+    print(f"raywce: {text}", file=sys.stderr)
+    sys.exit(code)
