@@ -1,0 +1,136 @@
+"""Which utterances a global batch holds: seeded, in known language shares, and computable for any step by itself.
+
+Nothing is remembered between steps, so a resumed run goes on in the middle of an epoch, and the batch of a step is the
+same for any number of workers and any split into micro-batches.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One utterance of a batch: its index, and how often its language had been gone through before it."""
+
+    index: int
+    epoch: int
+
+
+def language_shares(
+    counts: Mapping[str, int], temperature: float = 1.0, explicit: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Each language's share of the draws: explicit, or growing as n^(1/temperature); they add up to 1."""
+    if explicit is not None:
+        raw = {language: explicit[language] for language in counts}
+    else:
+        raw = {language: count ** (1.0 / temperature) for language, count in counts.items()}
+    total = sum(raw.values())
+    return {language: value / total for language, value in raw.items()}
+
+
+def with_both_kinds(shares: Mapping[str, float], low_resource: set[str], batch_size: int) -> dict[str, float]:
+    """Raise the smaller side's shares, where they are too small for one utterance in each batch, to just that."""
+    least = 1.0 / batch_size
+    low = sum(share for language, share in shares.items() if language in low_resource)
+    if low in (0.0, 1.0) or batch_size < 2 or least <= low <= 1.0 - least:
+        return dict(shares)
+    wanted = least if low < least else 1.0 - least
+    scale = {True: wanted / low, False: (1.0 - wanted) / (1.0 - low)}
+    return {language: share * scale[language in low_resource] for language, share in shares.items()}
+
+
+class BatchSampler:
+    """Global batches by step.
+
+    Each step's counts a language come from systematic sampling: on average exactly the shares, in each batch within
+    one utterance of them. A language's utterances come in a new seeded order in each of its epochs.
+
+    Args:
+        pools: for each language, the indices to draw from; low-resource languages first, so that their joint count is
+            within one utterance of their joint share too.
+        durations: (n,) seconds, by index.
+        shares: as `language_shares` gives them.
+        batch_size: utterances of a global batch.
+        steps: optimizer steps of the training.
+        seed: of everything random here.
+        duration_window: steps whose utterances are dealt out by duration, so that each batch holds alike ones.
+    """
+
+    def __init__(
+        self,
+        pools: Mapping[str, NDArray[np.int64]],
+        durations: NDArray[np.float32],
+        shares: Mapping[str, float],
+        *,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        duration_window: int = 1,
+    ) -> None:
+        self.languages = list(pools)
+        self._pools = dict(pools)
+        self._durations = durations
+        self._seed = seed
+        self._window = duration_window
+        self.steps = steps
+        self.counts = _counts(np.array([shares[name] for name in pools]), batch_size, steps, seed)
+        self._drawn = np.vstack([np.zeros((1, len(pools)), np.int64), np.cumsum(self.counts, axis=0)])
+        self._order = lru_cache(maxsize=3 * len(pools))(self._new_order)
+        self._dealt = lru_cache(maxsize=2)(self._deal)
+
+    def batch(self, step: int) -> list[Draw]:
+        """The global batch of `step`, shortest utterance first."""
+        window, within = divmod(step, self._window)
+        return self._dealt(window)[within]
+
+    def _deal(self, window: int) -> list[list[Draw]]:
+        """Batches of a window: the shortest draws of each language go to one step, the next to another, …"""
+        first = window * self._window
+        last = min(first + self._window, self.steps)
+        turns = np.random.default_rng([self._seed, 2, window]).permutation(last - first)
+        batches: list[list[Draw]] = [[] for _ in turns]
+        for column, language in enumerate(self.languages):
+            draws = self._draws(language, self._drawn[first, column], self._drawn[last, column])
+            position = 0
+            for turn in turns:
+                count = self.counts[first + turn, column]
+                batches[turn].extend(draws[position : position + count])
+                position += count
+        return [sorted(batch, key=self._by_duration) for batch in batches]
+
+    def _draws(self, language: str, start: int, stop: int) -> list[Draw]:
+        size = len(self._pools[language])
+        places = (divmod(place, size) for place in range(start, stop))
+        draws = [Draw(int(self._order(language, epoch)[rest]), epoch) for epoch, rest in places]
+        return sorted(draws, key=self._by_duration)
+
+    def _by_duration(self, draw: Draw) -> tuple[float, int]:
+        return float(self._durations[draw.index]), draw.index
+
+    def _new_order(self, language: str, epoch: int) -> NDArray[np.int64]:
+        key = [self._seed, 1, zlib.crc32(language.encode()), epoch]
+        return np.random.default_rng(key).permutation(self._pools[language])
+
+
+def _counts(shares: NDArray[np.float64], batch_size: int, steps: int, seed: int) -> NDArray[np.int64]:
+    """(steps, languages) utterances: the points u, u + 1, … that fall into each language's part of [0, batch_size)."""
+    edges = np.concatenate([[0.0], np.cumsum(shares) / shares.sum() * batch_size])
+    edges = np.round(edges, 9)  # a share of exactly one utterance must not come out as 0.999…
+    offsets = np.random.default_rng([seed, 0]).random(steps)
+    return np.diff(np.ceil(edges[None, :] - offsets[:, None]), axis=1).astype(np.int64)
+
+
+def split_batch(draws: list[Draw], workers: int, accumulation_steps: int, rank: int) -> list[list[Draw]]:
+    """A worker's micro-batches: neighbours by duration share one, and so do the workers' at the same moment."""
+    size, rest = divmod(len(draws), workers * accumulation_steps)
+    if rest or not size:
+        raise ValueError(f"a batch of {len(draws)} can't be split over {workers} workers × {accumulation_steps} steps")
+    starts = [(turn * workers + rank) * size for turn in range(accumulation_steps)]
+    return [draws[start : start + size] for start in starts]

@@ -1,0 +1,161 @@
+"""Prepared speech on a node: an Arrow copy built once under a lock, then memory-mapped by whoever reads it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from raywce.data.labels import LabelEncoder
+from raywce.data.schema import CONTENT_KEY, UTTERANCES
+from raywce.errors import Problems
+
+ROWS_A_CHUNK = 64  # some 10 MB of FLAC
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance without its audio; `duration` in seconds."""
+
+    id: str
+    text: str
+    language: str
+    speaker: str | None
+    duration: float
+
+
+class Utterances:
+    """Memory-mapped utterances of some languages, one language behind the other. Safe to read from threads.
+
+    Attributes:
+        durations: (n,) float32, seconds.
+        ranges: for each language, its indices.
+        content: a key that changes with the content of the files.
+    """
+
+    def __init__(self, tables: dict[str, pa.Table], content: str) -> None:
+        self._table = pa.concat_tables(tables.values())
+        self.content = content
+        self.durations: NDArray[np.float32] = np.asarray(self._table["duration"].to_numpy(), np.float32)
+        starts = np.cumsum([0, *(len(table) for table in tables.values())])
+        self.ranges = {
+            language: range(start, stop)
+            for language, start, stop in zip(tables, starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+        }
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: int) -> Utterance:
+        id_, text, language, speaker = (
+            self._table[name][index].as_py() for name in ("id", "text", "language", "speaker")
+        )
+        return Utterance(id_, text, language, speaker, float(self.durations[index]))
+
+    def audio(self, index: int) -> NDArray[np.float32]:
+        """(T,) float32 samples at 16 kHz."""
+        encoded = self._table["audio"][index]["bytes"].as_buffer()
+        samples: NDArray[np.float32] = soundfile.read(io.BytesIO(encoded), dtype="float32")[0]
+        return samples
+
+    def texts(self, start: int, stop: int) -> tuple[list[str], list[str]]:
+        """Texts and languages of the utterances from `start` to `stop`."""
+        part = self._table.select(["text", "language"]).slice(start, stop - start).to_pydict()
+        return part["text"], part["language"]
+
+
+def language_files(folder: Path, split: str, language: str) -> list[Path]:
+    """The parquet files of one split and language in a prepared folder, in order."""
+    return sorted((folder / split / language).glob("*.parquet"))
+
+
+def check_prepared(folder: Path, split: str, languages: Sequence[str], path: str = "data.folder") -> Problems:
+    """What the prepared folder lacks of `split` in `languages`; `path` names the option in the messages."""
+    problems = Problems()
+    if not folder.is_dir():
+        problems.add(path, "must be a folder that `raywce prepare` wrote", folder, "Check the path")
+        return problems
+    for language in languages:
+        if not language_files(folder, split, language):
+            problems.add(path, f"must hold {split}/{language}/*.parquet", folder, "Prepare that language and split")
+    return problems
+
+
+def open_split(folder: Path, split: str, languages: Sequence[str], cache: Path) -> Utterances:
+    """Open one split, building the node's Arrow copy of each language where it is missing.
+
+    Raises:
+        InputError: the folder, or a language in it, is missing.
+    """
+    check_prepared(folder, split, languages).raise_any()
+    paths = {language: _arrow_copy(language_files(folder, split, language), cache) for language in languages}
+    tables = {language: pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for language, path in paths.items()}
+    content = hashlib.sha256("".join(path.name for path in paths.values()).encode()).hexdigest()
+    return Utterances(tables, content)
+
+
+def _arrow_copy(files: list[Path], cache: Path) -> Path:
+    target = cache / "arrow" / f"{_content(files)}.arrow"
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not target.exists():
+            _write_arrow(files, target)
+    return target
+
+
+def _content(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        metadata = pq.read_schema(file).metadata or {}
+        stat = file.stat()
+        # Files by others carry no digest of their rows: size and time stand in for it.
+        digest.update(metadata.get(CONTENT_KEY) or f"{file}:{stat.st_size}:{stat.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
+def _write_arrow(files: list[Path], target: Path) -> None:
+    temporary = target.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, UTTERANCES) as writer:
+            for file in files:
+                with pq.ParquetFile(file) as parquet:
+                    for batch in parquet.iter_batches(ROWS_A_CHUNK, columns=UTTERANCES.names):
+                        writer.write_table(pa.Table.from_batches([batch]).cast(UTTERANCES))
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def label_lengths(utterances: Utterances, encoder: LabelEncoder, cache: Path) -> NDArray[np.int32]:
+    """(n,) labels of each utterance, end token included; kept in the cache by content and tokenizer."""
+    key = hashlib.sha256(f"{utterances.content}{encoder.fingerprint}".encode()).hexdigest()
+    target = cache / "label_lengths" / f"{key}.npy"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if not target.exists():
+                temporary = target.with_suffix(f".{os.getpid()}.tmp.npy")
+                np.save(temporary, _count_labels(utterances, encoder))
+                temporary.replace(target)
+    lengths: NDArray[np.int32] = np.load(target)
+    return lengths
+
+
+def _count_labels(utterances: Utterances, encoder: LabelEncoder) -> NDArray[np.int32]:
+    lengths: list[int] = []
+    for start in range(0, len(utterances), 1000):
+        texts, languages = utterances.texts(start, min(start + 1000, len(utterances)))
+        lengths.extend(map(len, encoder.encode(texts, languages)))
+    return np.asarray(lengths, np.int32)
