@@ -1,0 +1,245 @@
+"""Decoding a dev or test set with Whisper: greedy, the right language per utterance, bounded by the audio's length.
+
+Used inside training and by `raywce evaluate` alike. `B` is the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+from transformers import PreTrainedTokenizerBase, StoppingCriteria, WhisperForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutput
+
+from raywce.evaluation.normalizer import DEFAULT_NORMALIZER
+from raywce.evaluation.utterances import UtteranceResult, score
+
+PROMPT_TOKENS = 4  # <|startoftranscript|> <|language|> <|transcribe|> <|notimestamps|>
+
+
+class Utterance(Protocol):
+    """What decoding needs to know of an utterance; the audio comes from `load_features`."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def language(self) -> str: ...  # noqa: D102
+    @property
+    def speaker(self) -> str | None: ...  # noqa: D102
+    @property
+    def duration(self) -> float: ...  # noqa: D102
+    @property
+    def text(self) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class TokenBound:
+    """How many new tokens (the end token included) an utterance may take: it ends runaway repetitions.
+
+    Read or sung quickly, speech in the languages that Whisper's vocabulary serves well stays below 17 tokens a second.
+    """
+
+    per_second: float = 25.0
+    extra: int = 10
+
+    def tokens(self, seconds: float, max_target_positions: int) -> int:
+        """The bound for audio of that length; never more than the decoder's positions leave after the prompt."""
+        return min(math.ceil(self.per_second * seconds) + self.extra, max_target_positions - PROMPT_TOKENS)
+
+
+DEFAULT_BOUND = TokenBound()
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """What was decoded of one utterance; `detected_language` is None where it was not asked for."""
+
+    text: str
+    truncated: bool
+    detected_language: str | None
+
+
+class _OwnBound(StoppingCriteria):
+    """Ends each sequence at its own bound, so that a batch never runs on for one that repeats itself."""
+
+    def __init__(self, bounds: torch.Tensor) -> None:
+        self.bounds = bounds
+
+    def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+        return input_ids.shape[1] - PROMPT_TOKENS >= self.bounds
+
+
+def transcribe_batch(
+    model: WhisperForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    input_features: torch.Tensor,
+    languages: Sequence[str],
+    durations: Sequence[float],
+    *,
+    bound: TokenBound = DEFAULT_BOUND,
+    identify_language: bool = False,
+) -> list[Transcription]:
+    """Greedy transcriptions of one batch; the encoder runs once, under the caller's autocast.
+
+    Each utterance is cut at its own bound, so its text does not depend on what it is batched with.
+
+    Args:
+        model: in evaluation mode (`evaluating`).
+        tokenizer: the checkpoint's.
+        input_features: log-mel `(B, mel bins, frames)`, on any device.
+        languages: Whisper's code of the language token, one for each utterance.
+        durations: seconds.
+        bound: the limit on new tokens.
+        identify_language: also ask which language token the model finds likeliest.
+
+    Raises:
+        ValueError: a language is not in the model's `generation_config.lang_to_id`.
+    """
+    bounds = [bound.tokens(seconds, model.config.max_target_positions) for seconds in durations]
+    with torch.no_grad():
+        encoded = model.get_encoder()(input_features.to(model.device, model.dtype), return_dict=True)
+        detected = _identify(model, encoded) if identify_language else [None] * len(bounds)
+        sequences = _generate(model, encoded, languages, bounds)
+    new_tokens = [row[PROMPT_TOKENS:][:limit] for row, limit in zip(sequences.tolist(), bounds, strict=True)]
+    end = model.generation_config.eos_token_id
+    return [
+        Transcription(tokenizer.decode(tokens, skip_special_tokens=True).strip(), end not in tokens, code)
+        for tokens, code in zip(new_tokens, detected, strict=True)
+    ]
+
+
+def _generate(
+    model: WhisperForConditionalGeneration,
+    encoded: BaseModelOutput,
+    languages: Sequence[str],
+    bounds: Sequence[int],
+) -> torch.Tensor:
+    """Token ids `(B, prompt + longest)`, each row with its prompt and, where it was reached, its end token."""
+    sequences: torch.Tensor = model.generate(
+        encoder_outputs=encoded,
+        language=list(languages),
+        task="transcribe",
+        num_beams=1,
+        temperature=0.0,
+        return_timestamps=False,
+        condition_on_prev_tokens=False,
+        use_cache=True,
+        max_new_tokens=max(bounds),
+        stopping_criteria=[_OwnBound(torch.tensor(bounds, device=model.device))],
+        force_unique_generate_call=True,  # whole rows, and no second pass where a time stamp was generated
+    )
+    return sequences
+
+
+def _identify(model: WhisperForConditionalGeneration, encoded: BaseModelOutput) -> list[str]:
+    """Whisper's code of the likeliest language token for each utterance, among those the model may generate in."""
+    code_of = {token_id: token[2:-2] for token, token_id in model.generation_config.lang_to_id.items()}
+    return [code_of[token_id] for token_id in model.detect_language(encoder_outputs=encoded).tolist()]
+
+
+@contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each module is back in the mode it was in, frozen parts too."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def batch_by_duration(durations: Sequence[float], max_batch: int) -> list[list[int]]:
+    """Batches of indices, longest audio first, at most `max_batch` in each; ties keep their order."""
+    order = sorted(range(len(durations)), key=lambda index: -durations[index])
+    return [order[start : start + max_batch] for start in range(0, len(order), max_batch)]
+
+
+def shard(n: int, rank: int, world_size: int) -> list[int]:
+    """The rank's share of `range(n)`, dealt in turn: of items sorted by size, all ranks get similar work."""
+    return list(range(rank, n, world_size))
+
+
+def evaluate_utterances(
+    model: WhisperForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    utterances: Sequence[Utterance],
+    load_features: Callable[[list[int]], torch.Tensor],
+    language_tokens: Mapping[str, str],
+    *,
+    batch_size: int,
+    normalizer: str = DEFAULT_NORMALIZER,
+    identify_language: bool = True,
+    bound: TokenBound = DEFAULT_BOUND,
+    autocast_dtype: torch.dtype | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> list[UtteranceResult]:
+    """Decode and score this rank's share; `gather_rows` puts the shares together.
+
+    Whole batches are dealt to the ranks, the same ones for any number of ranks, and so the same arithmetic.
+
+    Args:
+        model: the bare model (not wrapped in DDP); its training modes are restored.
+        tokenizer: the checkpoint's.
+        utterances: the whole set, in the same order on all ranks.
+        load_features: log-mel features `(B, mel bins, frames)` of the utterances with these indices.
+        language_tokens: Whisper's code for a language that takes another's token; others stand for themselves.
+        batch_size: utterances decoded at once.
+        normalizer: a key of `NORMALIZERS`.
+        identify_language: also measure language identification.
+        bound: the limit on new tokens.
+        autocast_dtype: bfloat16 or float16 for autocast; None for none.
+        rank: this worker's number.
+        world_size: how many workers share the set.
+        on_batch: called with the number of utterances just decoded.
+    """
+    batches = batch_by_duration([utterance.duration for utterance in utterances], batch_size)
+    autocast = torch.autocast(model.device.type, autocast_dtype, enabled=autocast_dtype is not None)
+    rows: list[UtteranceResult] = []
+    with evaluating(model), autocast:
+        for batch in (batches[index] for index in shard(len(batches), rank, world_size)):
+            chosen = [utterances[index] for index in batch]
+            tokens = [language_tokens.get(utterance.language, utterance.language) for utterance in chosen]
+            transcriptions = transcribe_batch(
+                model,
+                tokenizer,
+                load_features(batch),
+                tokens,
+                [utterance.duration for utterance in chosen],
+                bound=bound,
+                identify_language=identify_language,
+            )
+            rows += map(_row, chosen, tokens, transcriptions, [normalizer] * len(batch))
+            on_batch(len(batch))
+    return rows
+
+
+def _row(utterance: Utterance, token: str, transcription: Transcription, normalizer: str) -> UtteranceResult:
+    return score(
+        id=utterance.id,
+        language=utterance.language,
+        language_token=token,
+        speaker=utterance.speaker,
+        duration=utterance.duration,
+        reference=utterance.text,
+        hypothesis=transcription.text,
+        normalizer=normalizer,
+        detected_language=transcription.detected_language,
+        truncated=transcription.truncated,
+    )
+
+
+def gather_rows(rows: Sequence[UtteranceResult]) -> list[UtteranceResult]:
+    """All ranks' rows, on every rank, sorted by language and id; only sorted where torch is not distributed."""
+    shares = [list(rows)]
+    if dist.is_initialized():
+        shares = [[] for _ in range(dist.get_world_size())]
+        dist.all_gather_object(shares, list(rows))
+    return sorted((row for share in shares for row in share), key=lambda row: (row.language, row.id))
