@@ -62,6 +62,11 @@ class Utterances:
         )
         return Utterance(id_, text, language, speaker, float(self.durations[index]))
 
+    def id(self, index: int) -> str:
+        """The utterance's id alone."""
+        text: str = self._table["id"][index].as_py()
+        return text
+
     def audio(self, index: int) -> NDArray[np.float32]:
         """(T,) float32 samples at 16 kHz."""
         encoded = self._table["audio"][index]["bytes"].as_buffer()

@@ -1,0 +1,128 @@
+"""A worker's micro-batches, step by step, decoded ahead of their use by threads.
+
+Threads and not processes: libsndfile, soxr and the tokenizer release the interpreter's lock, and a worker then starts
+at once, without a fork of a process that runs Ray's threads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from raywce.data.features import pad_waveforms
+from raywce.data.labels import LabelEncoder, pad_labels
+from raywce.data.sampler import BatchSampler, Draw, split_batch
+from raywce.data.store import Utterances
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one worker puts through the model at once.
+
+    Attributes:
+        waveforms: (B, T) float32, 16 kHz, zeros behind each utterance.
+        samples: (B,) true lengths.
+        labels: (B, L) int64, `IGNORED` behind each utterance.
+        languages: B language codes.
+        ids: B utterance ids.
+    """
+
+    waveforms: Tensor
+    samples: list[int]
+    labels: Tensor
+    languages: list[str]
+    ids: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """One worker's part of a global batch, and what it must know of the whole.
+
+    Attributes:
+        micro_batches: this worker's, one for each accumulation step.
+        tokens: label tokens of each language in the global batch.
+        utterances: utterances of each language in the global batch.
+        ids: of the global batch's utterances.
+    """
+
+    micro_batches: list[MicroBatch]
+    tokens: dict[str, int]
+    utterances: dict[str, int]
+    ids: list[str]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A split that is ready to be trained on."""
+
+    utterances: Utterances
+    encoder: LabelEncoder
+    label_lengths: NDArray[np.int32]
+
+    def pools(self, languages: list[str]) -> dict[str, NDArray[np.int64]]:
+        """For each language, the indices whose labels the decoder has room for."""
+        ranges = {language: np.asarray(self.utterances.ranges[language], np.int64) for language in languages}
+        return {name: rows[self.label_lengths[rows] <= self.encoder.limit] for name, rows in ranges.items()}
+
+    def language(self, index: int) -> str:
+        """The language of an utterance, without touching its row."""
+        return next(name for name, rows in self.utterances.ranges.items() if index in rows)
+
+    def load(self, draws: list[Draw]) -> MicroBatch:
+        """Decode and tokenize."""
+        rows = [self.utterances[draw.index] for draw in draws]
+        waveforms = [self.utterances.audio(draw.index) for draw in draws]
+        languages = [row.language for row in rows]
+        labels = self.encoder.encode([row.text for row in rows], languages)
+        return MicroBatch(
+            pad_waveforms(waveforms),
+            [len(waveform) for waveform in waveforms],
+            pad_labels(labels),
+            languages,
+            [row.id for row in rows],
+        )
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Iterates over a worker's step batches."""
+
+    corpus: Corpus
+    sampler: BatchSampler
+    rank: int
+    workers: int
+    accumulation_steps: int
+    threads: int
+    prefetch: int
+
+    def batches(self, first_step: int) -> Iterator[StepBatch]:
+        """Batches of `first_step`, `first_step` + 1, … to the last step; at least one is kept ready."""
+        ahead = max(1, -(-self.prefetch // self.accumulation_steps))
+        waiting: deque[tuple[list[Draw], list[Future[MicroBatch]]]] = deque()
+        with ThreadPoolExecutor(self.threads, "loader") as pool:
+            for step in range(first_step, self.sampler.steps + ahead):
+                if step < self.sampler.steps:
+                    draws = self.sampler.batch(step)
+                    parts = split_batch(draws, self.workers, self.accumulation_steps, self.rank)
+                    waiting.append((draws, [pool.submit(self.corpus.load, part) for part in parts]))
+                if waiting and (len(waiting) > ahead or step >= self.sampler.steps):
+                    yield self._step_batch(*waiting.popleft())
+
+    def _step_batch(self, draws: list[Draw], futures: list[Future[MicroBatch]]) -> StepBatch:
+        tokens = dict.fromkeys(self.sampler.languages, 0)
+        utterances = dict.fromkeys(self.sampler.languages, 0)
+        for draw in draws:
+            language = self.corpus.language(draw.index)
+            tokens[language] += int(self.corpus.label_lengths[draw.index])
+            utterances[language] += 1
+        ids = [self.corpus.utterances.id(draw.index) for draw in draws]
+        return StepBatch([future.result() for future in futures], tokens, utterances, ids)

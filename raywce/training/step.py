@@ -1,0 +1,187 @@
+"""One optimizer step on a global batch: forward, weights, backward, update. Pure torch; ranks through `distributed`."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from raywce.data.loader import MicroBatch, StepBatch
+from raywce.loss import utterance_losses, utterance_weights, weighted_loss
+from raywce.model import decoder_inputs
+from raywce.weighting import AlphaSchedule, LossSums, alphas_in_force
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class NotFiniteError(Exception):
+    """The loss or its gradient is not a finite number: the training can't go on."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step saw, over the whole global batch.
+
+    Attributes:
+        losses: unweighted token losses of each language, summed.
+        alphas: the weight that was in force for each low-resource language.
+    """
+
+    losses: dict[str, float]
+    alphas: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """Computes gradients; the same for any number of ranks and any split into micro-batches.
+
+    Attributes:
+        model: Whisper, bare or wrapped in DDP.
+        log_mel: (B, T) audio → features.
+        schedules: alpha schedule of each low-resource language.
+        languages: all languages, in the order in which ranks exchange their sums.
+        steps: optimizer steps of the training.
+        scope: `utterance` or `batch`.
+        precision: `fp32`, `bf16` or `fp16` autocast.
+        seed: of dropout.
+    """
+
+    model: Any
+    log_mel: Callable[[Tensor], Tensor]
+    schedules: Mapping[str, AlphaSchedule]
+    languages: list[str]
+    steps: int
+    scope: str = "utterance"
+    precision: str = "fp32"
+    seed: int = 0
+    scaler: torch.amp.GradScaler | None = None
+
+    def gradients(self, batch: StepBatch, step: int) -> StepResult:
+        """Add the gradients of the global batch to the parameters, after `step` completed steps.
+
+        A dynamic weight needs the losses of the whole global batch first: where there are several micro-batches, they
+        are computed in a pass without gradients, with the same dropout.
+
+        Raises:
+            NotFiniteError: on all ranks alike.
+        """
+        ahead = None
+        if self._adaptive and len(batch.micro_batches) > 1:
+            ahead = self._over_ranks(self._forward_only(batch, step))
+        local = self._zeros()
+        for turn, micro_batch in enumerate(batch.micro_batches):
+            last = turn == len(batch.micro_batches) - 1
+            with contextlib.nullcontext() if last or not self._distributed else self.model.no_sync():
+                losses = self._losses(micro_batch, step, turn)
+                local += self._by_language(micro_batch, losses)
+                if self._adaptive and ahead is None:
+                    ahead = self._over_ranks(local)
+                alphas = self._alphas(step, batch.tokens, ahead)
+                weights = utterance_weights(micro_batch.languages, alphas, self.scope, batch.utterances)
+                loss: Any = weighted_loss(losses, weights, sum(batch.tokens.values()), self._ranks)
+                (self.scaler.scale(loss) if self.scaler else loss).backward()
+        sums = ahead or self._over_ranks(local)
+        if not all(map(math.isfinite, sums.values())):
+            raise NotFiniteError(f"the loss must be finite, but got {sums}")
+        return StepResult(sums, alphas)
+
+    @property
+    def _adaptive(self) -> bool:
+        return any(schedule.adaptive for schedule in self.schedules.values())
+
+    @property
+    def _distributed(self) -> bool:
+        return isinstance(self.model, DistributedDataParallel)
+
+    @property
+    def _ranks(self) -> int:
+        return distributed.get_world_size() if self._distributed else 1
+
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    def _losses(self, micro_batch: MicroBatch, step: int, turn: int) -> Tensor:
+        """(B,) summed token losses."""
+        rank = distributed.get_rank() if self._distributed else 0
+        # Dropout follows from the step alone, so that a resumed run draws the same.
+        torch.manual_seed(zlib.crc32(f"{self.seed} {step} {turn} {rank}".encode()))
+        labels = micro_batch.labels.to(self._device, non_blocking=True)
+        with torch.no_grad():
+            features = self.log_mel(micro_batch.waveforms.to(self._device, non_blocking=True))
+        bare = self.model.module if self._distributed else self.model
+        dtype = DTYPES[self.precision]
+        with torch.autocast(self._device.type, dtype, enabled=self.precision != "fp32"):
+            inputs = decoder_inputs(bare, labels)
+            logits = self.model(input_features=features, decoder_input_ids=inputs, use_cache=False).logits
+        return utterance_losses(logits, labels)
+
+    def _forward_only(self, batch: StepBatch, step: int) -> Tensor:
+        with torch.no_grad():
+            sums = self._zeros()
+            for turn, micro_batch in enumerate(batch.micro_batches):
+                sums += self._by_language(micro_batch, self._losses(micro_batch, step, turn))
+        return sums
+
+    def _zeros(self) -> Tensor:
+        return torch.zeros(len(self.languages), dtype=torch.float64, device=self._device)
+
+    def _by_language(self, micro_batch: MicroBatch, losses: Tensor) -> Tensor:
+        """(languages,) float64 sums; on the device, so that nothing waits, and in a fixed order of addition."""
+        member = [[float(name == language) for name in micro_batch.languages] for language in self.languages]
+        return torch.tensor(member, dtype=torch.float64).to(self._device) @ losses.detach().double()
+
+    def _over_ranks(self, sums: Tensor) -> dict[str, float]:
+        """Each language's sum over all ranks."""
+        total = sums.clone()
+        if self._distributed:
+            distributed.all_reduce(total)
+        return dict(zip(self.languages, total.tolist(), strict=True))
+
+    def _alphas(self, step: int, tokens: Mapping[str, int], losses: Mapping[str, float] | None) -> dict[str, float]:
+        sums = None
+        if losses is not None:
+            low = [language for language in self.languages if language in self.schedules]
+            high = [language for language in self.languages if language not in self.schedules]
+            sums = LossSums(
+                low_loss=sum(losses[name] for name in low),
+                low_tokens=sum(tokens[name] for name in low),
+                high_loss=sum(losses[name] for name in high),
+                high_tokens=sum(tokens[name] for name in high),
+            )
+        return alphas_in_force(dict(self.schedules), step, self.steps, sums)
+
+
+def update(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    max_gradient_norm: float | None,
+    scaler: torch.amp.GradScaler | None = None,
+) -> None:
+    """Clip, update, and clear the gradients.
+
+    Raises:
+        NotFiniteError: the gradient's norm is not finite. With a scaler that is expected now and then: it leaves the
+            update out and lowers its scale.
+    """
+    if scaler:
+        scaler.unscale_(optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(
+        model.parameters(), math.inf if max_gradient_norm is None else max_gradient_norm, foreach=True
+    )
+    if scaler:
+        scaler.step(optimizer)
+        scaler.update()
+    elif not torch.isfinite(norm):
+        raise NotFiniteError(f"the gradient's norm must be finite, but got {norm.item()}")
+    else:
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,132 @@
+"""Runs one trial on the cluster: Ray Train's TorchTrainer around `raywce.training.worker`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ray
+import ray.train
+from ray.exceptions import RayError
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.queue import Empty, Queue
+
+from raywce.errors import RunFailed
+from raywce.experiment.schema import Experiment
+from raywce.training.worker import FAILURE, train_worker
+
+Report = dict[str, Any]
+
+
+class TrialFailed(RunFailed):
+    """The training of a trial can't be finished; the message is its reason, in a line."""
+
+
+class _Forward(UserCallback):  # type: ignore[misc]
+    """Lives in Ray Train's controller: passes rank 0's reports to the driver, and counts restarts."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.restarts = 0
+
+    def after_report(self, run_context: Any, metrics: list[Report], checkpoint: Any) -> None:
+        report = metrics[0] | {
+            "restarts": self.restarts,
+            "controller_id": ray.get_runtime_context().get_actor_id(),
+        }
+        if checkpoint:
+            report["checkpoint"] = checkpoint.path
+        self.queue.put(report)
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        self.restarts += 1
+
+
+def run_trial(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None
+) -> Report:
+    """Fine-tune and evaluate, as `experiment` says; goes on from the last checkpoint of the same folder and name.
+
+    Args:
+        experiment: with a value in every leaf.
+        folder: path or URI that all nodes share; the trial's own folder is `<folder>/<name>`.
+        name: of the trial.
+        on_report: called in this process and thread with each report, in order. After a lost worker, steps are done
+            and reported again: a later report of a step replaces the earlier one.
+
+    Returns:
+        The last report.
+
+    Raises:
+        TrialFailed: the loss was not finite, or the workers were lost more often than `training.max_failures`.
+    """
+    queue = Queue(actor_options={"num_cpus": 0})
+    trainer = _trainer(experiment, folder, name, _Forward(queue))
+    errors: list[BaseException] = []
+    thread = threading.Thread(target=_fit, args=(trainer, errors), daemon=True)
+    thread.start()
+    last: Report = {}
+    try:
+        while True:
+            alive = thread.is_alive()  # asked before the queue: nothing can come after it is empty then
+            try:
+                last = queue.get(timeout=0.2)
+            except Empty:
+                if not alive:
+                    break
+                continue
+            if FAILURE in last:
+                raise TrialFailed(last[FAILURE])
+            if on_report:
+                on_report(last)
+    finally:
+        queue.shutdown(force=True)
+    if errors:
+        raise TrialFailed(_reason(errors[0])) from errors[0]
+    return last
+
+
+def _fit(trainer: TorchTrainer, errors: list[BaseException]) -> None:
+    try:
+        trainer.fit()
+    except (ray.train.TrainingFailedError, RayError) as error:
+        errors.append(error)
+
+
+def _trainer(experiment: Experiment, folder: str, name: str, forward: _Forward) -> TorchTrainer:
+    # The controller looks for reports this often; the default of 2 s would hold up every evaluation.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    resources = experiment.resources
+    per_worker = {"CPU": resources.cpus_per_worker}
+    if resources.gpus_per_worker:
+        per_worker["GPU"] = resources.gpus_per_worker
+    return TorchTrainer(
+        train_worker,
+        train_loop_config={"experiment": experiment.model_dump(), "folder": f"{folder}/{name}"},
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.gpus_per_worker > 0,
+            resources_per_worker=per_worker,
+        ),
+        torch_config=TorchConfig(backend="nccl" if resources.gpus_per_worker else "gloo"),
+        run_config=RunConfig(
+            name=name,
+            storage_path=folder,
+            failure_config=FailureConfig(max_failures=experiment.training.max_failures),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute="objective", checkpoint_score_order="min"
+            ),
+            callbacks=[forward],
+        ),
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of the first worker's own error."""
+    failures = getattr(error, "worker_failures", None)
+    first = next(iter(failures.values())) if failures else error
+    lines = [line for line in str(first).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(first).__name__

@@ -1,0 +1,241 @@
+"""What each Ray Train worker runs: one trial's fine-tuning, with evaluations, checkpoints and reports."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from raywce.data.features import LogMel
+from raywce.data.labels import LabelEncoder
+from raywce.data.loader import Corpus, Loader, StepBatch
+from raywce.data.sampler import BatchSampler, language_shares, with_both_kinds
+from raywce.data.store import label_lengths, open_split
+from raywce.experiment.schema import Experiment
+from raywce.model import load_model, load_tokenizer
+from raywce.training.checkpoint import TrainingState, load_state, load_weights, save_checkpoint
+from raywce.training.evaluation import DevSet
+from raywce.training.optimizer import OptimizerSettings, learning_rate, make_optimizer, set_learning_rate
+from raywce.training.step import NotFiniteError, Stepper, StepResult, update
+
+FAILURE = "failure"  # key of the report that ends a trial which can't succeed when tried again
+
+
+@dataclass(frozen=True)
+class WorkerConfig:
+    """Where a worker finds its trial.
+
+    Attributes:
+        experiment: with a value in every leaf.
+        folder: of the trial, a path or URI, for the tables of its evaluations.
+    """
+
+    experiment: Experiment
+    folder: str
+
+
+def train_worker(config: Mapping[str, Any]) -> None:
+    """Ray Train's entry point; `config` is a `WorkerConfig` as plain values."""
+    experiment = Experiment.model_validate(config["experiment"])
+    torch.set_num_threads(max(1, int(experiment.resources.cpus_per_worker)))
+    run = _Run(experiment, config["folder"])
+    try:
+        run.train()
+    except NotFiniteError as error:
+        # All ranks come here together, and another attempt would end the same way.
+        ray.train.report({FAILURE: str(error)})
+
+
+@dataclass
+class _Losses:
+    """Token losses since the last report, over all ranks."""
+
+    losses: dict[str, float] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
+
+    def add(self, batch: StepBatch, result: StepResult) -> None:
+        for language, tokens in batch.tokens.items():
+            self.losses[language] = self.losses.get(language, 0.0) + result.losses[language]
+            self.tokens[language] = self.tokens.get(language, 0) + tokens
+
+    def take(self) -> dict[str, float]:
+        """Mean token loss of each language that was seen; starts anew."""
+        means = {f"loss/{name}": self.losses[name] / tokens for name, tokens in self.tokens.items() if tokens}
+        self.losses, self.tokens = {}, {}
+        return means
+
+
+class _Run:
+    """One worker's part in a trial."""
+
+    def __init__(self, experiment: Experiment, folder: str) -> None:
+        context = ray.train.get_context()
+        self.rank, self.workers = context.get_world_rank(), context.get_world_size()
+        self.experiment, self.training = experiment, experiment.training
+        self.folder = folder
+        self.device = ray.train.torch.get_device()
+        self.started = time.monotonic()
+        self.seconds_before = 0.0
+        self.first_step = 0
+        self.last_evaluation: dict[str, Any] = {}
+        self._open_model()
+        self._open_data()
+
+    def _open_model(self) -> None:
+        model = self.experiment.model
+        self.model = load_model(
+            model.checkpoint,
+            model.revision,
+            freeze_encoder=model.freeze_encoder,
+            gradient_checkpointing=model.gradient_checkpointing,
+        )
+        self.settings = OptimizerSettings(**self.training.optimizer.model_dump())
+        self.tokenizer = load_tokenizer(model.checkpoint, model.revision)
+        self.log_mel = LogMel.from_checkpoint(model.checkpoint, model.revision).to(self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type) if self.training.precision == "fp16" else None
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            self.model.to(self.device)
+            self.optimizer = make_optimizer(self.model, self.settings)
+        else:
+            with checkpoint.as_directory() as saved:
+                self._resume(Path(saved))
+        self.wrapped = self._wrap() if self.workers > 1 else self.model
+
+    def _resume(self, folder: Path) -> None:
+        state = load_state(folder)
+        load_weights(self.model, folder)
+        self.model.to(self.device)
+        self.optimizer = make_optimizer(self.model, self.settings)
+        self.optimizer.load_state_dict(state.optimizer)
+        if self.scaler and state.scaler:
+            self.scaler.load_state_dict(state.scaler)
+        self.first_step, self.seconds_before, self.last_evaluation = state.step, state.seconds, state.report
+
+    def _wrap(self) -> DistributedDataParallel:
+        device_ids = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(self.model, device_ids=device_ids, broadcast_buffers=False)
+
+    def _open_data(self) -> None:
+        data, languages = self.experiment.data, self.experiment.languages
+        cache = Path(data.cache).expanduser()
+        utterances = open_split(Path(data.folder), "train", languages.all, cache)
+        tokens = {language: languages.token_of(language) for language in languages.all}
+        encoder = LabelEncoder.of(self.model, self.tokenizer, tokens)
+        corpus = Corpus(utterances, encoder, label_lengths(utterances, encoder, cache))
+        pools = corpus.pools(languages.all)
+        self.too_long = {name: len(utterances.ranges[name]) - len(pool) for name, pool in pools.items()}
+        counts = {name: len(pool) for name, pool in pools.items()}
+        shares = language_shares(counts, data.sampling.temperature, data.sampling.shares)
+        if data.sampling.both_kinds is True:
+            shares = with_both_kinds(shares, set(languages.low_resource), self.training.batch_size)
+        sampler = BatchSampler(
+            pools,
+            utterances.durations,
+            shares,
+            batch_size=self.training.batch_size,
+            steps=self.training.steps,
+            seed=self.training.seed,
+            duration_window=data.sampling.duration_window,
+        )
+        resources = self.experiment.resources
+        self.loader = Loader(
+            corpus,
+            sampler,
+            self.rank,
+            self.workers,
+            self.training.accumulation_steps,
+            threads=resources.loader_threads,
+            prefetch=resources.prefetch,
+        )
+        dev = open_split(Path(data.folder), "dev", languages.all, cache)
+        self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers)
+
+    def train(self) -> None:
+        """From the checkpoint's step, or the first one, to the last."""
+        steps = self.training.steps
+        if self.first_step == 0 and self.training.evaluate_at_start:
+            self._report(0, self._evaluate(0))
+        if self.first_step == steps:  # cut off after its last checkpoint: only the report may be missing
+            self._report(steps, self.last_evaluation)
+            return
+        stepper = self._stepper()
+        losses = _Losses()
+        for step, batch in enumerate(self.loader.batches(self.first_step), start=self.first_step):
+            set_learning_rate(self.optimizer, learning_rate(self.settings, step, steps))
+            try:
+                result = stepper.gradients(batch, step)
+                update(self.model, self.optimizer, self.settings.max_gradient_norm, self.scaler)
+            except NotFiniteError as error:
+                raise NotFiniteError(f"step {step + 1}: {error}; utterances: {', '.join(batch.ids)}") from error
+            losses.add(batch, result)
+            self._after(step + 1, result, losses)
+
+    def _stepper(self) -> Stepper:
+        return Stepper(
+            model=self.wrapped,
+            log_mel=self.log_mel,
+            schedules=self.experiment.schedules(),
+            languages=self.experiment.languages.all,
+            steps=self.training.steps,
+            scope=self.experiment.weighting.scope,
+            precision=self.training.precision,
+            seed=self.training.seed,
+            scaler=self.scaler,
+        )
+
+    def _after(self, done: int, result: StepResult, losses: _Losses) -> None:
+        """Evaluate, save and report what is due after `done` steps."""
+        last = done == self.training.steps
+        evaluate = last or _due(done, self.training.evaluate_every)
+        save = last or _due(done, self.training.checkpoint_every or self.training.evaluate_every)
+        if not (evaluate or save or _due(done, self.training.log_every)):
+            return
+        metrics: dict[str, Any] = losses.take()
+        metrics |= {f"alpha/{language}": alpha for language, alpha in result.alphas.items()}
+        metrics["learning_rate"] = learning_rate(self.settings, done - 1, self.training.steps)
+        if evaluate:
+            metrics |= self._evaluate(done)
+            self.last_evaluation = metrics
+        self._report(done, metrics, save)
+
+    def _evaluate(self, step: int) -> dict[str, Any]:
+        return self.dev.evaluate(self.model, step, self.folder)
+
+    def _report(self, step: int, metrics: dict[str, Any], save: bool = False) -> None:
+        seconds = self.seconds_before + time.monotonic() - self.started
+        report = {
+            **metrics,
+            "step": step,
+            "final": step == self.training.steps,
+            "time_s": seconds,
+            **{f"left_out/{name}": count for name, count in self.too_long.items()},
+            "placement_group_id": _placement_group_id(),
+        }
+        if not (save and self.rank == 0):
+            ray.train.report(report, checkpoint_dir_name=f"step-{step:08d}" if save else None)
+            return
+        scaler = self.scaler.state_dict() if self.scaler else None
+        state = TrainingState(step, self.optimizer.state_dict(), scaler, seconds, self.last_evaluation)
+        with tempfile.TemporaryDirectory() as temporary:
+            model = self.experiment.model
+            save_checkpoint(Path(temporary), self.model, state, model.checkpoint, model.revision)
+            checkpoint = ray.train.Checkpoint.from_directory(temporary)
+            ray.train.report(report, checkpoint=checkpoint, checkpoint_dir_name=f"step-{step:08d}")
+
+
+def _due(done: int, every: int | None) -> bool:
+    return every is not None and done % every == 0
+
+
+def _placement_group_id() -> str:
+    group = ray.util.get_current_placement_group()
+    return group.id.hex() if group else ""
