@@ -1,0 +1,171 @@
+"""Combinations of the file's values that cannot work, each found before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from raywce.errors import Problem
+from raywce.experiment.schema import Data, Languages, Resources, Search, Training
+from raywce.experiment.space import Distribution, Scalar
+
+Space = Mapping[str, Distribution]
+OPTIMIZER = "training.optimizer."
+
+
+def combinations(sections: Mapping[str, Any], space: Space) -> list[Problem]:
+    """Every combination that cannot work, as far as the sections it concerns are there."""
+    known = {**sections, "space": space}
+    return [
+        problem
+        for check, needed in _CHECKS.items()
+        if all(name in known for name in needed)
+        for problem in check(*(known[name] for name in needed))
+    ]
+
+
+def can_adapt(weighting: Any, space: Space) -> bool:
+    """Whether some trial's weight is gated by the loss ratio, which needs both kinds of languages in a batch."""
+    adaptive = space.get("weighting.adaptive")
+    possible = adaptive.values if adaptive else [getattr(weighting, "adaptive", False)]
+    return weighting.kind in ("dynamic", "progressive_dynamic") or True in possible
+
+
+def _lists(languages: Languages) -> Iterator[Problem]:
+    for name in ("low_resource", "high_resource"):
+        listed = getattr(languages, name)
+        for language in sorted({language for language in listed if listed.count(language) > 1}):
+            yield Problem(f"languages.{name}", "must name a language once", f"{language} twice")
+    for language in sorted(set(languages.low_resource) & set(languages.high_resource)):
+        rule = "must not name a low-resource language"
+        yield Problem("languages.high_resource", rule, language, "Leave it in one of the two lists")
+
+
+def _borrowed_tokens(languages: Languages) -> Iterator[Problem]:
+    for language in sorted(set(languages.language_tokens) - set(languages.all)):
+        path = f"languages.language_tokens.{language}"
+        yield Problem(path, "must be for a language of the experiment", language, _one_of(languages.all))
+
+
+def _high_resource_needed(languages: Languages, weighting: Any, data: Data, space: Space) -> Iterator[Problem]:
+    if languages.high_resource:
+        return
+    do = "Name at least one under languages.high_resource, or take another weighting"
+    if can_adapt(weighting, space):
+        path = "weighting.adaptive" if hasattr(weighting, "adaptive") else "weighting.kind"
+        got = space.get("weighting.adaptive", getattr(weighting, "adaptive", weighting.kind))
+        yield Problem(path, "an adaptive weight must have high-resource languages to compare with", str(got), do)
+    if data.sampling.both_kinds is True:
+        path = "data.sampling.both_kinds"
+        yield Problem(path, "batches of both kinds must have high-resource languages", "true", do)
+
+
+def _own_alphas(languages: Languages, weighting: Any) -> Iterator[Problem]:
+    for language in sorted(set(getattr(weighting, "languages", {})) - set(languages.low_resource)):
+        path = f"weighting.languages.{language}"
+        yield Problem(path, "must be for a low-resource language", language, _one_of(languages.low_resource))
+
+
+def _shares(languages: Languages, data: Data) -> Iterator[Problem]:
+    shares = data.sampling.shares
+    if shares is None:
+        return
+    for language in [language for language in dict.fromkeys(languages.all) if language not in shares]:
+        yield Problem("data.sampling.shares", "must have a share for each language", f"none for {language}")
+    for language in sorted(set(shares) - set(languages.all)):
+        path = f"data.sampling.shares.{language}"
+        yield Problem(path, "must be for a language of the experiment", language, _one_of(languages.all))
+
+
+def _constrained(languages: Languages, search: Search) -> Iterator[Problem]:
+    for language in sorted(set(search.constraints.languages) - set(languages.high_resource)):
+        path = f"search.constraints.languages.{language}"
+        yield Problem(path, "must be for a high-resource language", language, _one_of(languages.high_resource))
+
+
+def _batch(training: Training, resources: Resources) -> Iterator[Problem]:
+    parts = resources.workers * training.accumulation_steps
+    if training.batch_size % parts:
+        split = f"{resources.workers} x {training.accumulation_steps} = {parts}"
+        rule = f"must be divisible by resources.workers x training.accumulation_steps ({split})"
+        near = max(parts, round(training.batch_size / parts) * parts)
+        yield Problem("training.batch_size", rule, str(training.batch_size), f"The nearest is {near}")
+
+
+def _both_kinds_fit(training: Training, data: Data, weighting: Any, space: Space) -> Iterator[Problem]:
+    both = data.sampling.both_kinds
+    if training.batch_size == 1 and (both is True or (both == "auto" and can_adapt(weighting, space))):
+        yield Problem("training.batch_size", "must be at least 2 for a low- and a high-resource utterance", "1")
+
+
+def _intervals(training: Training) -> Iterator[Problem]:
+    for name in ("evaluate_every", "checkpoint_every"):
+        every = getattr(training, name)
+        if every is not None and every > training.steps:
+            rule = f"must be at most training.steps ({training.steps})"
+            yield Problem(f"training.{name}", rule, str(every), "null is once, at the end")
+
+
+def _whole_resources(resources: Resources) -> Iterator[Problem]:
+    for name in ("cpus_per_worker", "gpus_per_worker"):
+        value = getattr(resources, name)
+        if value > 1 and value != int(value):
+            yield Problem(f"resources.{name}", "must be whole above 1 (Ray's rule)", f"{value:g}")
+
+
+def _baseline_values(search: Search, space: Space) -> Iterator[Problem]:
+    if not space:  # a file for one training: nothing is searched, and its search section is not used
+        return
+    searched = [path for path in space if path.startswith(OPTIMIZER)]
+    for path in searched:
+        if path not in search.baseline:
+            rule = f"must have the baseline's value of {path}, which is searched"
+            yield Problem("search.baseline", rule, do=f"Put {path}: VALUE there; else only the trials would be tuned")
+    for path in search.baseline:
+        if path not in searched:
+            do = f"Remove it{_but_searched(searched)}"
+            yield Problem(f"search.baseline.{path}", "must be a searched leaf of training.optimizer", "another", do)
+
+
+def _but_searched(searched: list[str]) -> str:
+    return f"; searched are {', '.join(searched)}" if searched else ", or give that leaf a distribution"
+
+
+def _listed_points(search: Search, space: Space) -> Iterator[Problem]:
+    if isinstance(search.points, str) or not space:
+        return
+    for index, point in enumerate(search.points):
+        path = f"search.points[{index}]"
+        for key in [key for key in space if key not in point]:
+            yield Problem(path, f"must have a value for {key}, which is searched")
+        for key in [key for key in point if key not in space]:
+            yield Problem(f"{path}.{key}", "must be a searched leaf", do=_one_of(list(space)))
+        yield from outside(path, point, space)
+
+
+def outside(path: str, point: Mapping[str, Scalar], space: Space) -> Iterator[Problem]:
+    """A problem for each value of a first point that its distribution cannot draw."""
+    for key, value in point.items():
+        if key in space and not space[key].holds(value):
+            do = f"Widen {key}, or change search.points"
+            yield Problem(f"{path}.{key}".removeprefix("."), f"must be in {space[key]}", str(value), do)
+
+
+def _one_of(known: list[str]) -> str:
+    return f"Known: {', '.join(known)}" if known else "There are none"
+
+
+_CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
+    _lists: ("languages",),
+    _borrowed_tokens: ("languages",),
+    _high_resource_needed: ("languages", "weighting", "data", "space"),
+    _own_alphas: ("languages", "weighting"),
+    _shares: ("languages", "data"),
+    _constrained: ("languages", "search"),
+    _batch: ("training", "resources"),
+    _both_kinds_fit: ("training", "data", "weighting", "space"),
+    _intervals: ("training",),
+    _whole_resources: ("resources",),
+    _baseline_values: ("search", "space"),
+    _listed_points: ("search", "space"),
+}

@@ -1,0 +1,157 @@
+"""Reads an experiment file, finds everything that is wrong with it, and says what each of its runs is."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from raywce.errors import InputError, Problem, Problems, fail
+from raywce.experiment import checks, surroundings, text, validation
+from raywce.experiment.overrides import put_in as put_overrides_in
+from raywce.experiment.points import FirstPoints, in_draws, published
+from raywce.experiment.schema import Experiment
+from raywce.experiment.space import Distribution, take_out
+
+
+@dataclass(frozen=True)
+class ExperimentFile:
+    """A file that holds: every value, and every draw of its distributions, can be run.
+
+    Attributes:
+        experiment: with a value in every leaf; a searched one has its distribution's first value.
+        space: the distributions, by dotted key path, in the file's order.
+        notes: what is worth knowing, though not wrong.
+    """
+
+    experiment: Experiment
+    space: dict[str, Distribution]
+    notes: list[str]
+    _points: list[dict[str, Any]]
+
+    def at(self, values: Mapping[str, Any]) -> Experiment:
+        """The experiment with a value for each searched leaf.
+
+        Raises:
+            InputError: values are lacking, unknown, or none that their distribution could draw.
+        """
+        problems = Problems()
+        for path in values.keys() ^ self.space.keys():
+            problems.add(path, "must be given" if path in self.space else "must be a searched leaf")
+        problems.found.extend(checks.outside("", values, self.space))
+        problems.raise_any()
+        return _with(self.experiment, in_draws(values, self.space))
+
+    def concrete(self) -> Experiment:
+        """The experiment of a file without distributions.
+
+        Raises:
+            InputError: names each leaf that still has one.
+        """
+        problems = Problems()
+        for path, distribution in self.space.items():
+            problems.add(path, "must have a value to train with", distribution, f"Give it one: {path}=VALUE")
+        problems.raise_any()
+        return self.experiment
+
+    def require_space(self) -> None:
+        """Raise an `InputError` where there is nothing to search."""
+        if not self.space:
+            fail(
+                "weighting",
+                "a search must have a distribution in some leaf",
+                do="For instance alpha: {uniform: [1, 6]}",
+            )
+
+    def published_points(self) -> list[dict[str, Any]]:
+        """What the search tries first: the published settings or the points listed, a value for each searched leaf."""
+        return copy.deepcopy(self._points)
+
+    def baseline(self) -> Experiment:
+        """Plain fine-tuning on the same data: weight 1, searched optimizer leaves as `search.baseline` has them."""
+        values = {path: value for path, value in self.experiment.search.baseline.items() if path in self.space}
+        return _with(self.experiment, values | {"weighting": {"kind": "none"}})
+
+    def resolved_yaml(self) -> str:
+        """The whole file: defaults filled in, paths absolute, distributions kept. Loading it gives the same."""
+        tree = self.experiment.model_dump()
+        searched = {path: distribution.as_yaml() for path, distribution in self.space.items()}
+        return text.write(validation.put(tree, searched))
+
+
+def load(path: Path, overrides: Sequence[str] = (), check_files: bool = True) -> ExperimentFile:
+    """Read `path`, put `key=value` overrides in, and check all of it.
+
+    Args:
+        path: a YAML file.
+        overrides: `weighting.alpha=2`, the value in YAML.
+        check_files: also check what the file names outside itself: data, checkpoint, this machine.
+
+    Raises:
+        InputError: with every problem that was found.
+    """
+    problems = Problems()
+    written = put_overrides_in(text.read(path), overrides, problems)
+    tree, space, broken = take_out(written, problems)
+    problems.found += [problem for problem in validation.errors_in(tree, space) if problem.path not in broken]
+    sections = _absolute(validation.valid_sections(tree))
+    first = _first_points(sections, space)
+    problems.found += checks.combinations(sections, space) + first.problems
+    problems.found += _baseline_problems(tree, sections, space)
+    if check_files:
+        problems.found += surroundings.missing(sections)
+    if problems.found:
+        raise InputError(list(dict.fromkeys(problems.found)))
+    notes = first.notes + (surroundings.notes() if check_files else [])
+    return ExperimentFile(_with_both_kinds(Experiment(**sections), space), space, notes, first.points)
+
+
+def _absolute(sections: dict[str, Any]) -> dict[str, Any]:
+    """Local paths as seen from here, since workers run elsewhere."""
+    out = dict(sections)
+    if data := out.get("data"):
+        out["data"] = data.model_copy(update={"folder": _path(data.folder), "cache": _path(data.cache)})
+    model = out.get("model")
+    if model and not surroundings.is_hub_id(model.checkpoint):
+        out["model"] = model.model_copy(update={"checkpoint": _path(model.checkpoint)})
+    if "storage" in out:
+        out["storage"] = _path(out["storage"])
+    return out
+
+
+def _path(written: str) -> str:
+    return written if surroundings.is_uri(written) else str(Path(written).expanduser().absolute())
+
+
+def _first_points(sections: Mapping[str, Any], space: Mapping[str, Distribution]) -> FirstPoints:
+    nothing = FirstPoints([], [], [])
+    if not space or "search" not in sections or "weighting" not in sections:
+        return nothing
+    search = sections["search"]
+    if search.points == "published":
+        return published(sections["weighting"], space, search.baseline)
+    return nothing if search.points == "none" else FirstPoints([in_draws(p, space) for p in search.points], [], [])
+
+
+def _baseline_problems(
+    tree: dict[str, Any], sections: Mapping[str, Any], space: Mapping[str, Distribution]
+) -> list[Problem]:
+    if "search" not in sections:
+        return []
+    values = {path: value for path, value in sections["search"].baseline.items() if path in space}
+    wrong = validation.errors_in(validation.put(tree, values), {})
+    return [replace(problem, path=f"search.baseline.{problem.path}") for problem in wrong if problem.path in values]
+
+
+def _with_both_kinds(experiment: Experiment, space: Mapping[str, Distribution]) -> Experiment:
+    """`auto` decided once for the file, so that the baseline and every trial see the same data."""
+    if experiment.data.sampling.both_kinds != "auto":
+        return experiment
+    both = checks.can_adapt(experiment.weighting, space)
+    return _with(experiment, {"data.sampling.both_kinds": both})
+
+
+def _with(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
+    return Experiment.model_validate(validation.put(experiment.model_dump(), values))

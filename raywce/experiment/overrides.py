@@ -1,0 +1,48 @@
+"""`key=value` on the command line: a leaf or a whole section of the experiment file, given anew."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from raywce.errors import InputError, Problems, fail
+from raywce.experiment import text
+
+# Below it a key is a dotted key path itself.
+_KEYED_BY_PATH = "search.baseline."
+
+
+def put_in(tree: dict[str, Any], overrides: Sequence[str], problems: Problems) -> dict[str, Any]:
+    """A copy of `tree` with each override put in, in their order; what is malformed goes into `problems`."""
+    out = copy.deepcopy(tree)
+    for override in overrides:
+        try:
+            _put(out, override)
+        except InputError as error:
+            problems.found.extend(error.problems)
+    return out
+
+
+def keys_of(path: str) -> list[str]:
+    """The keys that a dotted key path passes."""
+    if path.startswith(_KEYED_BY_PATH):
+        return [*_KEYED_BY_PATH.rstrip(".").split("."), path.removeprefix(_KEYED_BY_PATH)]
+    return path.split(".")
+
+
+def _put(tree: dict[str, Any], override: str) -> None:
+    path, equals, value = override.partition("=")
+    path = path.strip()
+    if not equals or not all(keys_of(path)):
+        fail(override, "an override must be KEY=VALUE", do="For instance weighting.alpha=2")
+    *sections, last = keys_of(path)
+    node = tree
+    for depth, key in enumerate(sections):
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            above = ".".join(sections[: depth + 1])
+            fail(
+                path, f"{above} must be a section for a key to be put in", text.shown(node), f"Give {above}={{…}} whole"
+            )
+    node[last] = text.parse(value, f"override {path}")

@@ -1,0 +1,137 @@
+"""What the file names outside itself: prepared speech, the checkpoint and its languages, the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from raywce.errors import Problem
+from raywce.experiment.schema import Data, Languages, Model, Resources
+
+_MODEL_FILES = ("config.json", "preprocessor_config.json")
+_TRAINED_AND_EVALUATED = ("train", "dev")
+
+
+def missing(sections: Mapping[str, Any]) -> list[Problem]:
+    """Everything named in the sections that is not there."""
+    problems: list[Problem] = []
+    model, data, languages = (sections.get(name) for name in ("model", "data", "languages"))
+    if model:
+        problems += _checkpoint(model)
+    if model and languages and not problems:
+        problems += _languages_without_token(model, languages)
+    if data:
+        problems += _speech(data, languages)
+    if "resources" in sections and not cluster_runs():
+        problems += _machine(sections["resources"])
+    return problems
+
+
+def notes() -> list[str]:
+    """What can be known only later."""
+    return ["resources are checked on joining the Ray cluster"] if cluster_runs() else []
+
+
+def is_uri(text: str) -> bool:
+    """Whether it names a place of another file system, such as s3://bucket/runs."""
+    return "://" in text
+
+
+def is_hub_id(checkpoint: str) -> bool:
+    """Whether it can be organisation/name on the Hugging Face Hub: no folder of that name, no sign of a path."""
+    signs = checkpoint.startswith((".", "/", "~")) or checkpoint.endswith("/") or checkpoint.count("/") > 1
+    return not signs and not Path(checkpoint).exists()
+
+
+def cluster_runs() -> bool:
+    """Whether RAY_ADDRESS names a Ray cluster or one that was started here answers: then it knows what it has.
+
+    Ray is not imported for it, as that takes seconds.
+    """
+    named = os.environ.get("RAY_ADDRESS")
+    if named and named != "auto":
+        return named != "local"
+    left_by_ray_start = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    try:
+        host, _, port = left_by_ray_start.read_text(encoding="utf-8").strip().rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _checkpoint(model: Model) -> Iterator[Problem]:
+    path, name = "model.checkpoint", model.checkpoint
+    if is_hub_id(name):
+        if name.endswith(".en"):
+            yield Problem(path, "must be multilingual", name, f"Take {name.removesuffix('.en')}")
+        return
+    folder = Path(name)
+    if not folder.is_dir():
+        yield Problem(path, "must be a transformers folder that exists, or a Hub id organisation/name", name)
+        return
+    for file in _MODEL_FILES:
+        if not (folder / file).is_file():
+            yield Problem(path, f"must be a transformers folder with {file}", name)
+
+
+def _languages_without_token(model: Model, languages: Languages) -> Iterator[Problem]:
+    known = token_languages(model.checkpoint)
+    for group in ("low_resource", "high_resource"):
+        for index, language in enumerate(getattr(languages, group)):
+            if language not in known and language not in languages.language_tokens:
+                do = f"Give another's: languages.language_tokens: {{{language}: es}}"
+                path = f"languages.{group}[{index}]"
+                yield Problem(path, "must be a language that the checkpoint has a token for", language, do)
+    for language, lent in languages.language_tokens.items():
+        if lent not in known:
+            path = f"languages.language_tokens.{language}"
+            yield Problem(path, "must be a language that the checkpoint has a token for", lent)
+
+
+def token_languages(checkpoint: str) -> set[str]:
+    """Codes of the languages with a token: a folder's own, or those that transformers knows of Whisper."""
+    file = Path(checkpoint, "generation_config.json")
+    if file.is_file():
+        tokens = json.loads(file.read_text(encoding="utf-8")).get("lang_to_id")
+        if tokens:
+            return {token.strip("<|>") for token in tokens}
+    from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+    return set(LANGUAGES)
+
+
+def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:
+    if is_uri(data.folder):
+        return
+    folder = Path(data.folder)
+    if not folder.is_dir():
+        yield Problem("data.folder", "must be a folder that raywce prepare wrote", data.folder)
+        return
+    for split in _TRAINED_AND_EVALUATED:
+        for language in dict.fromkeys(languages.all if languages else []):
+            if not any((folder / split / language).glob("*.parquet")):
+                do = f"Prepare {language}, or take it out of languages"
+                yield Problem("data.folder", f"must hold {split}/{language}/*.parquet", data.folder, do)
+
+
+def _machine(resources: Resources) -> Iterator[Problem]:
+    has = {"cpus_per_worker": (os.cpu_count() or 1, "CPU"), "gpus_per_worker": (_gpus(), "GPU")}
+    for name, (count, unit) in has.items():
+        needed = resources.workers * getattr(resources, name)
+        if needed > count:
+            rule = f"must need no more than the {count} {unit} of this machine, as no Ray cluster is named or runs here"
+            got = f"{resources.workers} x {getattr(resources, name):g} = {needed:g}"
+            yield Problem("resources.workers", rule, got, "Lower it, or set RAY_ADDRESS")
+
+
+def _gpus() -> int:
+    """CUDA devices that a process here may use, counted without loading torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1", "NoDevFiles")])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))

@@ -1,0 +1,193 @@
+"""A file's tree held against the models: pydantic's errors, said as rules at the key path that the user wrote."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from raywce.errors import Problem
+from raywce.experiment import text
+from raywce.experiment.overrides import keys_of
+from raywce.experiment.schema import Experiment
+from raywce.experiment.space import Distribution
+
+# What pydantic's error types mean to someone who writes YAML; the braces are filled from the error's context.
+_RULES = {
+    "missing": "is required",
+    "extra_forbidden": "is not a known key",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "finite_number": "must be finite",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be keys and values",
+    "model_type": "must be a section of keys and values",
+    "model_attributes_type": "must be a section of keys and values",
+    "none_required": "must be null",
+    "literal_error": "must be {expected}",
+    "too_short": "must name at least {min_length}",
+    "string_pattern_mismatch": "must be of the form {pattern}",
+    "string_too_short": "must have at least {min_length} characters",
+    "union_tag_invalid": "must be one of {expected_tags}",
+    "union_tag_not_found": "is required: which weighting it is",
+}
+_NO_VALUE = {"missing", "extra_forbidden", "union_tag_not_found"}
+# Stands in for a required section that does not hold, while the others are checked.
+_FILLER: dict[str, Any] = {
+    "name": "x",
+    "model": {"checkpoint": "x"},
+    "data": {"folder": "x"},
+    "languages": {"low_resource": ["xx"]},
+    "training": {"steps": 1},
+}
+_ABSENT = object()
+Path = tuple[str | int, ...]
+
+
+def errors_in(tree: dict[str, Any], space: Mapping[str, Distribution]) -> list[Problem]:
+    """Every rule of the models that `tree` breaks, or would break with a value that a distribution can draw."""
+    found: dict[Problem, None] = {}
+    for values in _extremes(space):
+        found |= dict.fromkeys(_problems(put(tree, values), space))
+    return list(found)
+
+
+def put(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `tree` with each value at its dotted key path."""
+    out = copy.deepcopy(tree)
+    for path, value in values.items():
+        *sections, last = keys_of(path)
+        node = out
+        for key in sections:
+            node = node.setdefault(key, {})
+        node[last] = value
+    return out
+
+
+def valid_sections(tree: dict[str, Any]) -> dict[str, Any]:
+    """The top-level sections that hold, bad leaves left to their defaults: what further checks can look at."""
+    tree = copy.deepcopy(tree)
+    removed = [_path(entry, tree) for entry in _entries(tree)]
+    for path in sorted(removed, key=str, reverse=True):
+        _remove(tree, path)
+    absent = {path[0] for path in removed if len(path) == 1} | {entry["loc"][0] for entry in _entries(tree)}
+    held = {key: value for key, value in tree.items() if key not in absent}
+    experiment = Experiment.model_validate(held | {key: value for key, value in _FILLER.items() if key in absent})
+    return {name: value for name, value in experiment if name not in absent}
+
+
+def _extremes(space: Mapping[str, Distribution]) -> Iterable[dict[str, Any]]:
+    """Draws that together hold each bound and each listed value once: a rule of the models looks at one leaf."""
+    if not space:
+        return [{}]
+    columns = zip_longest(*(distribution.values for distribution in space.values()), fillvalue=_ABSENT)
+    return [
+        {
+            path: distribution.values[0] if value is _ABSENT else value
+            for (path, distribution), value in zip(space.items(), column, strict=True)
+        }
+        for column in columns
+    ]
+
+
+def _entries(tree: dict[str, Any]) -> list[ErrorDetails]:
+    try:
+        Experiment.model_validate(tree)
+    except ValidationError as error:
+        return error.errors(include_url=False)
+    return []
+
+
+def _problems(tree: dict[str, Any], space: Mapping[str, Distribution]) -> list[Problem]:
+    entries: dict[Path, list[ErrorDetails]] = {}
+    for entry in _entries(tree):
+        entries.setdefault(_path(entry, tree), []).append(entry)
+    # Of a union's branches, the one that got furthest is what the user meant.
+    furthest = [path for path in entries if not any(other[: len(path)] == path != other for other in entries)]
+    return [_problem(path, entries[path], space) for path in furthest]
+
+
+def _problem(path: Path, entries: list[ErrorDetails], space: Mapping[str, Distribution]) -> Problem:
+    first, at = entries[0], _dotted(path)
+    rules = dict.fromkeys(_rule(entry) for entry in entries)
+    rule = " or ".join([next(iter(rules)), *(rule.removeprefix("must be ") for rule in list(rules)[1:])])
+    got = "" if first["type"] in _NO_VALUE else text.shown(first["input"])
+    if first["type"].startswith("union_tag"):
+        at += ".kind"
+        got = got and text.shown(first["input"]["kind"])
+    if at in space and got:
+        got += f" in {space[at]}"
+    return Problem(at, rule, got, _suggestion(path) if first["type"] == "extra_forbidden" else "")
+
+
+def _rule(entry: ErrorDetails) -> str:
+    rule = _RULES.get(entry["type"])
+    return rule.format(**entry.get("ctx", {})) if rule else entry["msg"]
+
+
+def _path(entry: ErrorDetails, tree: Any) -> Path:
+    """The error's place as keys of the file: pydantic also names the branch of a union, which the file has not."""
+    *above, last = entry["loc"]
+    if entry["loc"][0] == "weighting" and len(above) > 0:
+        above = ["weighting", *above[2:]]
+        if len(entry["loc"]) == 2:  # an error of the branch as a whole
+            return ("weighting",)
+    path: list[str | int] = []
+    for key in above:
+        if _has(tree, key):
+            tree = tree[key]
+            path.append(key)
+    if _has(tree, last) or entry["type"] in ("missing", "extra_forbidden"):
+        path.append(last)
+    return tuple(path)
+
+
+def _has(node: Any, key: str | int) -> bool:
+    if isinstance(node, list):
+        return isinstance(key, int) and key < len(node)
+    return isinstance(node, dict) and key in node
+
+
+def _remove(tree: Any, path: Path) -> None:
+    for key in path[:-1]:
+        tree = tree[key]
+    if _has(tree, path[-1]):
+        del tree[path[-1]]
+
+
+def _dotted(path: Path) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).removeprefix(".")
+
+
+def _suggestion(path: Path) -> str:
+    known = sorted(_known_keys(path))
+    close = difflib.get_close_matches(str(path[-1]), known, n=1)
+    return f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(known)}"
+
+
+def _known_keys(path: Path) -> set[str]:
+    """The keys that the section above `path` may have; of a weighting, those of every kind."""
+    models: list[type[BaseModel]] = [Experiment]
+    for key in path[:-1]:
+        fields = [model.model_fields[key].annotation for model in models if key in model.model_fields]
+        # A key of a mapping, such as a language, has no field: the models stay.
+        models = [model for annotation in fields for model in _models_in(annotation)] or models
+    return {key for model in models for key in model.model_fields}
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
