@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import ray.train
 import ray.train.torch
 import torch
+import transformers
 from torch.nn.parallel import DistributedDataParallel
 
 from raywce.data.features import LogMel
@@ -45,6 +47,8 @@ class WorkerConfig:
 def train_worker(config: Mapping[str, Any]) -> None:
     """Ray Train's entry point; `config` is a `WorkerConfig` as plain values."""
     experiment = Experiment.model_validate(config["experiment"])
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints each report in full, from each worker
+    transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(max(1, int(experiment.resources.cpus_per_worker)))
     run = _Run(experiment, config["folder"])
     try:
@@ -122,7 +126,7 @@ class _Run:
 
     def _wrap(self) -> DistributedDataParallel:
         device_ids = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(self.model, device_ids=device_ids, broadcast_buffers=False)
+        return DistributedDataParallel(self.model, device_ids=device_ids)
 
     def _open_data(self) -> None:
         data, languages = self.experiment.data, self.experiment.languages
