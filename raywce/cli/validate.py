@@ -1,0 +1,90 @@
+"""`raywce validate`: everything that is wrong with an experiment file, or what it would do; nothing is started."""
+
+from __future__ import annotations
+
+import json as json_text
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from raywce.errors import InputError
+
+
+def validate(
+    file: Annotated[Path, typer.Argument(help="Experiment file.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Put in its place: weighting.alpha=2")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the outcome as JSON.")] = None,
+) -> None:
+    """Check an experiment file: all of its errors at once, or a summary."""
+    from raywce.experiment.load import load
+
+    try:
+        loaded = load(file, overrides or [])
+    except InputError as error:
+        _write(json, {"valid": False, "problems": [asdict(problem) for problem in error.problems]})
+        raise
+    summary = _summary(loaded)
+    _write(json, {"valid": True, **summary})
+    for line in _lines(file, summary):
+        typer.echo(line)
+
+
+def _write(file: Path | None, outcome: dict[str, Any]) -> None:
+    if file:
+        file.write_text(json_text.dumps(outcome, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _summary(loaded: Any) -> dict[str, Any]:
+    experiment, space = loaded.experiment, loaded.space
+    training, resources = experiment.training, experiment.resources
+    parts = resources.workers * training.accumulation_steps
+    return {
+        "name": experiment.name,
+        "languages": {
+            "low_resource": experiment.languages.low_resource,
+            "high_resource": experiment.languages.high_resource,
+        },
+        "weighting": experiment.weighting.kind,
+        "searched": {path: str(distribution) for path, distribution in space.items()},
+        "first_points": loaded.published_points(),
+        "runs": {"baseline": experiment.search.baseline_seeds, "trials": experiment.search.trials} if space else None,
+        "trial": {
+            "steps": training.steps,
+            "batch_size": training.batch_size,
+            "micro_batch_size": training.batch_size // parts,
+            "utterances": training.steps * training.batch_size,
+            "workers": resources.workers,
+            "cpus": resources.workers * resources.cpus_per_worker,
+            "gpus": resources.workers * resources.gpus_per_worker,
+        },
+        "notes": loaded.notes,
+    }
+
+
+def _lines(file: Path, summary: dict[str, Any]) -> list[str]:
+    low, high = (", ".join(names) or "none" for names in summary["languages"].values())
+    trial, runs = summary["trial"], summary["runs"]
+    lines = [
+        f"{file}: valid",
+        f"low-resource   {low}",
+        f"high-resource  {high}",
+        f"weighting      {summary['weighting']}",
+        "a trial        {steps} steps of {batch_size} utterances ({utterances} in all), micro-batches of "
+        "{micro_batch_size}".format(**trial),
+        "takes          {workers} workers: {cpus:g} CPUs, {gpus:g} GPUs".format(**trial),
+    ]
+    if runs:
+        lines.append(f"search         {runs['baseline']} baseline runs, {runs['trials']} trials over")
+        lines += [f"  {path}: {distribution}" for path, distribution in summary["searched"].items()]
+        lines += [f"first point    {_point(point)}" for point in summary["first_points"]]
+    else:
+        lines.append("search         no leaf has a distribution: for raywce train")
+    return lines + [f"note: {note}" for note in summary["notes"]]
+
+
+def _point(point: dict[str, Any]) -> str:
+    return ", ".join(f"{path.rpartition('.')[2]} {json_text.dumps(value)}" for path, value in point.items())
