@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from transformers import PreTrainedTokenizerBase, StoppingCriteria, WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import logging as transformers_logging
 
 from raywce.evaluation.normalizer import DEFAULT_NORMALIZER
 from raywce.evaluation.utterances import UtteranceResult, score
@@ -37,11 +38,19 @@ class Utterance(Protocol):
     def text(self) -> str: ...  # noqa: D102
 
 
+class Utterances(Protocol):
+    """A set of utterances by index: a list, or prepared data opened by `raywce.data.store.open_split`."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Utterance: ...
+
+
 @dataclass(frozen=True)
 class TokenBound:
     """How many new tokens (the end token included) an utterance may take: it ends runaway repetitions.
 
-    Read or sung quickly, speech in the languages that Whisper's vocabulary serves well stays below 17 tokens a second.
+    Read speech of languages that Whisper's vocabulary serves well takes some 2 to 5 tokens a second, 17 at most; the
+    full 30 seconds have 448 positions, 15 tokens a second, whatever the bound says.
     """
 
     per_second: float = 25.0
@@ -120,20 +129,32 @@ def _generate(
     bounds: Sequence[int],
 ) -> torch.Tensor:
     """Token ids `(B, prompt + longest)`, each row with its prompt and, where it was reached, its end token."""
-    sequences: torch.Tensor = model.generate(
-        encoder_outputs=encoded,
-        language=list(languages),
-        task="transcribe",
-        num_beams=1,
-        temperature=0.0,
-        return_timestamps=False,
-        condition_on_prev_tokens=False,
-        use_cache=True,
-        max_new_tokens=max(bounds),
-        stopping_criteria=[_OwnBound(torch.tensor(bounds, device=model.device))],
-        force_unique_generate_call=True,  # whole rows, and no second pass where a time stamp was generated
-    )
+    with _without_warnings():
+        sequences: torch.Tensor = model.generate(
+            encoder_outputs=encoded,
+            language=list(languages),
+            task="transcribe",
+            num_beams=1,
+            temperature=0.0,
+            return_timestamps=False,
+            condition_on_prev_tokens=False,
+            use_cache=True,
+            max_new_tokens=max(bounds),
+            stopping_criteria=[_OwnBound(torch.tensor(bounds, device=model.device))],
+            force_unique_generate_call=True,  # whole rows, and no second pass where a time stamp was generated
+        )
     return sequences
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Whisper's `generate` warns, at each call, of arguments that it passes on itself."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
 
 
 def _identify(model: WhisperForConditionalGeneration, encoded: BaseModelOutput) -> list[str]:
@@ -168,7 +189,7 @@ def shard(n: int, rank: int, world_size: int) -> list[int]:
 def evaluate_utterances(
     model: WhisperForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
-    utterances: Sequence[Utterance],
+    utterances: Utterances,
     load_features: Callable[[list[int]], torch.Tensor],
     language_tokens: Mapping[str, str],
     *,
@@ -200,7 +221,7 @@ def evaluate_utterances(
         world_size: how many workers share the set.
         on_batch: called with the number of utterances just decoded.
     """
-    batches = batch_by_duration([utterance.duration for utterance in utterances], batch_size)
+    batches = batch_by_duration([utterances[index].duration for index in range(len(utterances))], batch_size)
     autocast = torch.autocast(model.device.type, autocast_dtype, enabled=autocast_dtype is not None)
     rows: list[UtteranceResult] = []
     with evaluating(model), autocast:

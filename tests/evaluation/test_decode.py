@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizerFast
+
+from raywce.evaluation.decode import (
+    TokenBound,
+    batch_by_duration,
+    evaluate_utterances,
+    evaluating,
+    gather_rows,
+    shard,
+    transcribe_batch,
+)
+from raywce.evaluation.rates import rates_by_language
+from raywce.evaluation.utterances import UtteranceResult, to_table
+from tests.tiny_whisper import write_tiny_whisper
+
+LANGUAGES = ["en", "es", "gl", "en", "es", "gl"]
+SECONDS = [1.0, 2.0, 0.5, 3.0, 1.0, 1.5]
+
+
+@dataclass(frozen=True)
+class Said:
+    id: str
+    language: str
+    speaker: str | None
+    duration: float
+    text: str
+
+
+UTTERANCES = [Said(f"u{i}", LANGUAGES[i], None, SECONDS[i], "uu ww") for i in range(6)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """So small a model only waits for its threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def random_whisper(folder: Path) -> WhisperForConditionalGeneration:
+    """A random model that says bytes only, and ends some of its sentences before the bound."""
+    model = WhisperForConditionalGeneration.from_pretrained(folder).eval()
+    end = model.config.eos_token_id
+    model.generation_config.suppress_tokens = list(range(end + 1, model.config.vocab_size))
+    embeddings = model.model.decoder.embed_tokens.weight.data
+    direction = torch.randn(embeddings.shape[1], generator=torch.Generator().manual_seed(1))
+    embeddings[end] = 2 * embeddings[:end].mean(0) + 0.6 * direction
+    return model
+
+
+def random_features() -> torch.Tensor:
+    features = torch.randn(6, 80, 3000, generator=torch.Generator().manual_seed(0))
+    return features * torch.tensor([0.2, 0.5, 1, 2, 3, 4])[:, None, None]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_whisper(tmp_path_factory.mktemp("whisper"), init_std=0.3)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> WhisperForConditionalGeneration:
+    return random_whisper(folder)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model: WhisperForConditionalGeneration, folder: Path) -> WhisperTokenizerFast:
+    return WhisperTokenizerFast.from_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def features() -> torch.Tensor:
+    return random_features()
+
+
+def _evaluate(model, tokenizer, features, **changes) -> list[UtteranceResult]:
+    arguments = {"batch_size": 4, **changes}
+    rows = evaluate_utterances(model, tokenizer, UTTERANCES, lambda batch: features[batch], {}, **arguments)
+    return gather_rows(rows)
+
+
+def test_equals_generate_one_by_one_cut_at_the_bound(model, tokenizer, features) -> None:
+    got = transcribe_batch(model, tokenizer, features, LANGUAGES, SECONDS)
+    for index, transcription in enumerate(got):
+        limit = math.ceil(25 * SECONDS[index]) + 10
+        tokens = model.generate(
+            features[index : index + 1], language=LANGUAGES[index], task="transcribe", max_new_tokens=limit
+        )
+        assert transcription.text == tokenizer.batch_decode(tokens, skip_special_tokens=True)[0].strip()
+        longer = model.generate(
+            features[index : index + 1], language=LANGUAGES[index], task="transcribe", max_new_tokens=limit + 1
+        )
+        assert transcription.truncated == (longer.shape[1] > tokens.shape[1] or tokens.shape[1] == limit)
+    assert {transcription.truncated for transcription in got} == {True, False}
+
+
+def test_each_sample_is_decoded_in_its_own_language(model, tokenizer, features) -> None:
+    same_audio, codes = features[:1].expand(3, -1, -1), ["en", "es", "gl"]
+    together = transcribe_batch(model, tokenizer, same_audio, codes, [1.0] * 3)
+    alone = [transcribe_batch(model, tokenizer, features[:1], [code], [1.0])[0] for code in codes]
+    assert together == alone
+    assert len({transcription.text for transcription in alone}) > 1
+
+
+def test_language_is_identified_from_the_first_decoder_step(model, tokenizer, features) -> None:
+    got = transcribe_batch(model, tokenizer, features, LANGUAGES, SECONDS, identify_language=True)
+    config = model.generation_config
+    start = torch.full((6, 1), config.decoder_start_token_id)
+    with torch.no_grad():
+        logits = model(input_features=features, decoder_input_ids=start).logits[:, 0]
+    codes = {token[2:-2]: logits[:, token_id] for token, token_id in config.lang_to_id.items()}
+    expected = [max(codes, key=lambda code: float(codes[code][index])) for index in range(6)]
+    assert [transcription.detected_language for transcription in got] == expected
+    assert expected != [next(iter(codes))] * 6
+
+
+def test_a_language_the_model_cannot_generate_in_is_refused(model, tokenizer, features) -> None:
+    with pytest.raises(ValueError, match="pt"):
+        transcribe_batch(model, tokenizer, features[:1], ["pt"], [1.0])
+
+
+def test_bound_grows_with_the_audio_and_ends_at_the_decoders_positions() -> None:
+    bound = TokenBound(per_second=10, extra=3)
+    assert bound.tokens(0.0, 448) == 3
+    assert bound.tokens(1.01, 448) == 14
+    assert TokenBound().tokens(30.0, 448) == 444
+    assert TokenBound().tokens(30.0, 64) == 60
+
+
+def test_the_longest_bound_fits_the_decoder(model, tokenizer, features) -> None:
+    assert transcribe_batch(model, tokenizer, features[:1], ["en"], [30.0])[0].text
+
+
+def test_text_does_not_depend_on_batch_or_number_of_shards(model, tokenizer, features) -> None:
+    whole = _evaluate(model, tokenizer, features)
+    assert _evaluate(model, tokenizer, features, batch_size=1) == whole
+    shares = [_evaluate(model, tokenizer, features, batch_size=2, rank=rank, world_size=2) for rank in (0, 1)]
+    assert all(shares)
+    assert gather_rows(shares[0] + shares[1]) == whole
+    rates = rates_by_language(to_table(shares[0] + shares[1]))
+    assert rates == rates_by_language(to_table(whole))
+    assert [(row.language, row.id) for row in whole] == sorted((said.language, said.id) for said in UTTERANCES)
+
+
+def test_a_language_takes_anothers_token(model, tokenizer, features) -> None:
+    asturian = [Said("a", "ast", "s", 1.0, "uu")]
+    spanish = [Said("a", "es", "s", 1.0, "uu")]
+
+    def decode(said, tokens):
+        return evaluate_utterances(model, tokenizer, said, lambda batch: features[batch], tokens, batch_size=1)[0]
+
+    row = decode(asturian, {"ast": "es"})
+    assert (row.language, row.language_token) == ("ast", "es")
+    assert row.hypothesis == decode(spanish, {}).hypothesis
+
+
+def test_normaliser_and_identification_are_options(model, tokenizer, features) -> None:
+    rows = _evaluate(model, tokenizer, features, normalizer="whisper_basic", identify_language=False)
+    assert {row.normalizer for row in rows} == {"whisper_basic/1"}
+    assert {row.detected_language for row in rows} == {None}
+    assert {row.detected_language for row in _evaluate(model, tokenizer, features)} <= {"en", "es", "gl"}
+
+
+def test_runs_under_bfloat16_and_reports_its_progress(model, tokenizer, features) -> None:
+    done: list[int] = []
+    rows = _evaluate(model, tokenizer, features, autocast_dtype=torch.bfloat16, on_batch=done.append)
+    assert len(rows) == 6
+    assert done == [4, 2]
+
+
+def test_training_state_and_random_state_are_left_as_they_were(model, tokenizer, features) -> None:
+    model.train()
+    model.model.encoder.eval()
+    modes = [module.training for module in model.modules()]
+    random_state = torch.get_rng_state()
+    _evaluate(model, tokenizer, features)
+    assert [module.training for module in model.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), random_state)
+    model.eval()
+
+
+def test_an_error_while_evaluating_leaves_the_training_mode() -> None:
+    module = torch.nn.Dropout().train()
+
+    def fail_inside() -> None:
+        with evaluating(module):
+            assert not module.training
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_inside()
+    assert module.training
+
+
+def test_training_goes_on_after_evaluating_under_autocast(model, tokenizer, features) -> None:
+    _evaluate(model, tokenizer, features, autocast_dtype=torch.bfloat16)
+    model(input_features=features[:1], labels=torch.tensor([[5, 6]])).loss.backward()
+    assert all(parameter.grad is not None for parameter in model.model.decoder.layers.parameters())
+    model.zero_grad()
+
+
+@pytest.mark.parametrize(("count", "size"), [(0, 4), (1, 4), (10, 4), (8, 4)])
+def test_batches_hold_everything_once_longest_first(count: int, size: int) -> None:
+    durations = [(7 * index) % 5 + 0.5 for index in range(count)]
+    batches = batch_by_duration(durations, size)
+    order = [index for batch in batches for index in batch]
+    assert sorted(order) == list(range(count))
+    assert [durations[index] for index in order] == sorted(durations, reverse=True)
+    assert all(len(batch) == size for batch in batches[:-1])
+    assert batches == batch_by_duration(durations, size)
+
+
+@pytest.mark.parametrize(("n", "world_size"), [(0, 2), (1, 4), (7, 3), (8, 1)])
+def test_shards_hold_everything_once_and_are_even(n: int, world_size: int) -> None:
+    shares = [shard(n, rank, world_size) for rank in range(world_size)]
+    assert sorted(index for share in shares for index in share) == list(range(n))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def _decode_in_a_rank(rank: int, whisper: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"file://{out}/store", rank=rank, world_size=2)
+    model, tokenizer = random_whisper(whisper), WhisperTokenizerFast.from_pretrained(whisper)
+    rows = _evaluate(model, tokenizer, random_features(), batch_size=2, rank=rank, world_size=2)
+    torch.save(rows, out / f"rows{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_gather_what_one_decodes(model, tokenizer, features, folder: Path, tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(_decode_in_a_rank, (folder, tmp_path), nprocs=2)
+    whole = _evaluate(model, tokenizer, features, batch_size=2)
+    for rank in (0, 1):
+        assert torch.load(tmp_path / f"rows{rank}.pt", weights_only=False) == whole
+
+
+def _clips(speech: Path) -> list[tuple[str, torch.Tensor]]:
+    """The shortest dev clip of each of three languages."""
+    clips = []
+    for language in ("es", "ca", "gl"):
+        split = speech / language / "dev"
+        with (split / "metadata.csv").open(newline="", encoding="utf-8") as file:
+            names = [row["file_name"] for row in csv.DictReader(file)]
+        audio = [soundfile.read(split / name, dtype="float32")[0] for name in names]
+        clips.append((language, min(audio, key=len)))
+    return clips
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (os.environ.get("RAYWCE_SPEECH") and os.environ.get("RAYWCE_WHISPER")),
+    reason="RAYWCE_SPEECH (recordings) and RAYWCE_WHISPER (a real checkpoint's folder) are not both set",
+)
+def test_real_speech_decodes_as_the_transformers_recipe_does() -> None:
+    checkpoint = os.environ["RAYWCE_WHISPER"]
+    model = WhisperForConditionalGeneration.from_pretrained(checkpoint).eval()
+    tokenizer = WhisperTokenizerFast.from_pretrained(checkpoint)
+    languages, audio = zip(*_clips(Path(os.environ["RAYWCE_SPEECH"])), strict=True)
+    extractor = WhisperFeatureExtractor.from_pretrained(checkpoint)
+    features = extractor(list(audio), sampling_rate=16_000, return_tensors="pt").input_features
+    seconds = [len(samples) / 16_000 for samples in audio]
+    got = transcribe_batch(model, tokenizer, features, languages, seconds, identify_language=True)
+    tokens = model.generate(features, language=list(languages), task="transcribe")
+    expected = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+    assert [transcription.text for transcription in got] == [text.strip() for text in expected]
+    assert not any(transcription.truncated for transcription in got)
+    detected = model.detect_language(features).tolist()
+    codes = {token_id: token[2:-2] for token, token_id in model.generation_config.lang_to_id.items()}
+    assert [transcription.detected_language for transcription in got] == [codes[token] for token in detected]
