@@ -1,0 +1,160 @@
+"""Turns speech of many forms into prepared parquet: finds tables, plans rows, writes shards, counts what came out."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from raywce.data.label_limit import load_label_limit
+from raywce.data.names import language_of, split_of
+from raywce.data.output import REJECTED, RESULT, output, remove_strangers, write_json
+from raywce.data.plan import Group, Plan
+from raywce.data.rejects import Reject, write_rejects
+from raywce.data.rows import RowOptions, check_columns, read_rows
+from raywce.data.schema import MAX_SECONDS, SPLITS
+from raywce.data.shards import ShardOptions, read_result
+from raywce.data.sources import Format, Table, find_tables
+from raywce.data.summary import Outcome, Prepared, summarise
+from raywce.data.text import CLEAN_UPS
+from raywce.data.workers import Workers
+from raywce.data.writer import Cap, GroupWriter, Progress
+from raywce.errors import Problems, fail
+
+_LAYOUT = 1  # changes with the form of the output
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What to prepare and how; see `raywce prepare --help`.
+
+    Attributes:
+        sources: folders, files or Hub ids.
+        out: the output folder.
+        form: what the sources are.
+        config: the configuration of a Hub dataset.
+        revision: its revision.
+        rows: how rows are read.
+        tokenizer: a Whisper folder or Hub id; with it, transcripts beyond its label limit are rejected.
+        cap: at most so many train utterances of each language.
+        cap_to: the language whose kept train utterances are the cap of all others.
+        seed: fixes which rows a cap takes.
+        max_seconds: longer audio is rejected.
+        jobs: worker processes.
+        overwrite: whether an output with other settings is removed first.
+    """
+
+    sources: tuple[str, ...]
+    out: Path
+    form: Format = Format.AUTO
+    config: str | None = None
+    revision: str | None = None
+    rows: RowOptions = field(default_factory=RowOptions)
+    tokenizer: str | None = None
+    cap: int | None = None
+    cap_to: str | None = None
+    seed: int = 0
+    max_seconds: float = MAX_SECONDS
+    jobs: int = 1
+    overwrite: bool = False
+
+    def check(self) -> PrepareOptions:
+        """Return the options with language and split in their own spelling, or raise an `InputError`."""
+        problems = Problems()
+        rows, language, split = self.rows, language_of(self.rows.language), split_of(self.rows.split)
+        if not self.sources:
+            problems.add("SOURCE", "at least one is needed")
+        if rows.language and not language:
+            problems.add("--language", "must be a language code or name", rows.language)
+        if rows.split and not split:
+            problems.add("--split", f"must be one of {', '.join(SPLITS)}", rows.split)
+        for name in set(rows.clean_ups) - set(CLEAN_UPS):
+            problems.add("--clean-up", f"must be one of {', '.join(CLEAN_UPS)}", name)
+        if self.cap is not None and self.cap < 1:
+            problems.add("--cap", "must be at least 1", self.cap)
+        if self.cap is not None and self.cap_to is not None:
+            problems.add("--cap", "can't go with --cap-to", do="Give one of them.")
+        if not 0 < self.max_seconds <= MAX_SECONDS:
+            problems.add("--max-seconds", f"must be above 0 and at most {MAX_SECONDS:g}", self.max_seconds)
+        if self.jobs < 1:
+            problems.add("--jobs", "must be at least 1", self.jobs)
+        problems.raise_any()
+        return replace(self, rows=replace(rows, language=language, split=split), cap_to=language_of(self.cap_to))
+
+    def train_cap(self) -> Cap | None:
+        """The cap on train utterances, if any."""
+        if self.cap is None and self.cap_to is None:
+            return None
+        return Cap(self.cap or 0, self.cap_to)
+
+    def settings(self) -> dict[str, Any]:
+        """What the output depends on: all but where it goes and how many work on it."""
+        chosen = asdict(self) | {"layout": _LAYOUT}
+        chosen["sources"] = [str(Path(s).resolve()) if Path(s).exists() else s for s in self.sources]
+        left = {name: value for name, value in chosen.items() if name not in ("out", "jobs", "overwrite")}
+        settings: dict[str, Any] = json.loads(json.dumps(left))
+        return settings
+
+
+def run(options: PrepareOptions, progress: Progress = lambda *_: None) -> Prepared:
+    """Prepare speech; what an earlier, interrupted run with the same settings has finished is kept.
+
+    The output is `<split>/<language>/00000.parquet …` with the columns of `raywce.data.schema.UTTERANCES`, its content
+    independent of `jobs`; `rejected.parquet`, a row for each row left out; and `prepared.json`, the result returned.
+
+    Raises:
+        InputError: options or sources can't be used, the output holds something else, or nothing was kept.
+    """
+    options = options.check()
+    tables = find_tables(list(options.sources), options.form, options.config, options.revision, options.out.resolve())
+    check_columns(tables, options.rows)
+    with output(options.out, options.settings(), options.overwrite) as work:
+        tokenizer = options.tokenizer
+        limit = load_label_limit(tokenizer, work / "tokenizer.json") if tokenizer else None
+        shard_options = ShardOptions(options.max_seconds, limit)
+        with Plan(work / "plan.sqlite", options.seed) as plan:
+            mended = _scan(tables, options.rows, plan, progress)
+            writer = GroupWriter(options.out, plan, options.train_cap(), shard_options, progress)
+            with Workers(options.jobs) as workers:
+                outcomes = writer.write_all(workers)
+            return _finish(options, plan, outcomes, writer.records, mended)
+
+
+def _scan(tables: list[Table], options: RowOptions, plan: Plan, progress: Progress) -> int:
+    """Put every row of every table into the plan; the number of quotes mended."""
+    mended = 0
+    for table in tables:
+        for item, was_mended in read_rows(table, options):
+            plan.add(item)
+            mended += was_mended
+            if plan.rows_read % 1000 == 0:
+                progress("rows read", plan.rows_read, 0)
+    if plan.rows_read == 0:
+        fail("SOURCE", "must hold at least one row", f"{len(tables)} empty tables")
+    return mended
+
+
+def _finish(
+    options: PrepareOptions, plan: Plan, outcomes: dict[Group, Outcome], records: set[Path], mended: int
+) -> Prepared:
+    """Tidy up, list the rejects, count; `prepared.json` comes last, so that it stands for a whole output."""
+    remove_strangers(options.out, records)
+    write_rejects(options.out / REJECTED, _rejects(plan, records))
+    settings = options.settings()
+    prepared = summarise(options.out, outcomes, _rejects(plan, records), plan.rows_read, mended, settings)
+    if prepared.utterances == 0:
+        reasons = Counter(reject.reason for reject in _rejects(plan, records))
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        fail("SOURCE", "must hold a row that can be kept", counts, f"See {options.out / REJECTED}.")
+    write_json(options.out / RESULT, prepared.as_dict())
+    return prepared
+
+
+def _rejects(plan: Plan, records: set[Path]) -> Iterator[Reject]:
+    yield from plan.rejects()
+    for record in sorted(records):
+        result = read_result(record)
+        yield from result.rejects if result else ()

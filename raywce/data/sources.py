@@ -1,0 +1,222 @@
+"""What `prepare` can read: finds the tables of speech in a folder, a file or on the Hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from raywce.data.names import language_of, language_of_folder, split_of
+from raywce.data.tables import READERS, column_names
+from raywce.errors import InputError, Problem, fail
+
+AUDIO_COLUMNS = ("file_name", "audio_filepath", "audio_file", "path", "audio", "file", "audio_path")
+TEXT_COLUMNS = ("sentence", "text", "transcription", "transcript", "raw_transcription", "normalized_text")
+_CLIP_FOLDERS = ("clips", "audios")
+_NOT_SPEECH = {"rejected.parquet", "trials.parquet"}
+
+
+class Format(StrEnum):
+    """Forms of a source; `auto` finds out by what is there."""
+
+    AUTO = "auto"
+    COMMON_VOICE = "common-voice"
+    AUDIOFOLDER = "audiofolder"
+    MANIFEST = "manifest"
+    SAVED_DATASET = "saved-dataset"
+    PARQUET = "parquet"
+    HUB = "hub"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of utterances.
+
+    Attributes:
+        path: the file: TSV, CSV, JSON lines, parquet or Arrow stream.
+        audio_folder: what relative audio paths are relative to.
+        prefix: goes before ids made from a path: the source's name and the folder in it.
+        split: the split that its place tells; None where it tells none.
+        language: likewise the language.
+        clip_ids: whether a clip's file name alone is its id (Common Voice), the same in every release.
+    """
+
+    path: Path
+    audio_folder: Path
+    prefix: str
+    split: str | None = None
+    language: str | None = None
+    clip_ids: bool = False
+
+
+def find_tables(
+    sources: list[str],
+    form: Format = Format.AUTO,
+    config: str | None = None,
+    revision: str | None = None,
+    skip: Path | None = None,
+) -> list[Table]:
+    """All tables of all sources, in the order given, then by path.
+
+    Args:
+        sources: folders, files or Hub ids.
+        form: what the sources are.
+        config: the Hub dataset's configuration.
+        revision: its revision (`refs/convert/parquet` for FLEURS, whose script is dead).
+        skip: a folder that is not looked into: the output.
+
+    Raises:
+        InputError: for each source that is not there or holds nothing readable.
+    """
+    tables: list[Table] = []
+    problems: list[Problem] = []
+    for source, prefix in zip(sources, _prefixes(sources), strict=True):
+        try:
+            tables += _of_source(source, prefix, form, config, revision, skip)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(problems)
+    return tables
+
+
+def _prefixes(sources: list[str]) -> list[str]:
+    """Each source's last folder name, numbered where two are alike."""
+    names = [Path(source).resolve().name for source in sources]
+    return [
+        name if names.count(name) == 1 else f"{name}-{names[:index].count(name) + 1}"
+        for index, name in enumerate(names)
+    ]
+
+
+def _of_source(
+    source: str, prefix: str, form: Format, config: str | None, revision: str | None, skip: Path | None
+) -> list[Table]:
+    path = Path(source)
+    if form is Format.HUB or (form is Format.AUTO and not path.exists() and _is_hub_id(source)):
+        return _from_hub(source, config, revision)
+    if not path.exists():
+        fail(source, "must be a folder, a file or a Hub id (owner/name)", do="There is no such folder or file.")
+    root = path.resolve()
+    if root.is_file():
+        return _of_file(source, root, prefix)
+    tables = [_placed(table, root, prefix) for table in _walk(root, form, skip)]
+    if not tables:
+        wanted = "nothing that prepare can read" if form is Format.AUTO else f"nothing of the form {form}"
+        fail(source, "must hold speech with its transcripts", wanted, "See raywce prepare --help for the forms.")
+    return tables
+
+
+def _of_file(source: str, file: Path, prefix: str) -> list[Table]:
+    if file.suffix.lower() not in READERS:
+        fail(source, f"a file must be one of {', '.join(READERS)}", file.suffix or "no suffix")
+    return [_placed(Table(file, file.parent, ""), file.parent, prefix)]
+
+
+def _walk(folder: Path, form: Format, skip: Path | None) -> Iterator[Table]:
+    """The tables of a folder if it has one of the forms, else those of its sub-folders."""
+    found = next((tables for finder in _finders(form) if (tables := finder(folder))), [])
+    if found:
+        yield from found
+        return
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and not child.name.startswith(".") and child != skip:
+            yield from _walk(child, form, skip)
+
+
+def _finders(form: Format) -> list[Callable[[Path], list[Table]]]:
+    return list(_FINDERS.values()) if form is Format.AUTO else [_FINDERS[form]]
+
+
+def _common_voice(folder: Path) -> list[Table]:
+    """A release: `clips/` with train, dev and test.tsv, or `audios/` with ss-corpus-*.tsv (spontaneous speech)."""
+    clips = next((folder / name for name in _CLIP_FOLDERS if (folder / name).is_dir()), None)
+    if clips is None:
+        return []
+    named = [folder / f"{name}.tsv" for name in ("train", "dev", "test")]
+    files = [file for file in named if file.is_file()] or sorted(folder.glob("ss-corpus-*.tsv"))
+    return [Table(file, clips, "", clip_ids=True) for file in files]
+
+
+def _audiofolder(folder: Path) -> list[Table]:
+    names = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
+    return [Table(folder / name, folder, "") for name in names if (folder / name).is_file()]
+
+
+def _saved_dataset(folder: Path) -> list[Table]:
+    """A Dataset or a DatasetDict of `save_to_disk`; its Arrow files are read as they are, audio undecoded."""
+    if not ((folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()):
+        return []
+    import datasets
+
+    loaded = datasets.load_from_disk(str(folder))
+    return _of_loaded(loaded, folder)
+
+
+def _of_loaded(loaded: Any, folder: Path) -> list[Table]:
+    splits = loaded.items() if isinstance(loaded, dict) else [("", loaded)]
+    return [
+        Table(Path(file["filename"]), folder, "", split=split_of(name))
+        for name, dataset in splits
+        for file in dataset.cache_files
+    ]
+
+
+def _parquet(folder: Path) -> list[Table]:
+    files = [file for file in sorted(folder.glob("*.parquet")) if file.name not in _NOT_SPEECH]
+    return [Table(file, folder, "") for file in files]
+
+
+def _manifests(folder: Path) -> list[Table]:
+    """Tables beside other files: only those with a column for audio and one for text."""
+    kinds = [*folder.glob("*.jsonl"), *folder.glob("*.csv"), *folder.glob("*.tsv"), *folder.glob("*manifest*.json")]
+    return [Table(file, folder, "") for file in sorted(kinds) if _is_manifest(file)]
+
+
+def _is_manifest(file: Path) -> bool:
+    names = set(column_names(file))
+    return bool(names & set(AUDIO_COLUMNS)) and bool(names & set(TEXT_COLUMNS))
+
+
+_FINDERS = {
+    Format.COMMON_VOICE: _common_voice,
+    Format.SAVED_DATASET: _saved_dataset,
+    Format.AUDIOFOLDER: _audiofolder,
+    Format.PARQUET: _parquet,
+    Format.MANIFEST: _manifests,
+}
+
+
+def _placed(table: Table, root: Path, prefix: str) -> Table:
+    """Read split and language off the file's name and its folders, the nearest first, up to the source's own."""
+    inside = table.path.relative_to(root) if table.path.is_relative_to(root) else Path(table.path.name)
+    folders = [*reversed(inside.parent.parts), root.name]
+    if split_of(root.name):
+        folders.append(root.parent.name)
+    places = [table.path.stem, *folders]
+    split = table.split or next((found for name in places if (found := split_of(name))), None)
+    language = next((found for name in folders if (found := language_of_folder(name))), None)
+    return replace(table, prefix=str(Path(prefix, inside.parent)), split=split, language=language)
+
+
+def _is_hub_id(source: str) -> bool:
+    return source.count("/") == 1 and not source.startswith((".", "/", "~")) and not source.endswith("/")
+
+
+def _from_hub(source: str, config: str | None, revision: str | None) -> list[Table]:
+    """Download through `datasets`, which leaves Arrow files in its cache; audio stays undecoded."""
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(source, config, revision=revision)
+    except Exception as error:  # the library raises many kinds; the user needs the one line
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        offline = "set" if os.environ.get("HF_HUB_OFFLINE") else "not set"
+        do = f"Check the id, the network and --config/--revision (HF_HUB_OFFLINE is {offline}): {reason[0]}"
+        fail(source, "must be a folder here, or a dataset of the Hub that can be reached", do=do)
+    prefix = f"{source}/{config}" if config else source
+    language = language_of(config) if config else None
+    return [replace(table, prefix=prefix, language=language) for table in _of_loaded(loaded, Path.cwd())]
