@@ -18,7 +18,6 @@ kbd kea kln kmr koo lad lij lke ltg lth luo lus lzz mai maj mau mbf mdf mfe mhr 
 nhi nia nmz nso nsy oji pez pne qup qur qus qux quy rap rwm sah sat sba sco sei shi skr syr szy tig tob tok top
 trv tsz tui tyv tyz udm umb vec vmw vot xho xkl yaq yav yrl yua yue zgh zoc zul zza
 """
-)
 
 
 def split_of(name: str | None) -> str | None:
