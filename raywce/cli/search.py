@@ -1,0 +1,49 @@
+"""`raywce search`: baseline and trials of an experiment file, and what came of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def search(
+    file: Annotated[Path, typer.Argument(help="Experiment file with distributions.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to the file, as key.path=value.", metavar="[KEY=VALUE]...")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with a search that stopped; refuse to begin one.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the outcome's figures to this file.")] = None,
+) -> None:
+    """Search for the hyperparameters with the lowest low-resource WER that keep the high-resource languages.
+
+    Exit codes: 0 a feasible trial was found, 3 none was feasible, 2 bad input, 1 failed. The same command goes on with
+    a search that stopped, and changes nothing where it is finished.
+    """
+    from raywce.experiment.load import load
+
+    loaded = load(file, overrides or [])
+    loaded.require_space()
+    from raywce.search.phases import is_finished, quiet, run_search
+    from raywce.search.run_folder import OUTCOME, RunFolder
+    from raywce.search.view import show_outcome
+
+    quiet()
+    folder = RunFolder.of(loaded.experiment.storage, loaded.experiment.name)
+    if is_finished(loaded, folder, resume):
+        typer.echo(f"This search is finished; nothing was changed in {folder.uri}")
+        _write(json, folder.read_text(OUTCOME))
+        return
+    for note in loaded.notes:
+        typer.echo(f"Note: {note}")
+    outcome = run_search(loaded)
+    show_outcome(outcome)
+    _write(json, outcome.to_json())
+    raise typer.Exit(outcome.exit_code)
+
+
+def _write(file: Path | None, figures: str) -> None:
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(figures)

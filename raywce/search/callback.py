@@ -1,0 +1,110 @@
+"""Tune callback that keeps the table and the screen up to date while a phase runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from ray.tune import Callback
+
+from raywce.experiment.schema import Experiment
+from raywce.search.run_folder import RunFolder
+from raywce.search.searcher import FAILURE
+from raywce.search.tables import BASELINE, COMPLETE, FAIL, RUNNING, Trial, TrialTable, trial_schema
+from raywce.search.view import View, open_view
+
+
+class TableCallback(Callback):
+    """Writes `trials.parquet` at each report and change of state, and shows both.
+
+    Tune stores its callbacks when a phase begins and opens them again to resume it: what changes while running lives
+    in the run folder, and is read when a phase is set up.
+    """
+
+    def __init__(
+        self, folder: RunFolder, phase: str, experiment: Experiment, space: dict[str, BaseDistribution],
+        fixed: dict[str, Any],
+    ) -> None:
+        """Say what is written where.
+
+        Args:
+            experiment: the file's, for languages and seed.
+            space: the searched leaves.
+            fixed: the values of the searched leaves that the baseline has.
+        """
+        self.folder, self.phase, self.experiment, self.space, self.fixed = folder, phase, experiment, space, fixed
+        self._table: TrialTable | None = None
+        self._view: View | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_table": None, "_view": None}
+
+    def setup(self, **_: Any) -> None:
+        """Open table and screen."""
+        self._table = TrialTable.open(self.folder, schema_of(self.experiment, self.space))
+        self._view = open_view(self.phase, self.experiment, list(self.space))
+
+    @property
+    def table(self) -> TrialTable:
+        """The table."""
+        assert self._table is not None, "Tune calls setup first"
+        return self._table
+
+    @property
+    def view(self) -> View:
+        """The screen."""
+        assert self._view is not None, "Tune calls setup first"
+        return self._view
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """A trial began, or began again."""
+        self.table.finish(self._trial(trial), RUNNING)
+        self._show(trial)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        """A report came."""
+        if result.get(FAILURE):
+            return
+        self.table.record(self._trial(trial), result)
+        self._show(trial)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """A trial ended by itself, well or with a reason."""
+        reason = (trial.last_result or {}).get(FAILURE)
+        self._end(trial, FAIL if reason else COMPLETE, reason)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """A trial's driver died, or raised what it should not."""
+        lines = str(trial.get_error() or "the driver was lost").strip().splitlines()
+        self._end(trial, FAIL, lines[-1])
+
+    def on_experiment_end(self, trials: list[Any], **_: Any) -> None:
+        """Rows of trials that Tune does not know (suggested after its last save) are closed."""
+        known = {trial.config["trial_id"] for trial in trials}
+        for trial_id in self.table.trial_ids(self.phase):
+            row = self.table.of(trial_id)[-1]
+            if trial_id not in known and row["state"] == RUNNING:
+                lost = Trial(self.phase, trial_id, row["seed"], {})
+                self.table.finish(lost, FAIL, "lost: the search was stopped before it had saved this trial")
+        self.table.write(self.folder)
+        self.view.close()
+
+    def _end(self, trial: Any, state: str, reason: str | None) -> None:
+        self.table.finish(self._trial(trial), state, reason)
+        self._show(trial)
+
+    def _show(self, trial: Any) -> None:
+        self.table.write(self.folder)
+        self.view.show(self.table.of(trial.config["trial_id"]))
+
+    def _trial(self, trial: Any) -> Trial:
+        config = trial.config
+        seed = self.experiment.training.seed
+        if self.phase == BASELINE:
+            return Trial(BASELINE, config["trial_id"], seed + config["index"], self.fixed)
+        return Trial(self.phase, config["trial_id"], seed, config["values"])
+
+
+def schema_of(experiment: Experiment, space: dict[str, BaseDistribution]) -> Any:
+    """The table's columns for an experiment."""
+    return trial_schema(space, experiment.languages.low_resource, experiment.languages.high_resource)

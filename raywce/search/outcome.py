@@ -1,0 +1,178 @@
+"""What a search came to: the best feasible trial beside the baseline and the original model, from the table alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from raywce.errors import RunFailed
+from raywce.experiment.schema import Experiment
+from raywce.search.constraints import mean_wers, reference_wers, worst
+from raywce.search.tables import BASELINE, COMPLETE, FAIL, SEARCH, TrialTable
+
+FOUND, NOTHING_FEASIBLE = 0, 3  # exit codes
+
+
+@dataclass(frozen=True)
+class References:
+    """WERs as fractions by language: of the baseline (mean over its seeds), of the model before, and of the limits."""
+
+    baseline: dict[str, float]
+    original: dict[str, float]
+    limits: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrialFigures:
+    """One finished trial.
+
+    Attributes:
+        values: key path to value, of the searched leaves.
+        wer: fractions by language, at the end of the training.
+        violations: points of WER by high-resource language; <= 0 holds.
+        objective: mean low-resource WER, a fraction.
+    """
+
+    trial_id: str
+    values: dict[str, Any]
+    wer: dict[str, float]
+    violations: dict[str, float]
+    objective: float
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every constraint holds."""
+        return all(value <= 0 for value in self.violations.values())
+
+    @property
+    def worst(self) -> tuple[str, float] | None:
+        """The language that is nearest to its limit, or furthest above it, and the points."""
+        return worst(self.violations)
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """The figures of a whole search.
+
+    Attributes:
+        best: the feasible trial with the lowest objective; None where no trial is feasible.
+        nearest: the trial with the least violation, where none is feasible.
+        baseline_objective: the baseline's mean low-resource WER, a fraction.
+        failed: trials that failed, with their reasons.
+    """
+
+    name: str
+    metric: str
+    low_resource: list[str]
+    high_resource: list[str]
+    references: References
+    baseline_objective: float
+    best: TrialFigures | None
+    nearest: TrialFigures | None
+    trials: int
+    feasible: int
+    failed: dict[str, str]
+    tables: dict[str, str]
+    state: Literal["found", "nothing feasible"]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where a feasible trial was found, else 3."""
+        return FOUND if self.best else NOTHING_FEASIBLE
+
+    @property
+    def better(self) -> bool:
+        """Whether the best trial's low-resource WER is below the baseline's."""
+        return self.best is not None and self.best.objective < self.baseline_objective
+
+    def to_json(self) -> str:
+        """All figures, for machines."""
+        figures = {**asdict(self), "exit_code": self.exit_code, "better_than_baseline": self.better}
+        return json.dumps(figures, indent=2) + "\n"
+
+
+def objective(wers: Mapping[str, float], low_resource: Sequence[str]) -> float:
+    """What is minimised: the plain mean of the low-resource languages' WERs."""
+    return sum(wers[language] for language in low_resource) / len(low_resource)
+
+
+def references(table: TrialTable, experiment: Experiment) -> References:
+    """The references that the baseline's rows give.
+
+    Raises:
+        RunFailed: a run of the baseline failed, or left out a figure.
+    """
+    trial_ids = table.trial_ids(BASELINE)
+    for trial_id in trial_ids:
+        last = table.of(trial_id)[-1]
+        if last["state"] == FAIL:
+            raise RunFailed(f"the baseline failed ({trial_id}): {last['reason']}")
+    runs = [_wers(_final(table.of(trial_id)), experiment.languages.all) for trial_id in trial_ids]
+    first = table.of(trial_ids[0])[0]
+    original = _wers(first if first["step"] == 0 else {}, experiment.languages.all)
+    baseline = mean_wers(runs)
+    limits = reference_wers(experiment.search.constraints, experiment.languages.high_resource, baseline, original)
+    missing = [language for language in experiment.languages.all if math.isnan(baseline[language])]
+    missing += [language for language, wer in limits.items() if math.isnan(wer)]
+    if missing:
+        raise RunFailed(f"the baseline gave no WER for {', '.join(dict.fromkeys(missing))}: has dev utterances of it?")
+    return References(baseline, original, limits)
+
+
+def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -> SearchOutcome:
+    """Judge the finished search.
+
+    Raises:
+        RunFailed: no trial was completed.
+    """
+    found = references(table, experiment)
+    rows = {trial_id: table.of(trial_id) for trial_id in table.trial_ids(SEARCH)}
+    failed = {trial_id: str(of[-1].get("reason")) for trial_id, of in rows.items() if of[-1]["state"] == FAIL}
+    done = [_figures(of, experiment) for of in rows.values() if of[-1]["state"] == COMPLETE]
+    if not done:
+        raise RunFailed(f"all {len(failed)} trials failed; the last one: {list(failed.values())[-1]}")
+    feasible = [trial for trial in done if trial.feasible]
+    best = min(feasible, key=lambda trial: trial.objective, default=None)
+    return SearchOutcome(
+        name=experiment.name,
+        metric=experiment.evaluation.metric,
+        low_resource=list(experiment.languages.low_resource),
+        high_resource=list(experiment.languages.high_resource),
+        references=found,
+        baseline_objective=objective(found.baseline, experiment.languages.low_resource),
+        best=best,
+        nearest=None if best else min(done, key=_largest_violation),
+        trials=len(rows),
+        feasible=len(feasible),
+        failed=failed,
+        tables=tables,
+        state="found" if best else "nothing feasible",
+    )
+
+
+def _final(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return next((row for row in reversed(rows) if row.get("final")), {})
+
+
+def _wers(row: Mapping[str, Any], languages: Sequence[str]) -> dict[str, float]:
+    found = {language: row.get(f"wer/{language}") for language in languages}
+    return {language: math.nan if wer is None else wer for language, wer in found.items()}
+
+
+def _largest_violation(trial: TrialFigures) -> float:
+    return trial.worst[1] if trial.worst else 0.0
+
+
+def _figures(rows: Sequence[Mapping[str, Any]], experiment: Experiment) -> TrialFigures:
+    row = _final(rows)
+    prefix = "config/"
+    return TrialFigures(
+        trial_id=row["trial_id"],
+        values={name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)},
+        wer=_wers(row, experiment.languages.all),
+        violations={language: row[f"violation/{language}"] for language in experiment.languages.high_resource},
+        objective=row["objective"],
+    )

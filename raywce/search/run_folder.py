@@ -1,0 +1,110 @@
+"""One experiment's run folder, on a disk or behind a URI: what is stored where, written so that no half file is left."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+EXPERIMENT, VERSIONS, OUTCOME = "experiment.yaml", "versions.json", "outcome.json"
+TRIALS, UTTERANCES = "trials.parquet", "utterances.parquet"
+_PACKAGES = ("raywce", "ray", "torch", "transformers", "optuna")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`<storage>/<experiment>`, as an absolute path or a URI."""
+
+    uri: str
+
+    @classmethod
+    def of(cls, storage: str, name: str) -> RunFolder:
+        """The folder of the experiment `name` under a path (relative ones too) or a URI."""
+        root = storage if "://" in storage else str(Path(storage).expanduser().resolve())
+        return cls(f"{root.rstrip('/')}/{name}")
+
+    def path(self, *parts: str) -> str:
+        """The path or URI of what is inside."""
+        return "/".join([self.uri, *parts])
+
+    @property
+    def local(self) -> Path | None:
+        """The folder, where it is on a disk."""
+        return None if "://" in self.uri else Path(self.uri)
+
+    def has(self, name: str) -> bool:
+        """Whether a file or folder of that name is inside."""
+        filesystem, path = fs.FileSystem.from_uri(self.path(name))
+        return filesystem.get_file_info(path).type is not fs.FileType.NotFound
+
+    def read_text(self, name: str) -> str:
+        """A file's text."""
+        filesystem, path = fs.FileSystem.from_uri(self.path(name))
+        with filesystem.open_input_stream(path) as stream:
+            return bytes(stream.read()).decode()
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace a file by `text`, at once."""
+        with _replaced(self.path(name)) as stream:
+            stream.write(text.encode())
+
+    def read_table(self, name: str) -> pa.Table:
+        """A parquet file's table."""
+        return read_parquet(self.path(name))
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """Replace a parquet file by `table`, at once."""
+        with _replaced(self.path(name)) as stream:
+            pq.write_table(table, stream)
+
+
+def read_parquet(uri: str) -> pa.Table:
+    """The table of a parquet file at a path or URI."""
+    filesystem, path = fs.FileSystem.from_uri(uri)
+    return pq.read_table(path, filesystem=filesystem)
+
+
+class _replaced:
+    """A stream whose file takes the place of the old one only once it is complete."""
+
+    def __init__(self, uri: str) -> None:
+        self.filesystem, self.path = fs.FileSystem.from_uri(uri)
+        self.temporary = f"{self.path}.partial"
+
+    def __enter__(self) -> Any:
+        self.filesystem.create_dir(self.path.rsplit("/", 1)[0], recursive=True)
+        self.stream = self.filesystem.open_output_stream(self.temporary)
+        return self.stream
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.stream.close()
+        if kind is None:
+            self.filesystem.move(self.temporary, self.path)
+        else:
+            self.filesystem.delete_file(self.temporary)
+
+
+def versions() -> str:
+    """Versions of what a run's figures depend on, and the git revision where the package is in a checkout, as JSON."""
+    found = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    return json.dumps({**found, "git_revision": _git_revision()}, indent=2) + "\n"
+
+
+def _git_revision() -> str | None:
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        tracked = subprocess.run(["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True)
+        if tracked.returncode:
+            return None  # installed into some other project's folder
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

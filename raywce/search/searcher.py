@@ -1,0 +1,188 @@
+"""Optuna under Ray Tune with named constraints: what `OptunaSearch` lacks or gets wrong, mended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
+from ray.tune.search.optuna import OptunaSearch
+
+OBJECTIVE = "objective"
+STEP = "step"
+FINAL = "final"
+FAILURE = "failure"
+VIOLATION = "violation/"
+
+_MORE_RANDOM = 2  # trials drawn at random after the first points, before the Gaussian process begins
+_LARGEST = 1e6  # Optuna's samplers standardise constraints: an infinite one would spoil all others
+
+
+@dataclass(frozen=True)
+class SamplerChoice:
+    """Which sampler draws, and from which seed."""
+
+    kind: Literal["gp", "tpe", "random"]
+    seed: int
+
+    def build(self, suggestion: int, points: Sequence[Mapping[str, Any]]) -> BaseSampler:
+        """The sampler of one suggestion: made afresh from (seed, suggestion), so that it can be made again.
+
+        The first suggestions are the given points.
+        """
+        seed = int(np.random.SeedSequence([self.seed, suggestion]).generate_state(1)[0])
+        if suggestion < len(points):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                # Not Optuna's queue: what is taken from it and then lost would never be tried.
+                return PartialFixedSampler(dict(points[suggestion]), RandomSampler(seed=seed))
+        if self.kind == "random":
+            return RandomSampler(seed=seed)
+        if self.kind == "tpe":
+            return TPESampler(seed=seed, constant_liar=True)
+        return GPSampler(seed=seed, n_startup_trials=len(points) + _MORE_RANDOM)
+
+
+class ConstrainedOptunaSearch(OptunaSearch):
+    """Minimises `objective` subject to one named constraint a language (violation <= 0).
+
+    A result may hold `objective`, `step`, `final`, `failure` and `violation/<name>`. How a trial ends for Optuna:
+
+    * a `failure` (a reason), an error, or a last value that is missing or NaN: FAIL, with the reason;
+    * a last result that is not `final`: PRUNED, with all its steps and its constraints;
+    * else COMPLETE.
+
+    Suggestions are `{"trial_id": "search-007-1a2b3c", "values": {key path: value}}`: the id holds the suggestion's index and a
+    digest of its values, so that a suggestion made again after a crash finds its own folder, and no other's.
+    """
+
+    def __init__(
+        self,
+        space: dict[str, BaseDistribution],
+        *,
+        constraints: Sequence[str],
+        sampler: SamplerChoice,
+        study_name: str,
+        points: Sequence[Mapping[str, Any]] = (),
+        storage: optuna.storages.BaseStorage | None = None,
+    ) -> None:
+        """Open the study.
+
+        Args:
+            space: key path to distribution, never empty.
+            constraints: names in the order in which every trial carries them.
+            sampler: kind and seed.
+            study_name: the experiment's name, as experiments may share a storage.
+            points: values over exactly the space's key paths, tried first.
+            storage: Optuna's; None: in memory, saved with the searcher.
+        """
+        self._constraints = tuple(constraints)
+        self._choice = sampler
+        self._points = tuple(points)
+        self._suggestions = 0
+        super().__init__(
+            space,
+            metric=OBJECTIVE,
+            mode="min",
+            sampler=sampler.build(0, self._points),
+            study_name=study_name,
+            storage=storage,
+        )
+
+    @property
+    def study(self) -> optuna.Study:
+        """The Optuna study."""
+        return self._ot_study
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        """The next trial's id and values; the same again for a `trial_id` that was asked before."""
+        if trial_id not in self._ot_trials:
+            self._fail_unknown()
+            self._ot_study.sampler = self._choice.build(self._suggestions, self._points)
+            trial = self._ot_study.ask(fixed_distributions=self._space)
+            trial.set_user_attr("trial_id", suggestion_id(self._suggestions, trial.params))
+            self._ot_trials[trial_id] = trial
+            self._suggestions += 1
+        trial = self._ot_trials[trial_id]
+        return {"trial_id": trial.user_attrs["trial_id"], "values": dict(trial.params)}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Pass an evaluation on to Optuna, at its own step; other reports hold nothing for it."""
+        if trial_id in self._ot_trials and not self._is_finished(trial_id):
+            self._report(self._ot_trials[trial_id], result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell Optuna how the trial ended, once."""
+        if trial_id not in self._ot_trials or self._is_finished(trial_id):
+            return
+        trial, result = self._ot_trials[trial_id], result or {}
+        reason = "the trial ended with an error" if error else self._why_failed(result)
+        if reason:
+            trial.set_user_attr("reason", reason)
+            self._ot_study.tell(trial, state=TrialState.FAIL)
+            return
+        # Tune gives the last result of a trial that it stops to nobody else.
+        self._report(trial, result)
+        for name in self._constraints:
+            trial.set_constraint(name, _bounded(result[VIOLATION + name]))
+        if result.get(FINAL):
+            self._ot_study.tell(trial, result[OBJECTIVE])
+        else:
+            self._ot_study.tell(trial, state=TrialState.PRUNED)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Go on from a saved state; what was suggested after it is closed in the study."""
+        super().restore(checkpoint_path)
+        self._fail_unknown()
+
+    def _fail_unknown(self) -> None:
+        """Close what a run that was lost before it was saved left open: samplers would avoid its neighbourhood."""
+        known = {trial.number for trial in self._ot_trials.values()}
+        for trial in self._ot_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.number not in known:
+                self._ot_study.tell(trial.number, state=TrialState.FAIL)
+
+    def _is_finished(self, trial_id: str) -> bool:
+        # Asked of the storage: after a restore it may know more than this object.
+        number = self._ot_trials[trial_id].number
+        state: TrialState = self._ot_study.get_trials(deepcopy=False)[number].state
+        return state.is_finished()
+
+    def _report(self, trial: optuna.Trial, result: Mapping[str, Any]) -> None:
+        value, step = result.get(OBJECTIVE), result.get(STEP)
+        if _is_missing(value) or step is None:
+            return
+        reported = self._ot_study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        if int(step) not in reported:
+            trial.report(float(value), int(step))  # type: ignore[arg-type]
+
+    def _why_failed(self, result: Mapping[str, Any]) -> str | None:
+        if result.get(FAILURE):
+            return str(result[FAILURE])
+        wanted = [OBJECTIVE, *(VIOLATION + name for name in self._constraints)]
+        missing = [name for name in wanted if _is_missing(result.get(name))]
+        return f"missing or not a number in the last report: {', '.join(missing)}" if missing else None
+
+
+def suggestion_id(suggestion: int, values: Mapping[str, Any]) -> str:
+    """A trial's id: its suggestion's index, and a digest of its values."""
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return f"search-{suggestion:03d}-{digest[:6]}"
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or math.isnan(value)
+
+
+def _bounded(value: float) -> float:
+    return max(-_LARGEST, min(_LARGEST, float(value)))

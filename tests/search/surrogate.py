@@ -1,0 +1,129 @@
+"""Stand-ins for a trial's training: figures from a formula, in the form and order of the real reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from raywce.errors import RunFailed
+from raywce.experiment.load import ExperimentFile, load
+from raywce.experiment.schema import Experiment
+
+ORIGINAL = {"gl": 0.60, "es": 0.30, "pt": 0.28}
+
+
+def write_file(folder: Path, name: str = "toy", **search: Any) -> Path:
+    """An experiment file over a constant alpha and the learning rate."""
+    tree = {
+        "name": name,
+        "model": {"checkpoint": "openai/whisper-tiny"},
+        "data": {"folder": "speech"},
+        "languages": {"low_resource": ["gl"], "high_resource": ["es", "pt"]},
+        "weighting": {"kind": "constant", "alpha": {"uniform": [1.0, 6.0]}},
+        "training": {"steps": 20, "optimizer": {"learning_rate": {"loguniform": [1.0e-6, 1.0e-3]}}},
+        "search": {
+            "trials": 4,
+            "baseline": {"training.optimizer.learning_rate": 1.0e-5},
+            "max_concurrent_trials": 1,
+            **search,
+        },
+        "resources": {"workers": 2},
+        "storage": str(folder / "runs"),
+    }
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(tree, sort_keys=False))
+    return file
+
+
+def load_file(folder: Path, **search: Any) -> ExperimentFile:
+    """The file of `write_file`, read."""
+    return load(write_file(folder, **search), [], check_files=False)
+
+
+def wers(experiment: Experiment) -> dict[str, float]:
+    """Falls for gl and rises for es and pt with alpha; the seed moves the third digit."""
+    alpha = getattr(experiment.weighting, "alpha", 1.0)
+    noise = 0.001 * experiment.training.seed
+    return {"gl": 0.50 - 0.03 * alpha + noise, "es": 0.20 + 0.004 * (alpha - 1), "pt": 0.19 + 0.002 * (alpha - 1)}
+
+
+def report(experiment: Experiment, step: int, rates: dict[str, float] | None, **more: Any) -> dict[str, Any]:
+    """A report as `raywce.training` makes it."""
+    out: dict[str, Any] = {"step": step, "final": step == experiment.training.steps, "time_s": 0.1 * step, **more}
+    out |= {f"loss/{language}": 1.0 for language in ORIGINAL} | {"alpha/gl": 1.0, "restarts": 0}
+    for language, rate in (rates or {}).items():
+        for name in ("wer", "wer_raw", "wer_normalized"):
+            out[f"{name}/{language}"] = rate
+        for name in ("cer", "cer_raw", "cer_normalized"):
+            out[f"{name}/{language}"] = rate / 2
+    return out
+
+
+def write_utterances(folder: str, name: str, step: int) -> str:
+    """One row for each language, the step in its hypothesis."""
+    path = Path(folder) / name / f"utterances-{step}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"id": f"{language}-1", "language": language, "hypothesis": f"{step}"} for language in ORIGINAL]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return str(path)
+
+
+def trial(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    """The original at step 0 where it is asked for, a loss half-way, the figures of `wers` at the end."""
+    assert on_report is not None
+    steps = experiment.training.steps
+    if experiment.training.evaluate_at_start:
+        on_report(report(experiment, 0, ORIGINAL, utterances=write_utterances(folder, name, 0)))
+    on_report(report(experiment, steps // 2, None))
+    on_report(report(experiment, steps, wers(experiment), utterances=write_utterances(folder, name, steps)))
+
+
+def failing_trial(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    """As `trial`, but the first published setting (alpha 2) fails half-way."""
+    assert on_report is not None
+    if getattr(experiment.weighting, "alpha", None) == 2.0:
+        on_report(report(experiment, 10, None))
+        raise RunFailed("loss is not finite at step 11")
+    trial(experiment, folder, name, on_report)
+
+
+def failing_baseline(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    """No run gets anywhere."""
+    raise RunFailed("no space left on device")
+
+
+def ray_train_trial(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    """As `trial`, over Ray Train workers that hold a CPU each and sleep."""
+    import ray.train
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+    def worker(config: dict[str, Any]) -> None:
+        for _ in range(2):
+            time.sleep(0.2)
+            ray.train.report({})
+
+    trainer = DataParallelTrainer(
+        worker,
+        train_loop_config={},
+        scaling_config=ScalingConfig(
+            num_workers=experiment.resources.workers, resources_per_worker={"CPU": experiment.resources.cpus_per_worker}
+        ),
+        run_config=RunConfig(name=name, storage_path=folder),
+    )
+    trainer.fit()
+    trial(experiment, folder, name, on_report)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from raywce.errors import InputError, RunFailed
+from raywce.search.phases import is_finished, run_search
+from raywce.search.run_folder import RunFolder
+from raywce.search.tables import SEARCH
+from tests.search import surrogate
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    from raywce.cluster import connect
+
+    with connect(num_cpus=2):
+        yield
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return pq.read_table(folder / "trials.parquet").to_pylist()
+
+
+def run(tmp_path: Path, trial: Any = surrogate.trial, **search: Any) -> tuple[Any, Path]:
+    file = surrogate.load_file(tmp_path, **search)
+    return run_search(file, trial=trial), tmp_path / "runs" / "toy"
+
+
+def test_a_whole_search(cluster: None, tmp_path: Path) -> None:
+    outcome, folder = run(tmp_path, baseline_seeds=2)
+    assert outcome.exit_code == 0
+    assert outcome.references.baseline["gl"] == pytest.approx(0.4705)  # seeds 0 and 1
+    assert outcome.references.original == pytest.approx(surrogate.ORIGINAL)
+    found = rows(folder)
+
+    by_trial = {row["trial_id"]: row for row in found}
+    assert [name for name in by_trial if name.startswith("baseline")] == ["baseline-0", "baseline-1"]
+    assert by_trial["baseline-1"]["seed"] == 1
+    assert by_trial["baseline-0"]["config/training.optimizer.learning_rate"] == 1e-5
+    searched = [row for row in found if row["phase"] == SEARCH and row["final"]]
+    assert len(searched) == 4
+    for row in searched:  # an independent judgement of each
+        alpha = row["config/weighting.alpha"]
+        assert row["wer/es"] == pytest.approx(0.20 + 0.004 * (alpha - 1))
+        assert row["violation/es"] == pytest.approx(0.4 * (alpha - 1) - 0.5)
+        assert row["violation/pt"] == pytest.approx(0.2 * (alpha - 1) - 0.5)
+        assert row["feasible"] == (alpha <= 2.25)
+        assert row["violation"] == max(row["violation/es"], row["violation/pt"])
+    feasible = [row for row in searched if row["feasible"]]
+    assert outcome.best.trial_id == min(feasible, key=lambda row: row["wer/gl"])["trial_id"]
+
+    utterances = pq.read_table(folder / "utterances.parquet")
+    assert utterances.column_names[:2] == ["phase", "trial_id"]
+    trials = {row["trial_id"]: row["hypothesis"] for row in utterances.to_pylist()}
+    assert trials.pop("original") == "0"
+    assert set(trials) == set(by_trial)
+    assert set(trials.values()) == {"20"}
+    assert json.loads((folder / "versions.json").read_text())["ray"]
+    assert yaml.safe_load((folder / "experiment.yaml").read_text())["name"] == "toy"
+
+    again = surrogate.load_file(tmp_path, baseline_seeds=2)
+    assert is_finished(again, RunFolder(str(folder)), resume=False)
+    assert run_search(replace(again), trial=surrogate.failing_baseline).best == outcome.best  # nothing ran again
+    assert rows(folder) == found
+
+
+def test_same_file_and_seed_give_the_same_table(cluster: None, tmp_path: Path) -> None:
+    tables = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        tables.append(rows(run(tmp_path / name, points="none", sampler="random")[1]))
+    for row in (row for table in tables for row in table):
+        row.pop("utterances")
+    assert tables[0] == tables[1]
+
+
+def test_a_failed_trial_is_shown_with_its_reason_and_the_search_goes_on(
+    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome, folder = run(tmp_path, surrogate.failing_trial)
+    failed = [row for row in rows(folder) if row["state"] == "FAIL"]
+    assert {row["reason"] for row in failed} == {"loss is not finite at step 11"}
+    assert [row["step"] for row in failed] == [10]
+    assert list(outcome.failed.values()) == ["loss is not finite at step 11"]
+    assert outcome.trials == 4
+    assert "FAIL: loss is not finite at step 11" in capsys.readouterr().out
+
+
+def test_nothing_feasible_has_its_own_exit_code(cluster: None, tmp_path: Path) -> None:
+    outcome, _ = run(tmp_path, constraints={"reference": 5, "absolute_floor": 0.1})
+    assert outcome.exit_code == 3
+    assert outcome.best is None
+    assert outcome.nearest.worst[0] == "es"
+
+
+def test_a_failed_baseline_ends_the_search_and_is_tried_again(cluster: None, tmp_path: Path) -> None:
+    file = surrogate.load_file(tmp_path)
+    with pytest.raises(RunFailed, match="no space left"):
+        run_search(file, trial=surrogate.failing_baseline)
+    assert run_search(file, trial=surrogate.trial).exit_code == 0
+
+
+def test_a_folder_of_another_file_is_refused(tmp_path: Path) -> None:
+    file = surrogate.load_file(tmp_path)
+    folder = RunFolder.of(file.experiment.storage, "toy")
+    folder.write_text("experiment.yaml", file.resolved_yaml().replace("steps: 20", "steps: 30"))
+    with pytest.raises(InputError, match="same experiment"):
+        run_search(file, trial=surrogate.trial)
+
+
+def test_two_trials_of_two_workers_on_two_cpus_leave_nothing_behind(cluster: None, tmp_path: Path) -> None:
+    import ray
+    from ray.util import placement_group_table
+
+    outcome, _ = run(tmp_path, surrogate.ray_train_trial, trials=2, max_concurrent_trials=2)
+    assert outcome.trials == 2
+    assert not outcome.failed
+    groups = placement_group_table()
+    assert len(groups) >= 3
+    assert {group["state"] for group in groups.values()} == {"REMOVED"}
+    assert ray.available_resources()["CPU"] == 2

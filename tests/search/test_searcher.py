@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice, suggestion_id
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+SPACE = {
+    "weighting.alpha": FloatDistribution(1, 6),
+    "training.optimizer.learning_rate": FloatDistribution(1e-6, 1e-3, log=True),
+}
+POINTS = [
+    {"weighting.alpha": 2.0, "training.optimizer.learning_rate": 1e-5},
+    {"weighting.alpha": 5.0, "training.optimizer.learning_rate": 1e-5},
+]
+NAMES = ["pt", "es"]
+
+
+def searcher(kind: str = "random", seed: int = 0, **changes: Any) -> ConstrainedOptunaSearch:
+    settings: dict[str, Any] = {"constraints": NAMES, "study_name": "toy", "points": POINTS}
+    return ConstrainedOptunaSearch(
+        dict(changes.pop("space", SPACE)), sampler=SamplerChoice(kind, seed), **{**settings, **changes}
+    )
+
+
+def report(objective: float | None = 0.5, step: int = 10, final: bool = True, **more: Any) -> dict[str, Any]:
+    return {
+        "objective": objective,
+        "step": step,
+        "final": final,
+        "training_iteration": 1,
+        "violation/es": -1.0,
+        "violation/pt": 0.5,
+        **more,
+    }
+
+
+def journal(path: Path) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def toy(values: dict[str, Any]) -> dict[str, Any]:
+    """Low-resource WER falls with alpha; the limit is a line through the box, with the optimum on it."""
+    alpha, rate = values["weighting.alpha"], math.log10(values["training.optimizer.learning_rate"])
+    objective = 0.6 - 0.05 * alpha + 0.08 * (rate + 4.2) ** 2
+    push = alpha * (1 + 0.3 * (rate + 5))
+    return report(objective, **{"violation/pt": 1.5 * push - 5.0, "violation/es": push - 4.5})
+
+
+def run(search: ConstrainedOptunaSearch, begin: int, end: int) -> list[dict[str, Any]]:
+    suggestions = []
+    for number in range(begin, end):
+        suggestions.append(search.suggest(f"t{number}"))
+        search.on_trial_complete(f"t{number}", toy(suggestions[-1]["values"]))
+    return suggestions
+
+
+# --- how a trial ends ---------------------------------------------------------------------------------------------
+
+
+def test_a_complete_trial_carries_its_constraints_by_name_in_one_order() -> None:
+    search = searcher()
+    search.suggest("a")
+    search.on_trial_complete("a", report())
+    trial = search.study.trials[0]
+    assert trial.state is TrialState.COMPLETE
+    assert trial.value == 0.5
+    assert list(trial.constraints.items()) == [("pt", 0.5), ("es", -1.0)]
+
+
+def test_steps_are_ones_own() -> None:
+    search = searcher()
+    search.suggest("a")
+    for step in (10, 20, 20):  # a restart repeats a step; training_iteration is 1 in all of them
+        search.on_trial_result("a", report(1 / step, step, final=False))
+    search.on_trial_complete("a", report(0.01, 30))
+    assert search.study.trials[0].intermediate_values == {10: 0.1, 20: 0.05, 30: 0.01}
+
+
+def test_a_report_without_evaluation_holds_nothing_for_optuna() -> None:
+    search = searcher()
+    search.suggest("a")
+    search.on_trial_result("a", report(None, 10, final=False))
+    search.on_trial_result("a", {"step": 20, "loss/es": 1.0})
+    assert search.study.trials[0].intermediate_values == {}
+
+
+def test_a_trial_stopped_early_is_pruned_with_all_steps_and_constraints() -> None:
+    search = searcher()
+    search.suggest("a")
+    search.on_trial_result("a", report(0.9, 10, final=False))
+    search.on_trial_complete("a", report(0.8, 20, final=False))
+    trial = search.study.trials[0]
+    assert trial.state is TrialState.PRUNED
+    assert trial.intermediate_values == {10: 0.9, 20: 0.8}
+    assert list(trial.constraints) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "reason"),
+    [
+        (report(math.nan), False, "objective"),
+        (report(None), False, "objective"),
+        (report(**{"violation/es": math.nan}), False, "violation/es"),
+        (None, False, "objective"),
+        (report(failure="loss is not finite at step 3"), False, "loss is not finite at step 3"),
+        (report(), True, "error"),
+    ],
+)
+def test_a_trial_without_a_figure_fails_with_its_reason(result, error, reason) -> None:
+    search = searcher()
+    search.suggest("a")
+    search.on_trial_complete("a", result, error)
+    trial = search.study.trials[0]
+    assert trial.state is TrialState.FAIL
+    assert reason in trial.user_attrs["reason"]
+
+
+def test_an_infinite_violation_is_bounded() -> None:
+    search = searcher()
+    search.suggest("a")
+    search.on_trial_complete("a", report(**{"violation/es": math.inf}))
+    assert math.isfinite(search.study.trials[0].constraints["es"])
+
+
+def test_a_second_completion_is_ignored() -> None:
+    search = searcher()
+    search.suggest("a")
+    search.on_trial_complete("a", report(0.5))
+    search.on_trial_complete("a", report(0.4))
+    search.on_trial_result("a", report(0.4, 99))
+    assert search.study.trials[0].value == 0.5
+
+
+# --- save and restore ---------------------------------------------------------------------------------------------
+
+
+def test_a_trial_told_after_the_save_is_not_told_again(tmp_path: Path) -> None:
+    search = searcher(storage=journal(tmp_path / "study"))
+    search.suggest("a")
+    search.save(str(tmp_path / "saved"))
+    search.on_trial_complete("a", report(0.5))
+
+    again = searcher(storage=journal(tmp_path / "study"))
+    again.restore(str(tmp_path / "saved"))
+    again.on_trial_result("a", report(0.4, 5))
+    again.on_trial_complete("a", report(0.4))
+    assert [trial.value for trial in again.study.trials] == [0.5]
+
+
+def test_a_trial_suggested_after_the_save_is_closed_and_made_again(tmp_path: Path) -> None:
+    search = searcher(storage=journal(tmp_path / "study"))
+    run(search, 0, 1)
+    search.save(str(tmp_path / "saved"))
+    lost = search.suggest("lost")
+
+    again = searcher(storage=journal(tmp_path / "study"))
+    again.restore(str(tmp_path / "saved"))
+    assert [trial.state for trial in again.study.trials] == [TrialState.COMPLETE, TrialState.FAIL]
+    assert again.suggest("new") == lost
+
+
+def test_a_running_trial_goes_on_after_a_restore(tmp_path: Path) -> None:
+    search = searcher(storage=journal(tmp_path / "study"))
+    before = search.suggest("a")
+    search.save(str(tmp_path / "saved"))
+    again = searcher(storage=journal(tmp_path / "study"), study_name="toy")
+    again.restore(str(tmp_path / "saved"))
+    assert again.suggest("a") == before
+    again.on_trial_complete("a", report(0.3))
+    assert [trial.value for trial in again.study.trials if trial.state is TrialState.COMPLETE] == [0.3]
+
+
+def test_the_first_points_are_tried_once_each_on_a_re_run(tmp_path: Path) -> None:
+    for _ in range(3):  # each run is lost before anything was saved
+        search = searcher(storage=journal(tmp_path / "study"))
+    drawn = [suggestion["values"] for suggestion in run(search, 0, 4)]
+    assert drawn[:2] == POINTS
+    assert all(values not in POINTS for values in drawn[2:])
+    assert len(search.study.trials) == 4
+
+
+def test_experiments_that_share_a_storage_have_studies_of_their_own(tmp_path: Path) -> None:
+    run(searcher(storage=journal(tmp_path / "study"), study_name="one"), 0, 2)
+    other = searcher(storage=journal(tmp_path / "study"), study_name="two")
+    assert other.study.study_name == "two"
+    assert other.study.trials == []
+
+
+# --- what is suggested --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe", "gp"])
+@pytest.mark.parametrize("in_file", [True, False])
+def test_same_seed_same_suggestions_also_after_a_restore(kind: str, in_file: bool, tmp_path: Path) -> None:
+    length = 14 if kind == "tpe" else 7
+    whole = run(searcher(kind), 0, length)
+
+    storage = {"storage": journal(tmp_path / "study")} if in_file else {}
+    half = searcher(kind, **storage)
+    first = run(half, 0, length - 3)
+    half.save(str(tmp_path / "saved"))
+    again = searcher(kind, **({"storage": journal(tmp_path / "study")} if in_file else {}))
+    again.restore(str(tmp_path / "saved"))
+    assert first + run(again, length - 3, length) == whole
+
+    other = run(searcher(kind, seed=1), 0, 4)
+    assert other[:2] == whole[:2]  # the first points
+    assert other[2:] != whole[2:4]
+
+
+def test_the_gaussian_process_begins_after_the_points_and_two_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    modelled: list[int] = []
+    original = optuna.samplers.GPSampler._sample_relative_impl
+
+    def spy(self: Any, study: Any, completed: Any, *rest: Any) -> Any:
+        modelled.append(len(completed))
+        return original(self, study, completed, *rest)
+
+    monkeypatch.setattr(optuna.samplers.GPSampler, "_sample_relative_impl", spy)
+    run(searcher("gp"), 0, 7)
+    assert modelled == [4, 5, 6]  # completed trials that each model was fitted to: two points, two random ones
+
+
+def test_a_point_with_choices_keeps_its_types() -> None:
+    space = {"weighting.adaptive": CategoricalDistribution([True, False]), **SPACE}
+    points = [{"weighting.adaptive": False, **POINTS[0]}]
+    values = searcher("gp", space=space, points=points).suggest("a")["values"]
+    assert values == points[0]
+    assert values["weighting.adaptive"] is False
+
+
+def test_ids_are_in_order_and_tell_values_apart() -> None:
+    one, two = suggestion_id(7, POINTS[0]), suggestion_id(7, POINTS[1])
+    assert one.startswith("search-007-")
+    assert one != two
+    assert one == suggestion_id(7, dict(reversed(POINTS[0].items())))
+
+
+@pytest.mark.parametrize("kind", ["gp", "tpe"])
+def test_a_constrained_search_beats_random_draws(kind: str) -> None:
+    def best(kind: str, seed: int, trials: int) -> float:
+        results = [toy(suggestion["values"]) for suggestion in run(searcher(kind, seed, points=[]), 0, trials)]
+        feasible = [r["objective"] for r in results if r["violation/es"] <= 0 and r["violation/pt"] <= 0]
+        return min(feasible, default=math.inf)
+
+    trials = 11 if kind == "gp" else 30
+    seeds = range(3)
+    guided = sorted(best(kind, seed, trials) for seed in seeds)[1]
+    random = sorted(best("random", seed, trials) for seed in seeds)[1]
+    assert guided < random
