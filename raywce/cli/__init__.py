@@ -33,7 +33,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="And leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Search for the weighted cross-entropy that mends a low-resource language in Whisper."""
@@ -46,16 +46,18 @@ def main() -> None:
     except InputError as error:
         _leave(_listed(error), BAD_INPUT)
     except RunFailed as error:
-        _leave(f"failed: {error}", FAILED)
+        _leave(_one_line(f"failed: {error}"), FAILED)
     except SystemExit as leave:
         # Typer turns Ctrl-C into this code and prints nothing.
         if leave.code == INTERRUPTED:
             _leave("interrupted", INTERRUPTED)
         raise
+    except OSError as error:
+        _leave(f"{error.filename}: {error.strerror}" if error.filename else str(error), FAILED)
     except Exception as error:
         if os.environ.get("RAYWCE_DEBUG"):
             raise
-        _leave(f"{type(error).__name__}: {error} (RAYWCE_DEBUG=1 shows where)", FAILED)
+        _leave(_one_line(f"{type(error).__name__}: {error} (RAYWCE_DEBUG=1 shows where)"), FAILED)
 
 
 def _listed(error: InputError) -> str:

@@ -15,7 +15,7 @@ from raywce.errors import InputError
 def validate(
     file: Annotated[Path, typer.Argument(help="Experiment file.", show_default=False)],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Put in its place: weighting.alpha=2")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Put in its place: weighting.alpha=2")
     ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the outcome as JSON.")] = None,
 ) -> None:
@@ -78,7 +78,7 @@ def _lines(file: Path, summary: dict[str, Any]) -> list[str]:
         "takes          {workers} workers: {cpus:g} CPUs, {gpus:g} GPUs".format(**trial),
     ]
     if runs:
-        lines.append(f"search         {runs['baseline']} baseline runs, {runs['trials']} trials over")
+        lines.append(f"search         baseline runs: {runs['baseline']}, trials: {runs['trials']}, over")
         lines += [f"  {path}: {distribution}" for path, distribution in summary["searched"].items()]
         lines += [f"first point    {_point(point)}" for point in summary["first_points"]]
     else:
