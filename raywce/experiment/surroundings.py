@@ -77,6 +77,14 @@ def _checkpoint(model: Model) -> Iterator[Problem]:
     for file in _MODEL_FILES:
         if not (folder / file).is_file():
             yield Problem(path, f"must be a transformers folder with {file}", name)
+    try:
+        generation = _generation_config(name)
+    except ValueError as error:
+        yield Problem(path, "must have a generation_config.json that is JSON", str(error))
+    else:
+        # Whisper's checkpoints for English only have no language tokens.
+        if generation.get("is_multilingual") is False:
+            yield Problem(path, "must be multilingual", name)
 
 
 def _languages_without_token(model: Model, languages: Languages) -> Iterator[Problem]:
@@ -95,14 +103,17 @@ def _languages_without_token(model: Model, languages: Languages) -> Iterator[Pro
 
 def token_languages(checkpoint: str) -> set[str]:
     """Codes of the languages with a token: a folder's own, or those that transformers knows of Whisper."""
-    file = Path(checkpoint, "generation_config.json")
-    if file.is_file():
-        tokens = json.loads(file.read_text(encoding="utf-8")).get("lang_to_id")
-        if tokens:
-            return {token.strip("<|>") for token in tokens}
+    if tokens := _generation_config(checkpoint).get("lang_to_id"):
+        return {token.strip("<|>") for token in tokens}
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
     return set(LANGUAGES)
+
+
+def _generation_config(checkpoint: str) -> dict[str, Any]:
+    file = Path(checkpoint, "generation_config.json")
+    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return config
 
 
 def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+import raywce
+from raywce import cli
+from raywce.errors import InputError, Problem, RunFailed
+
+HEAVY = ("torch", "ray", "transformers", "datasets", "optuna")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "raywce", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_help_names_each_command_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['raywce', '--help']; from raywce.cli import main\n"
+        "try: main()\n"
+        f"except SystemExit: print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for command in ("prepare", "validate", "train", "search", "evaluate", "schema"):
+        assert f" {command} " in done.stdout
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"raywce {raywce.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["validate"], ["validate", "x.yaml", "--nonsense"]])
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "printed"),
+    [
+        (
+            InputError([Problem("a.b", "must be x", "y", "Do z")]),
+            2,
+            "raywce: 1 problem:\n  a.b: must be x, but got y. Do z\n",
+        ),
+        (InputError([Problem("a", "p"), Problem("b", "q\nr")]), 2, "raywce: 2 problems:\n  a: p\n  b: q r\n"),
+        (RunFailed("no luck\nat all"), 1, "raywce: failed: no luck at all\n"),
+        (KeyboardInterrupt(), 130, "raywce: interrupted\n"),
+        (FileNotFoundError(2, "No such file", "a.txt"), 1, "raywce: a.txt: No such file\n"),
+        (ZeroDivisionError("by zero"), 1, "raywce: ZeroDivisionError: by zero (RAYWCE_DEBUG=1 shows where)\n"),
+        (typer.Exit(3), 3, ""),
+    ],
+)
+def test_exit_codes_and_the_line_that_is_printed(
+    error: BaseException,
+    code: int,
+    printed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(sys, "argv", ["raywce"])
+    monkeypatch.delenv("RAYWCE_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == code
+    assert capsys.readouterr().err == printed
+
+
+def test_a_traceback_is_there_for_whoever_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = typer.Typer(pretty_exceptions_enable=False)
+
+    @app.command()
+    def fails() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(sys, "argv", ["raywce"])
+    monkeypatch.setenv("RAYWCE_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli.main()

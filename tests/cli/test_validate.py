@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.experiment.example import FAMILY, SEARCHED_RATE, write_example
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    return write_example(tmp_path)
+
+
+def validate(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command, which prints at its end what it has loaded."""
+    code = (
+        "import atexit, sys; from raywce.cli import main\n"
+        "heavy = ('torch', 'ray', 'optuna')\n"
+        "atexit.register(lambda: print('loaded:', [name for name in heavy if name in sys.modules]))\n"
+        "main()"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    return subprocess.run(
+        [sys.executable, "-c", code, "validate", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment | {"RAY_TMPDIR": str(folder), "CUDA_VISIBLE_DEVICES": ""},
+    )
+
+
+def test_a_summary_of_a_valid_file(example: Path, tmp_path: Path) -> None:
+    outcome = tmp_path / "outcome.json"
+    done = validate(tmp_path, str(example), FAMILY, "weighting.ramp_start=0", "--json", str(outcome))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "weighting.alpha_final: {uniform: [1.0, 6.0]}" in done.stdout
+    assert "100 steps of 8 utterances (800 in all)" in done.stdout
+    assert "note: published linear progressive alpha 2 to 5 is not among the first points" in done.stdout
+    assert done.stdout.endswith("loaded: []\n")
+    written = json.loads(outcome.read_text())
+    assert written["valid"]
+    assert written["languages"] == {"low_resource": ["gl"], "high_resource": ["es", "pt"]}
+    assert [point["weighting.alpha_final"] for point in written["first_points"]] == [2.0, 1.5]
+    assert written["trial"]["utterances"] == 800
+
+
+def test_every_error_of_a_bad_file(example: Path, tmp_path: Path) -> None:
+    outcome = tmp_path / "outcome.json"
+    bad = ["weighting.alpha=0", "languages.high_resource=[es, gl]", "trianing=1", SEARCHED_RATE, "data.folder=./no"]
+    done = validate(tmp_path, str(example), *bad, "--json", str(outcome))
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
+    assert lines[0] == "raywce: 5 problems:"
+    assert {line.split(":")[0].strip() for line in lines[1:]} == {
+        "weighting.alpha",
+        "languages.high_resource",
+        "trianing",
+        "search.baseline",
+        "data.folder",
+    }
+    assert "Traceback" not in done.stderr
+    assert done.stdout == "loaded: []\n"
+    written = json.loads(outcome.read_text())
+    assert not written["valid"]
+    assert len(written["problems"]) == 5
+
+
+def test_a_hub_id_is_checked_without_torch(example: Path, tmp_path: Path) -> None:
+    done = validate(tmp_path, str(example), "model.checkpoint=openai/whisper-small")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("loaded: []\n")
+
+
+def test_a_yaml_error_is_one_line_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("name: a\nname: b\n")
+    done = validate(tmp_path, str(file))
+    assert done.returncode == 2
+    assert done.stderr == f"raywce: 1 problem:\n  {file}, line 2, column 1: must be YAML: key 'name' is there twice\n"

@@ -1,0 +1,222 @@
+"""Every rule of the file: what breaks it, the key path and the words that it is reported with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.experiment.example import FAMILY, SEARCHED_RATE, changed, problems
+
+SEARCHED_ALPHA = "weighting.alpha={uniform: [1, 6]}"
+RULES = [
+    # keys and types
+    (["trianing.steps=3"], "trianing", "is not a known key. Did you mean training?"),
+    (["weighting.alhpa=3"], "weighting.alhpa", "is not a known key. Did you mean alpha?"),
+    (
+        ["search.constraints.languages={es: {floor: 1}}"],
+        "search.constraints.languages.es.floor",
+        "Known here: absolute_floor",
+    ),
+    (["training.steps=ten"], "training.steps", 'must be a whole number, but got "ten"'),
+    (["training.steps=1.5"], "training.steps", "must be a whole number, but got 1.5"),
+    (["training.steps=0"], "training.steps", "must be at least 1, but got 0"),
+    (["training=3"], "training", "must be a section"),
+    (["weighting=3"], "weighting", "must be a section"),
+    (["model.checkpoint=3"], "model.checkpoint", "must be text, but got 3"),
+    (["data.sampling.both_kinds=maybe"], "data.sampling.both_kinds", "must be true or false or 'auto'"),
+    (["evaluation.metric=wer"], "evaluation.metric", "must be 'wer_normalized' or 'wer_raw', but got \"wer\""),
+    (["name='a b'"], "name", "must be of the form"),
+    (["weighting.kind=famly"], "weighting.kind", "must be one of 'none', 'constant'"),
+    (["weighting={alpha: 2}"], "weighting.kind", "is required"),
+    (["weighting={kind: constant}"], "weighting.alpha", "is required"),
+    (["training={batch_size: 4}"], "training.steps", "is required"),
+    (["languages={high_resource: [es]}"], "languages.low_resource", "is required"),
+    (["weighting.alpha"], "weighting.alpha", "must be KEY=VALUE"),
+    # weights
+    (["weighting.alpha=0"], "weighting.alpha", "must be greater than 0, but got 0"),
+    (["weighting.alpha=-1.5"], "weighting.alpha", "must be greater than 0, but got -1.5"),
+    (["weighting.alpha=.nan"], "weighting.alpha", "must be"),
+    (["weighting.alpha={uniform: [0, 6]}"], "weighting.alpha", "greater than 0, but got 0.0 in {uniform: [0.0, 6.0]}"),
+    (["weighting.alpha={choice: [2, -3]}"], "weighting.alpha", "greater than 0, but got -3 in {choice: [2, -3]}"),
+    (["weighting.languages={gl: {alpha: 0}}"], "weighting.languages.gl.alpha", "must be greater than 0"),
+    (["weighting.languages={es: {alpha: 2}}"], "weighting.languages.es", "must be for a low-resource language"),
+    ([FAMILY, "weighting.ramp_start=1.5"], "weighting.ramp_start", "must be at most 1, but got 1.5"),
+    ([FAMILY, "weighting.ramp_start=-0.5"], "weighting.ramp_start", "must be at least 0, but got -0.5"),
+    ([FAMILY, "weighting.ramp_fraction={uniform: [0, 1.5]}"], "weighting.ramp_fraction", "at most 1, but got 1.5"),
+    ([FAMILY, "weighting.adaptive={choice: [0, true]}"], "weighting.adaptive", "must be true or false, but got 0"),
+    (["weighting.kind=dynamic", "languages.high_resource=[]"], "weighting.kind", "must have high-resource languages"),
+    ([FAMILY, "languages.high_resource=[]"], "weighting.adaptive", "must have high-resource languages"),
+    # languages
+    (["languages.low_resource=[]"], "languages.low_resource", "must name at least 1"),
+    (["languages.high_resource=[es, gl]"], "languages.high_resource", "must not name a low-resource language"),
+    (["languages.high_resource=[es, pt, es]"], "languages.high_resource", "name a language once, but got es twice"),
+    (["languages.high_resource=[es, 3]"], "languages.high_resource[1]", "must be text, but got 3"),
+    (["languages.low_resource=[ast]"], "languages.low_resource[0]", "the checkpoint has a token for, but got ast"),
+    (["languages.language_tokens={gl: ast}"], "languages.language_tokens.gl", "has a token for, but got ast"),
+    (["languages.language_tokens={fr: es}"], "languages.language_tokens.fr", "for a language of the experiment"),
+    (["search.constraints.languages={fr: {}}"], "search.constraints.languages.fr", "be for a high-resource language"),
+    (["search.constraints.languages={gl: {}}"], "search.constraints.languages.gl", "be for a high-resource language"),
+    (["data.sampling.shares={gl: 1, es: 1}"], "data.sampling.shares", "a share for each language, but got none for pt"),
+    (["data.sampling.shares={gl: 1, es: 1, pt: 1, fr: 1}"], "data.sampling.shares.fr", "language of the experiment"),
+    (["data.sampling.shares={gl: 0, es: 1, pt: 1}"], "data.sampling.shares.gl", "must be greater than 0"),
+    (
+        ["data.sampling.both_kinds=true", "languages.high_resource=[]"],
+        "data.sampling.both_kinds",
+        "must have high-resource languages",
+    ),
+    # steps, batches, machine
+    (["resources.workers=3"], "training.batch_size", "divisible by resources.workers x training.accumulation_steps"),
+    (["training.accumulation_steps=3"], "training.batch_size", "(1 x 3 = 3), but got 8. The nearest is 9"),
+    (["training.batch_size=1", "weighting.kind=dynamic"], "training.batch_size", "must be at least 2"),
+    (["training.evaluate_every=200"], "training.evaluate_every", "at most training.steps (100), but got 200"),
+    (["training.checkpoint_every=200"], "training.checkpoint_every", "at most training.steps (100), but got 200"),
+    (["resources.workers=8"], "resources.workers", "no more than the 4 CPU of this machine"),
+    (["resources.gpus_per_worker=1"], "resources.workers", "no more than the 0 GPU of this machine"),
+    (["resources.cpus_per_worker=1.5"], "resources.cpus_per_worker", "must be whole above 1"),
+    # what the file names outside itself
+    (["data.folder=./nowhere"], "data.folder", "must be a folder that raywce prepare wrote"),
+    (["languages.high_resource=[es, en]"], "data.folder", "must hold train/en/*.parquet"),
+    (["languages.high_resource=[es, en]"], "data.folder", "must hold dev/en/*.parquet"),
+    (["model.checkpoint=./nowhere"], "model.checkpoint", "must be a transformers folder that exists, or a Hub id"),
+    (["model.checkpoint=openai/whisper-small.en"], "model.checkpoint", "must be multilingual"),
+    # the search
+    ([SEARCHED_RATE], "search.baseline", "must have the baseline's value of training.optimizer.learning_rate"),
+    (
+        [SEARCHED_ALPHA, "search.baseline.training.optimizer.beta1=0.8"],
+        "search.baseline.training.optimizer.beta1",
+        "must be a searched leaf of training.optimizer",
+    ),
+    (
+        [SEARCHED_ALPHA, "search.baseline.weighting.alpha=2"],
+        "search.baseline.weighting.alpha",
+        "must be a searched leaf of training.optimizer",
+    ),
+    (
+        [SEARCHED_RATE, "search.baseline.training.optimizer.learning_rate=0"],
+        "search.baseline.training.optimizer.learning_rate",
+        "must be greater than 0",
+    ),
+    (["weighting.alpha={uniform: [3, 6]}"], "weighting.alpha", "must hold 2.0 (published constant alpha 2)"),
+    (
+        [SEARCHED_ALPHA, "search.points=[{weighting.alpha: 7}]"],
+        "search.points[0].weighting.alpha",
+        "must be in {uniform: [1.0, 6.0]}, but got 7",
+    ),
+    ([SEARCHED_ALPHA, "search.points=[{}]"], "search.points[0]", "must have a value for weighting.alpha"),
+    (
+        [SEARCHED_ALPHA, "search.points=[{weighting.alpha: 2, training.steps: 3}]"],
+        "search.points[0].training.steps",
+        "must be a searched leaf",
+    ),
+    (["search.points=all"], "search.points", "'published' or 'none'"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "path", "words"), RULES)
+def test_a_broken_rule_is_reported_at_its_key_path(example: Path, overrides: list[str], path: str, words: str) -> None:
+    found = problems(example, overrides)
+    assert any(problem.path == path and words in str(problem) for problem in found), list(map(str, found))
+
+
+def test_the_example_itself_holds(example: Path) -> None:
+    assert not changed(example).notes
+
+
+def test_everything_is_reported_at_once(example: Path) -> None:
+    apart = [
+        "trianing.steps=3",
+        "training.batch_size=7",
+        "resources.workers=2",
+        "languages.high_resource=[es, gl, en]",
+        "weighting.alpha={uniform: [-1, 6]}",
+        "training.optimizer.beta1={uniform: [0.8]}",
+        SEARCHED_RATE,
+        "search.constraints.languages={fr: {}}",
+        "model.checkpoint=./nowhere",
+        "evaluation.metric={choice: [wer_raw]}",
+        "weighting.scope",
+    ]
+    paths = {problem.path for problem in problems(example, apart)}
+    assert paths == {
+        "trianing",
+        "training.batch_size",
+        "languages.high_resource",
+        "data.folder",
+        "weighting.alpha",
+        "training.optimizer.beta1",
+        "search.baseline",
+        "search.constraints.languages.fr",
+        "model.checkpoint",
+        "evaluation.metric",
+        "weighting.scope",
+    }
+
+
+def test_a_bad_section_does_not_hide_the_others(example: Path) -> None:
+    paths = [problem.path for problem in problems(example, ["training=3", "languages.high_resource=[gl]", "name=3"])]
+    assert paths == ["name", "training", "languages.high_resource"]
+
+
+def test_a_language_without_a_token_takes_another_ones(example: Path) -> None:
+    prepared = example.parent / "prepared"
+    for split in ("train", "dev"):
+        shutil.copytree(prepared / split / "gl", prepared / split / "ast")
+    file = changed(example, "languages.low_resource=[ast]", "languages.language_tokens={ast: es}")
+    assert file.experiment.languages.token_of("ast") == "es"
+
+
+def test_a_hub_id_has_the_languages_that_transformers_knows(example: Path) -> None:
+    assert changed(example, "model.checkpoint=openai/whisper-small")
+    found = problems(example, ["model.checkpoint=openai/whisper-small", "languages.low_resource=[ast]"])
+    assert found[0].path == "languages.low_resource[0]"
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
+def test_a_checkpoint_folder_must_be_whole(example: Path, file: str) -> None:
+    (example.parent / "whisper" / file).unlink()
+    found = problems(example, [])
+    assert [problem.path for problem in found] == ["model.checkpoint"]
+    assert file in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(json.dumps({"is_multilingual": False}), "must be multilingual"), ("{", "generation_config.json that is JSON")],
+)
+def test_a_checkpoint_without_languages_is_refused(example: Path, content: str, words: str) -> None:
+    (example.parent / "whisper" / "generation_config.json").write_text(content)
+    found = problems(example, [])
+    assert [problem.path for problem in found] == ["model.checkpoint"]
+    assert words in str(found[0])
+
+
+def test_a_split_without_a_wanted_language(example: Path) -> None:
+    shutil.rmtree(example.parent / "prepared" / "dev" / "gl")
+    found = problems(example, [])
+    assert ["must hold dev/gl/*.parquet" in str(problem) for problem in found] == [True]
+
+
+def test_the_machine_does_not_count_where_a_cluster_is_named(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    file = changed(example, "resources.workers=8", "resources.gpus_per_worker=1")
+    assert file.notes == ["resources are checked on joining the Ray cluster"]
+
+
+def test_a_cluster_that_was_started_here_counts_while_it_answers(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    (tmp_path / "ray").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{server.getsockname()[1]}")
+        assert changed(example, "resources.workers=8").notes
+    assert problems(example, ["resources.workers=8"])[0].path == "resources.workers"
+
+
+def test_files_are_left_alone_where_they_are_not_to_be_checked(example: Path) -> None:
+    away = ("data.folder=./nowhere", "model.checkpoint=./nowhere", "resources.workers=8")
+    assert changed(example, *away, check_files=False)

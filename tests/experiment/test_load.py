@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from raywce.errors import InputError
+from raywce.experiment.load import load
+from raywce.experiment.schema import NoWeighting
+from tests.experiment.example import FAMILY, SEARCHED_RATE, changed
+
+RATE = "training.optimizer.learning_rate"
+BASELINE_RATE = f"search.baseline.{RATE}=2e-5"
+
+
+def test_what_is_resolved_reads_back_as_the_same(example: Path, tmp_path: Path) -> None:
+    for overrides in ([], [FAMILY], [FAMILY, SEARCHED_RATE, BASELINE_RATE, "search.points=none"]):
+        file = changed(example, *overrides)
+        resolved = tmp_path / "resolved.yaml"
+        resolved.write_text(file.resolved_yaml())
+        assert load(resolved) == file
+        assert load(resolved).resolved_yaml() == file.resolved_yaml()
+
+
+def test_a_resolved_file_is_complete(example: Path) -> None:
+    resolved = changed(example).resolved_yaml()
+    for key in ("epsilon", "absolute_floor", "prefetch", "evaluate_at_start", "both_kinds"):
+        assert f"{key}: " in resolved
+
+
+def test_at_puts_draws_in(example: Path) -> None:
+    file = changed(example, FAMILY, SEARCHED_RATE, BASELINE_RATE)
+    draw = {
+        "weighting.alpha_initial": 1,
+        "weighting.alpha_final": 6.0,
+        "weighting.ramp_start": 0.25,
+        "weighting.ramp_fraction": 0.5,
+        "weighting.adaptive": True,
+        RATE: 1e-6,
+    }
+    experiment = file.at(draw)
+    assert experiment.training.optimizer.learning_rate == 1e-6
+    assert experiment.schedules()["gl"].adaptive
+    assert experiment.weighting.model_dump(exclude={"kind", "scope", "languages"}) == {
+        key.removeprefix("weighting."): value for key, value in draw.items() if key != RATE
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "weighting.alpha: must be given"),
+        ({"weighting.alpha": 7.0}, r"weighting.alpha: must be in \{uniform: \[1.0, 6.0\]\}, but got 7.0"),
+        ({"weighting.alpha": 2.0, "training.steps": 3}, "training.steps: must be a searched leaf"),
+    ],
+)
+def test_at_refuses_what_cannot_be_drawn(example: Path, values: dict[str, float], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        changed(example, "weighting.alpha={uniform: [1, 6]}").at(values)
+
+
+def test_concrete_names_each_leaf_that_has_no_value(example: Path) -> None:
+    assert changed(example).concrete().weighting.alpha == 2  # type: ignore[union-attr]
+    with pytest.raises(InputError) as caught:
+        changed(example, FAMILY, "weighting.adaptive=false").concrete()
+    leaves = ("alpha_initial", "alpha_final", "ramp_start", "ramp_fraction")
+    assert [problem.path for problem in caught.value.problems] == [f"weighting.{leaf}" for leaf in leaves]
+    assert "Give it one: weighting.alpha_initial=VALUE" in str(caught.value)
+
+
+def test_a_searched_file_trains_once_each_leaf_has_a_value(example: Path) -> None:
+    file = changed(example, FAMILY, BASELINE_RATE, "weighting={kind: constant, alpha: 3}", f"{RATE}=3e-5")
+    assert file.concrete().training.optimizer.learning_rate == 3e-5
+    assert file.baseline().training.optimizer.learning_rate == 3e-5
+
+
+def test_a_search_wants_a_distribution(example: Path) -> None:
+    changed(example, FAMILY).require_space()
+    with pytest.raises(InputError, match="a search must have a distribution"):
+        changed(example).require_space()
+
+
+def test_the_baseline_is_plain_fine_tuning_at_its_own_optimizer(example: Path) -> None:
+    file = changed(example, FAMILY, SEARCHED_RATE, BASELINE_RATE)
+    baseline = file.baseline()
+    assert baseline.weighting == NoWeighting()
+    assert baseline.training.optimizer.learning_rate == 2e-5
+    same = {"weighting", "training"}
+    assert baseline.model_dump(exclude=same) == file.experiment.model_dump(exclude=same)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "both"),
+    [
+        (["weighting={kind: none}"], False),
+        (["weighting={kind: constant, alpha: 2}"], False),
+        (["weighting={kind: dynamic, alpha: 2}"], True),
+        (["weighting={kind: progressive_dynamic, alpha_initial: 2, alpha_final: 3}"], True),
+        ([FAMILY], True),
+        ([FAMILY, "weighting.adaptive=true"], True),
+        ([FAMILY, "weighting.adaptive=false"], False),
+        ([FAMILY, "data.sampling.both_kinds=false"], False),
+        (["data.sampling.both_kinds=true"], True),
+    ],
+)
+def test_both_kinds_is_one_answer_for_baseline_and_trials(example: Path, overrides: list[str], both: bool) -> None:
+    file = changed(example, *overrides)
+    assert file.experiment.data.sampling.both_kinds is both
+    assert file.baseline().data.sampling.both_kinds is both
+
+
+def test_local_paths_become_absolute(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(example.parent)
+    monkeypatch.setenv("HOME", "/home/someone")
+    experiment = changed(example, "data.folder=prepared", "model.checkpoint=whisper").experiment
+    assert experiment.data.folder == str(example.parent / "prepared")
+    assert experiment.data.cache == "/home/someone/.cache/raywce"
+    assert experiment.model.checkpoint == str(example.parent / "whisper")
+    assert experiment.storage == str(example.parent / "runs")
+
+
+def test_uris_and_hub_ids_stay(example: Path) -> None:
+    experiment = changed(example, "storage=s3://bucket/runs", "model.checkpoint=openai/whisper-small").experiment
+    assert experiment.storage == "s3://bucket/runs"
+    assert experiment.model.checkpoint == "openai/whisper-small"
