@@ -18,7 +18,7 @@ def load_model(
 ) -> Any:
     """A `WhisperForConditionalGeneration` with float32 parameters, on the CPU, in training mode."""
     model = WhisperForConditionalGeneration.from_pretrained(
-        checkpoint, revision=revision or "main", dtype=torch.float32, attn_implementation="sdpa"
+        checkpoint, revision=revision, dtype=torch.float32, attn_implementation="sdpa"
     )
     # transformers' own SpecAugment draws from numpy's global state: runs could not be repeated.
     model.config.apply_spec_augment = False
@@ -31,7 +31,7 @@ def load_model(
 
 def load_tokenizer(checkpoint: str, revision: str | None = None) -> Any:
     """The checkpoint's fast tokenizer."""
-    return AutoTokenizer.from_pretrained(checkpoint, revision=revision or "main")
+    return AutoTokenizer.from_pretrained(checkpoint, revision=revision)
 
 
 def save_model(model: Any, source: str, folder: Path, revision: str | None = None) -> None:
@@ -41,7 +41,7 @@ def save_model(model: Any, source: str, folder: Path, revision: str | None = Non
     """
     model.save_pretrained(folder)
     load_tokenizer(source, revision).save_pretrained(folder)
-    WhisperFeatureExtractor.from_pretrained(source, revision=revision or "main").save_pretrained(folder)
+    WhisperFeatureExtractor.from_pretrained(source, revision=revision).save_pretrained(folder)
 
 
 def decoder_inputs(model: Any, labels: torch.Tensor) -> torch.Tensor:

@@ -25,11 +25,10 @@ def search(
 
     loaded = load(file, overrides or [])
     loaded.require_space()
-    from raywce.search.phases import is_finished, quiet, run_search
-    from raywce.search.run_folder import OUTCOME, RunFolder
+    from raywce.search.phases import is_finished, run_search
+    from raywce.run_folder import OUTCOME, RunFolder
     from raywce.search.view import show_outcome
 
-    quiet()
     folder = RunFolder.of(loaded.experiment.storage, loaded.experiment.name)
     if is_finished(loaded, folder, resume):
         typer.echo(f"This search is finished; nothing was changed in {folder.uri}")

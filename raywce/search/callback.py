@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution
 from ray.tune import Callback
 
 from raywce.experiment.schema import Experiment
-from raywce.search.run_folder import RunFolder
+from raywce.run_folder import RunFolder
 from raywce.search.searcher import FAILURE
 from raywce.search.tables import BASELINE, COMPLETE, FAIL, RUNNING, Trial, TrialTable, trial_schema
 from raywce.search.view import View, open_view

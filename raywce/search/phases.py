@@ -22,7 +22,7 @@ from raywce.search.constraints import limits
 from raywce.search.driver import Driver, RunTrial
 from raywce.search.outcome import References, SearchOutcome, outcome, references
 from raywce.search.reaper import PlacementGroupReaper
-from raywce.search.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder, versions
+from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder, versions
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
 from raywce.search.tables import BASELINE, COMPLETE, RUNNING, SEARCH, TrialTable, write_utterances
 
@@ -62,6 +62,7 @@ def run_search(file: ExperimentFile, storage: str | None = None, trial: RunTrial
         InputError: the folder holds another experiment, or the cluster is too small.
         RunFailed: the baseline or every trial failed, or the search was interrupted.
     """
+    _quiet()
     folder = RunFolder.of(storage or file.experiment.storage, file.experiment.name)
     is_finished(file, folder, resume=False)
     if running_address() is None:
@@ -212,7 +213,7 @@ def _leaf(tree: Any, path: Sequence[str]) -> Any:
     return tree
 
 
-def quiet() -> None:
+def _quiet() -> None:
     """Keep the libraries' notices off the progress table; their warnings and errors stay."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     optuna.logging.set_verbosity(optuna.logging.WARNING)

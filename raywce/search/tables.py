@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from raywce.search.run_folder import TRIALS, UTTERANCES, RunFolder, read_parquet
+from raywce.run_folder import TRIALS, UTTERANCES, RunFolder, read_parquet
 
 RUNNING, COMPLETE, FAIL = "RUNNING", "COMPLETE", "FAIL"
 BASELINE, SEARCH = "baseline", "search"
@@ -53,7 +53,7 @@ class TrialTable:
         known = {name: report[name] for name in self.schema.names if report.get(name) is not None}
         row = {"phase": trial.phase, "trial_id": trial.trial_id, "seed": trial.seed, "state": RUNNING}
         self.rows.pop((trial.trial_id, None), None)
-        self.rows[trial.trial_id, report["step"]] = {**row, **_fitting(self.schema, values), **known}
+        self.rows[trial.trial_id, report["step"]] = {**known, **_fitting(self.schema, values), **row}
 
     def finish(self, trial: Trial, state: str, reason: str | None = None) -> None:
         """Set the state of all the trial's rows; one without a report gets a row without a step."""

@@ -1,4 +1,4 @@
-"""One experiment's run folder, on a disk or behind a URI: what is stored where, written so that no half file is left."""
+"""One experiment's run folder, on a disk or behind a URI, written so that no half file is left."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+import raywce
+
 EXPERIMENT, VERSIONS, OUTCOME = "experiment.yaml", "versions.json", "outcome.json"
 TRIALS, UTTERANCES = "trials.parquet", "utterances.parquet"
-_PACKAGES = ("raywce", "ray", "torch", "transformers", "optuna")
+_PACKAGES = ("ray", "torch", "transformers", "optuna")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class _replaced:
 
 def versions() -> str:
     """Versions of what a run's figures depend on, and the git revision where the package is in a checkout, as JSON."""
-    found = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    found = {"python": platform.python_version(), "raywce": raywce.__version__}
+    found |= {name: version(name) for name in _PACKAGES}
     return json.dumps({**found, "git_revision": _git_revision()}, indent=2) + "\n"
 
 

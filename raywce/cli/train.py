@@ -1,0 +1,100 @@
+"""`raywce train`: one fine-tuning run with one choice of hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from raywce.training.run import TrainOutcome
+
+
+def train(
+    file: Annotated[Path, typer.Argument(help="Experiment file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Changes to the file, and values of searched leaves, as key.path=value.", metavar="[KEY=VALUE]..."
+        ),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all reports to this file.")] = None,
+) -> None:
+    """Fine-tune Whisper once, with the weighted loss, and evaluate it on dev.
+
+    The same command goes on with a run that stopped. The model is in <storage>/<name>/model.
+    """
+    from raywce.cluster import check_resources, connect
+    from raywce.experiment.load import load
+
+    loaded = load(file, overrides or [])
+    experiment = loaded.concrete()
+    from raywce.run_folder import RunFolder
+    from raywce.training.run import open_run, train_run
+
+    folder = RunFolder.of(experiment.storage, experiment.name)
+    open_run(folder, loaded.resolved_yaml())
+    with connect() as cluster:
+        typer.echo(f"raywce {cluster}")
+        check_resources(experiment, cluster.resources, cluster.nodes).raise_any()
+        outcome = train_run(experiment, folder, _show)
+    _show_outcome(outcome, folder)
+    if json:
+        _write(json, outcome.as_json())
+
+
+def _show(report: Mapping[str, Any]) -> None:
+    typer.echo(report_line(report))
+
+
+def report_line(report: Mapping[str, Any]) -> str:
+    """One report in a line: step, time, and what was measured, by language."""
+    parts = [f"step {report['step']}", f"{report['time_s']:.0f} s"]
+    for key, unit, factor, digits in (
+        ("loss", "", 1, 3),
+        ("alpha", "", 1, 3),
+        ("wer", " %", 100, 2),
+        ("cer", " %", 100, 2),
+    ):
+        found = {name.removeprefix(f"{key}/"): value for name, value in report.items() if name.startswith(f"{key}/")}
+        if found:
+            values = " ".join(
+                f"{name} {factor * value:.{digits}f}" for name, value in found.items() if value is not None
+            )
+            parts.append(f"{key if key in ('loss', 'alpha') else key.upper()} {values}{unit}")
+    if report.get("restarts"):
+        parts.append(f"worker groups restarted: {report['restarts']}")
+    return " | ".join(parts)
+
+
+def _show_outcome(outcome: TrainOutcome, folder: Any) -> None:
+    import rich
+    from rich.table import Table
+
+    from raywce.training.run import checkpoint_of, left_out
+
+    original, last = outcome.original, outcome.evaluations[-1]
+    table = Table(
+        "language", "WER original", "WER", "change in points", "CER", title=f"dev after step {last['step']}, in %"
+    )
+    for language in outcome.languages:
+        before = original[f"wer/{language}"] if original else None
+        after, cer = last[f"wer/{language}"], last[f"cer/{language}"]
+        change = "" if before is None else f"{100 * (after - before):+.2f}"
+        table.add_row(
+            language, "" if before is None else f"{100 * before:.2f}", f"{100 * after:.2f}", change, f"{100 * cer:.2f}"
+        )
+    rich.get_console().print(table)
+    for language, count in left_out(outcome.reports).items():
+        typer.echo(f"{language}: {count} training utterances left out, their labels exceed the decoder's positions")
+    typer.echo(f"model: {outcome.model}")
+    typer.echo(f"best checkpoint by low-resource WER: {checkpoint_of(folder, outcome.best['step'])}")
+
+
+def _write(file: Path, figures: Mapping[str, Any]) -> None:
+    from json import dumps
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(dumps(figures, indent=2) + "\n")

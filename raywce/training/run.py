@@ -1,0 +1,136 @@
+"""`raywce train`: one trial as a run of its own, with a run folder, a log, and the model at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import fs
+
+from raywce.errors import fail
+from raywce.experiment.schema import Experiment
+from raywce.run_folder import EXPERIMENT, VERSIONS, RunFolder, versions
+from raywce.training.checkpoint import STATE_FILE
+from raywce.training.trial import run_trial
+
+NAME, REPORTS, MODEL = "train", "reports.parquet", "model"
+Report = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainOutcome:
+    """What a training came to.
+
+    Attributes:
+        model: the transformers folder of the last step.
+        reports: by step, in order.
+        languages: low-resource ones first.
+    """
+
+    model: str
+    languages: list[str]
+    reports: list[dict[str, Any]]
+
+    @property
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The reports that hold an evaluation."""
+        return [report for report in self.reports if report.get("objective") is not None]
+
+    @property
+    def original(self) -> dict[str, Any] | None:
+        """The evaluation before the first step, where there was one."""
+        return next((report for report in self.evaluations if report["step"] == 0), None)
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The evaluation with the lowest low-resource error; its checkpoint is kept."""
+        return min(self.evaluations, key=lambda report: float(report["objective"]))
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures: each report without what it lacks."""
+        reports = [{key: value for key, value in report.items() if value is not None} for report in self.reports]
+        return {"model": self.model, "best_step": self.best["step"], "reports": reports}
+
+
+@dataclass
+class _Log:
+    """The run's reports, kept in the run folder so that a resumed run still has the earlier ones."""
+
+    folder: RunFolder
+    show: Callable[[Report], None]
+    by_step: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def read(self) -> None:
+        if self.folder.has(REPORTS):
+            self.by_step = {row["step"]: row for row in self.folder.read_table(REPORTS).to_pylist()}
+
+    def add(self, report: dict[str, Any]) -> None:
+        """A step that was repeated after a lost worker replaces its first report."""
+        self.by_step[report["step"]] = report
+        names = {name: None for row in self.reports for name in row}
+        table = {name: [row.get(name) for row in self.reports] for name in names}
+        self.folder.write_table(REPORTS, pa.table(table))
+        self.show(report)
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        return [self.by_step[step] for step in sorted(self.by_step)]
+
+
+def open_run(folder: RunFolder, resolved: str) -> None:
+    """Store the resolved file and the versions in the run folder, or see that the run there is the same one.
+
+    Raises:
+        InputError: the folder holds another experiment's run.
+    """
+    if folder.has(EXPERIMENT):
+        if folder.read_text(EXPERIMENT) != resolved:
+            do = "Give this run another name (name=…), or remove that folder."
+            fail("name", "must not be that of a run of another file", folder.uri, do)
+        return
+    folder.write_text(EXPERIMENT, resolved)
+    folder.write_text(VERSIONS, versions())
+
+
+def train_run(experiment: Experiment, folder: RunFolder, show: Callable[[Report], None]) -> TrainOutcome:
+    """Fine-tune, or go on with what was begun in `folder`; a connected cluster is expected.
+
+    Args:
+        experiment: with a value in every leaf.
+        folder: opened by `open_run`.
+        show: called with each report as it comes.
+
+    Raises:
+        TrialFailed: the training can't be finished.
+    """
+    log = _Log(folder, show)
+    log.read()
+    outcome = TrainOutcome(folder.path(MODEL), experiment.languages.all, log.reports)
+    if not folder.has(MODEL):
+        run_trial(experiment, folder.uri, NAME, log.add)
+        _copy_model(folder, experiment.training.steps)
+        outcome = TrainOutcome(outcome.model, outcome.languages, log.reports)
+    return outcome
+
+
+def checkpoint_of(folder: RunFolder, step: int) -> str:
+    """Where the checkpoint of a step is kept, as long as it is the best or the last one."""
+    return folder.path(NAME, f"step-{step:08d}")
+
+
+def _copy_model(folder: RunFolder, step: int) -> None:
+    """The last checkpoint without the training's state; it gets its name only once it is complete."""
+    filesystem, source = fs.FileSystem.from_uri(checkpoint_of(folder, step))
+    target = filesystem.normalize_path(fs.FileSystem.from_uri(folder.path(MODEL))[1])
+    fs.copy_files(source, f"{target}.partial", source_filesystem=filesystem, destination_filesystem=filesystem)
+    filesystem.delete_file(f"{target}.partial/{STATE_FILE}")
+    filesystem.move(f"{target}.partial", target)
+
+
+def left_out(reports: Sequence[Report]) -> dict[str, int]:
+    """Training utterances of each language that were left out since their labels exceed the decoder's positions."""
+    last = reports[-1] if reports else {}
+    counts = {key.removeprefix("left_out/"): value for key, value in last.items() if key.startswith("left_out/")}
+    return {language: count for language, count in counts.items() if count}
