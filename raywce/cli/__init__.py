@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module, util
 from typing import Annotated
 
 import typer
 
 import raywce
+from raywce.cli import evaluate, prepare, schema, search, train, validate
 from raywce.errors import InputError, RunFailed
 
-COMMANDS = ("prepare", "validate", "train", "search", "evaluate", "schema")
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 
 app = typer.Typer(name="raywce", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for _name in COMMANDS:
-    if util.find_spec(f"raywce.cli.{_name}"):
-        app.command(_name)(getattr(import_module(f"raywce.cli.{_name}"), _name))
+for _command in (
+    prepare.prepare,
+    validate.validate,
+    train.train,
+    search.search,
+    evaluate.evaluate,
+    schema.schema,
+):
+    app.command()(_command)
 
 
 def _print_version(wanted: bool) -> None:
