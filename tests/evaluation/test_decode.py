@@ -23,7 +23,7 @@ from raywce.evaluation.decode import (
 )
 from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.utterances import UtteranceResult, to_table
-from tests.tiny_whisper import write_tiny_whisper
+from tests.evaluation.talking_whisper import write_talking_whisper
 
 LANGUAGES = ["en", "es", "gl", "en", "es", "gl"]
 SECONDS = [1.0, 2.0, 0.5, 3.0, 1.0, 1.5]
@@ -50,17 +50,6 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def random_whisper(folder: Path) -> WhisperForConditionalGeneration:
-    """A random model that says bytes only, and ends some of its sentences before the bound."""
-    model = WhisperForConditionalGeneration.from_pretrained(folder).eval()
-    end = model.config.eos_token_id
-    model.generation_config.suppress_tokens = list(range(end + 1, model.config.vocab_size))
-    embeddings = model.model.decoder.embed_tokens.weight.data
-    direction = torch.randn(embeddings.shape[1], generator=torch.Generator().manual_seed(1))
-    embeddings[end] = 2 * embeddings[:end].mean(0) + 0.6 * direction
-    return model
-
-
 def random_features() -> torch.Tensor:
     features = torch.randn(6, 80, 3000, generator=torch.Generator().manual_seed(0))
     return features * torch.tensor([0.2, 0.5, 1, 2, 3, 4])[:, None, None]
@@ -68,12 +57,12 @@ def random_features() -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_whisper(tmp_path_factory.mktemp("whisper"), init_std=0.3)
+    return write_talking_whisper(tmp_path_factory.mktemp("whisper"))
 
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> WhisperForConditionalGeneration:
-    return random_whisper(folder)
+    return WhisperForConditionalGeneration.from_pretrained(folder).eval()
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +222,8 @@ def test_shards_hold_everything_once_and_are_even(n: int, world_size: int) -> No
 def _decode_in_a_rank(rank: int, whisper: Path, out: Path) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{out}/store", rank=rank, world_size=2)
-    model, tokenizer = random_whisper(whisper), WhisperTokenizerFast.from_pretrained(whisper)
+    model = WhisperForConditionalGeneration.from_pretrained(whisper).eval()
+    tokenizer = WhisperTokenizerFast.from_pretrained(whisper)
     rows = _evaluate(model, tokenizer, random_features(), batch_size=2, rank=rank, world_size=2)
     torch.save(rows, out / f"rows{rank}.pt")
     torch.distributed.destroy_process_group()

@@ -1,0 +1,242 @@
+"""`raywce evaluate`: WER and CER of a checkpoint on prepared speech."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from raywce.errors import Problems
+    from raywce.evaluation.rates import LanguageRates
+    from raywce.evaluation.run import Evaluation
+
+METRICS = {
+    "wer_normalized": "WER",
+    "cer_normalized": "CER",
+    "wer_raw": "raw WER",
+    "cer_raw": "raw CER",
+    "insertion_rate": "insertions",
+    "language_identification_accuracy": "language identified",
+}
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Whisper as a transformers folder, or a Hub id.")],
+    data: Annotated[Path, typer.Option(help="Folder that raywce prepare wrote.")],
+    split: Annotated[str, typer.Option(help="dev or test.")] = "dev",
+    language: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: all of the split.")] = None,
+    language_token: Annotated[
+        list[str] | None, typer.Option(metavar="AST=ES", help="Decode a language with another's token. Repeatable.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="More than one: on a Ray cluster, joined or started.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Utterances that a worker decodes at once.")] = 8,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    normalizer: Annotated[str, typer.Option(help="words or whisper_basic.")] = "words",
+    cache: Annotated[Path, typer.Option(help="Where a node keeps its Arrow copy of the data.")] = Path(
+        "~/.cache/raywce"
+    ),
+    out: Annotated[Path | None, typer.Option(help="Write a row per utterance there, as parquet.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
+) -> None:
+    """Decode a split and print WER and CER per language, normalised and raw, from counts over the whole split."""
+    from raywce.evaluation.run import Evaluation, run_evaluation
+
+    languages = tuple(dict.fromkeys(language or _languages_of(data, split)))
+    problems, tokens = _check(model, data, split, languages, language_token or [])
+    _check_options(problems, workers, batch_size, precision, normalizer, (out, json))
+    problems.raise_any()
+    evaluation = Evaluation(
+        model=str(Path(model).resolve()) if Path(model).is_dir() else model,
+        data=data.resolve(),
+        split=split,
+        languages=languages,
+        cache=cache.expanduser().resolve(),
+        language_tokens=tokens,
+        batch_size=batch_size,
+        precision=precision,
+        normalizer=normalizer,
+    )
+    with _progress(sum(_utterances(data, split, name) for name in languages)) as on_batch:
+        table = run_evaluation(evaluation, workers, on_batch)
+    _report(evaluation, table, out, json)
+
+
+def _languages_of(data: Path, split: str) -> list[str]:
+    from raywce.data.store import language_files
+
+    folders = sorted((data / split).glob("*")) if split else []
+    return [folder.name for folder in folders if language_files(data, split, folder.name)]
+
+
+def _utterances(data: Path, split: str, language: str) -> int:
+    import pyarrow.parquet as pq
+
+    from raywce.data.store import language_files
+
+    return sum(pq.read_metadata(file).num_rows for file in language_files(data, split, language))
+
+
+def _check(
+    model: str, data: Path, split: str, languages: Sequence[str], pairs: Sequence[str]
+) -> tuple[Problems, dict[str, str]]:
+    """What is wrong with model, data and languages, before anything is loaded; and the languages' tokens."""
+    from raywce.data.store import check_prepared
+
+    if split in ("dev", "test"):
+        problems = check_prepared(data, split, languages, "--data")
+        if data.is_dir() and not languages:
+            problems.add("--data", f"must hold {split}/<language>/*.parquet", data, "Prepare that split.")
+    else:
+        problems = check_prepared(data, split, [], "--data")
+        problems.add("--split", "must be dev or test", split)
+    if not problems.found:
+        for language in languages:
+            if not _utterances(data, split, language):
+                problems.add("--data", f"must hold utterances in {split}/{language}", "none")
+    tokens = _parse_tokens(pairs, problems)
+    _check_model(model, languages, tokens, problems)
+    return problems, tokens
+
+
+def _parse_tokens(pairs: Sequence[str], problems: Problems) -> dict[str, str]:
+    tokens = {}
+    for pair in pairs:
+        language, _, token = pair.partition("=")
+        if not (language and token):
+            problems.add("--language-token", "must be a language and another's, as ast=es", pair)
+        tokens[language] = token
+    return tokens
+
+
+def _check_model(model: str, languages: Sequence[str], tokens: Mapping[str, str], problems: Problems) -> None:
+    from raywce.experiment.surroundings import is_hub_id, token_languages
+
+    if not is_hub_id(model):
+        for name in ("config.json", "preprocessor_config.json"):
+            if not (Path(model) / name).is_file():
+                rule = f"must be a transformers folder with {name}, or a Hub id organisation/name"
+                problems.add("MODEL", rule, model)
+                return
+    known = token_languages(model)
+    for language in languages:
+        if tokens.get(language, language) not in known:
+            do = f"Give another's, as in --language-token {language}=es"
+            got = tokens.get(language, language)
+            problems.add("--language", "must have a token in the model", got, do)
+
+
+def _check_options(
+    problems: Problems, workers: int, batch_size: int, precision: str, normalizer: str, files: Sequence[Path | None]
+) -> None:
+    from raywce.evaluation.normalizer import NORMALIZERS
+    from raywce.evaluation.run import AUTOCAST_DTYPES
+
+    for option, number in {"--workers": workers, "--batch-size": batch_size}.items():
+        if number < 1:
+            problems.add(option, "must be at least 1", number)
+    for option, value, known in (
+        ("--precision", precision, AUTOCAST_DTYPES),
+        ("--normalizer", normalizer, NORMALIZERS),
+    ):
+        if value not in known:
+            problems.add(option, f"must be one of {', '.join(known)}", value)
+    for file in files:
+        if file and file.is_dir():
+            problems.add("--out, --json", "must be a file to write", f"the folder {file}")
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, a line each tenth elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with Progress(console=console, transient=True) as bar:
+            task = bar.add_task("decoding", total=total)
+            yield lambda done: bar.advance(task, done)
+        return
+    so_far = 0
+
+    def line(done: int) -> None:
+        nonlocal so_far
+        before, so_far = so_far, so_far + done
+        if so_far * 10 // total > before * 10 // total:
+            typer.echo(f"decoded {so_far} of {total} utterances", err=True)
+
+    yield line
+
+
+def _report(evaluation: Evaluation, table: Any, out: Path | None, json: Path | None) -> None:
+    import pyarrow.parquet as pq
+
+    from raywce.data.output import write_json
+    from raywce.evaluation.normalizer import versioned_name
+    from raywce.evaluation.rates import macro_mean, rates_by_language
+
+    rates = rates_by_language(table)
+    means = {metric: macro_mean(rates, rates, metric) for metric in METRICS}
+    name = versioned_name(evaluation.normalizer)
+    _show(rates, means, f"{evaluation.model} on {evaluation.split}, texts normalised by {name} except raw")
+    for file in (out, json):
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+    if out:
+        pq.write_table(table, out)
+    if json:
+        write_json(json, _figures(evaluation, name, rates, means))
+
+
+def _show(rates: Mapping[str, LanguageRates], means: Mapping[str, float], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("language", title=title, title_justify="left", box=None, header_style="bold")
+    for heading in ("utterances", *METRICS.values(), "truncated"):
+        table.add_column(heading, justify="right")
+    for language, rate in rates.items():
+        values = [_percent(getattr(rate, metric)) for metric in METRICS]
+        table.add_row(language, str(rate.utterances), *values, str(rate.truncated))
+    totals = [sum(getattr(rate, name) for rate in rates.values()) for name in ("utterances", "truncated")]
+    table.add_row("macro mean", str(totals[0]), *map(_percent, means.values()), str(totals[1]))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200  # a file has no margin to wrap at
+    console.print(table)
+
+
+def _percent(rate: float) -> str:
+    return "–" if math.isnan(rate) else f"{100 * rate:.2f} %"
+
+
+def _figures(
+    evaluation: Evaluation, normalizer: str, rates: Mapping[str, LanguageRates], means: Mapping[str, float]
+) -> dict[str, Any]:
+    """What `--json` holds; rates are fractions, null where all references are empty."""
+    from json import loads
+
+    from raywce.run_folder import versions
+
+    return {
+        "model": evaluation.model,
+        "data": str(evaluation.data),
+        "split": evaluation.split,
+        "normalizer": normalizer,
+        "precision": evaluation.precision,
+        "language_tokens": dict(evaluation.language_tokens),
+        "languages": {language: _with_nulls(asdict(rate)) for language, rate in rates.items()},
+        "macro_mean": _with_nulls(means),
+        "versions": loads(versions()),
+    }
+
+
+def _with_nulls(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in figures.items()}

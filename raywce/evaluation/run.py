@@ -1,0 +1,180 @@
+"""Evaluates a checkpoint on prepared speech: in this process, or sharded over the workers of a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+import transformers
+
+from raywce.data.features import LogMel
+from raywce.data.store import open_split
+from raywce.errors import RunFailed, fail
+from raywce.evaluation.decode import evaluate_utterances, gather_rows
+from raywce.evaluation.normalizer import DEFAULT_NORMALIZER
+from raywce.evaluation.utterances import UtteranceResult, to_table
+from raywce.model import load_model, load_tokenizer
+
+# fp32 decodes without autocast.
+AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What to decode and how; paths must hold on every node.
+
+    Attributes:
+        model: a transformers folder or Hub id.
+        data: a folder that `raywce prepare` wrote.
+        language_tokens: Whisper's code for a language that takes another's token.
+        precision: a key of `AUTOCAST_DTYPES`.
+        cache: where a node keeps its Arrow copy of the data.
+    """
+
+    model: str
+    data: Path
+    split: str
+    languages: tuple[str, ...]
+    cache: Path
+    language_tokens: Mapping[str, str] = field(default_factory=dict)
+    batch_size: int = 8
+    precision: str = "fp32"
+    normalizer: str = DEFAULT_NORMALIZER
+
+
+def run_evaluation(
+    evaluation: Evaluation, workers: int = 1, on_batch: Callable[[int], None] = lambda done: None
+) -> pa.Table:
+    """The table of utterances (`raywce.evaluation.utterances.SCHEMA`), the same for any number of workers.
+
+    Args:
+        evaluation: what to do.
+        workers: 1 decodes in this process, without Ray; more need that many CPUs (and GPUs, where there are any).
+        on_batch: called in this process with the number of utterances just decoded.
+
+    Raises:
+        InputError: the cluster has no room for the workers, or data is missing.
+        RunFailed: a worker failed.
+    """
+    if workers == 1:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        rows = gather_rows(_decode_share(evaluation, device, 0, 1, on_batch))
+    else:
+        rows = _decode_on_cluster(evaluation, workers, on_batch)
+    return to_table(rows, model=evaluation.model, data=str(evaluation.data), split=evaluation.split)
+
+
+def _decode_share(
+    evaluation: Evaluation, device: torch.device, rank: int, workers: int, on_batch: Callable[[int], None]
+) -> list[UtteranceResult]:
+    transformers.utils.logging.disable_progress_bar()
+    utterances = open_split(evaluation.data, evaluation.split, evaluation.languages, evaluation.cache)
+    log_mel = LogMel.from_checkpoint(evaluation.model).to(device)
+    return evaluate_utterances(
+        load_model(evaluation.model).to(device),
+        load_tokenizer(evaluation.model),
+        utterances,
+        lambda indices: log_mel.of([utterances.audio(index) for index in indices]),
+        evaluation.language_tokens,
+        batch_size=evaluation.batch_size,
+        normalizer=evaluation.normalizer,
+        autocast_dtype=AUTOCAST_DTYPES[evaluation.precision],
+        rank=rank,
+        world_size=workers,
+        on_batch=on_batch,
+    )
+
+
+def _worker(config: Mapping[str, Any]) -> None:
+    """Ray Train's entry point: progress of each rank and the rows from rank 0 go into the queue."""
+    import ray.train.torch
+
+    context, queue = ray.train.get_context(), config["queue"]
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    share = _decode_share(config["evaluation"], ray.train.torch.get_device(), rank, workers, queue.put)
+    rows = gather_rows(share)
+    if rank == 0:
+        queue.put(rows)
+
+
+def _decode_on_cluster(evaluation: Evaluation, workers: int, on_batch: Callable[[int], None]) -> list[UtteranceResult]:
+    from ray.util.queue import Queue
+
+    from raywce.cluster import connect
+
+    with connect() as cluster, tempfile.TemporaryDirectory() as folder:
+        use_gpu = cluster.resources.get("GPU", 0) > 0
+        unit = "GPU" if use_gpu else "CPU"
+        if cluster.resources.get(unit, 0) < workers:
+            room = f"{cluster.resources.get(unit, 0):g} {unit}s"
+            fail("--workers", "must fit into the cluster", f"{workers} workers for {room}", "Lower it.")
+        queue = Queue(actor_options={"num_cpus": 0})
+        try:
+            return _fit(_trainer(evaluation, workers, use_gpu, queue, folder), queue, on_batch)
+        finally:
+            queue.shutdown(force=True)
+
+
+def _trainer(evaluation: Evaluation, workers: int, use_gpu: bool, queue: Any, folder: str) -> Any:
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
+    # The controller looks this often whether the workers are done; the default is 2 s.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    return TorchTrainer(
+        _worker,
+        train_loop_config={"evaluation": evaluation, "queue": queue},
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        run_config=RunConfig(name="evaluate", storage_path=folder),  # nothing is stored: the queue has the rows
+    )
+
+
+def _fit(trainer: Any, queue: Any, on_batch: Callable[[int], None]) -> list[UtteranceResult]:
+    """Run the trainer in a thread; hand on the progress and give the rows."""
+    from ray.util.queue import Empty
+
+    errors: list[Exception] = []
+    thread = threading.Thread(target=_catch, args=(trainer.fit, errors), daemon=True)
+    thread.start()
+    rows: list[UtteranceResult] | None = None
+    while True:
+        alive = thread.is_alive()  # asked before the queue: nothing can come after it is empty then
+        try:
+            message = queue.get(timeout=0.2)
+        except Empty:
+            if not alive:
+                break
+            continue
+        if isinstance(message, int):
+            on_batch(message)
+        else:
+            rows = message
+    if errors or rows is None:
+        raise RunFailed(f"a worker failed: {_reason(errors)}") from next(iter(errors), None)
+    return rows
+
+
+def _catch(run: Callable[[], object], errors: list[Exception]) -> None:
+    try:
+        run()
+    except Exception as error:  # told by the caller, in its own thread
+        errors.append(error)
+
+
+def _reason(errors: list[Exception]) -> str:
+    """The last line of the first worker's own error."""
+    if not errors:
+        return "no rows came back"
+    failures = getattr(errors[0], "worker_failures", None)
+    first = next(iter(failures.values())) if failures else errors[0]
+    return ([line.strip() for line in str(first).splitlines() if line.strip()] or [type(first).__name__])[-1]

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import jiwer
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from raywce import cli
+from raywce.evaluation.normalizer import words
+from tests.evaluation.talking_whisper import write_talking_whisper
+from tests.tiny_corpus import write_tiny_corpus
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """So small a model only waits for its threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_talking_whisper(tmp_path_factory.mktemp("whisper"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_corpus(tmp_path_factory.mktemp("data"), {"gl": 1, "es": 1}, {"gl": 3, "es": 2})
+
+
+@pytest.fixture
+def run(model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs the command on the tiny model and corpus; gives its exit code."""
+
+    def command(*options: object, model: object = model, data: object = data) -> int:
+        given = ["evaluate", model, "--data", data, "--cache", tmp_path / "cache", *options]
+        monkeypatch.setattr(sys, "argv", ["raywce", *map(str, given)])
+        with pytest.raises(SystemExit) as leave:
+            cli.main()
+        return int(leave.value.code or 0)
+
+    return command
+
+
+def test_figures_are_those_of_jiwer_over_the_rows_kept(run, model, data, tmp_path: Path, capsys) -> None:
+    out, figures_file = tmp_path / "new" / "utterances.parquet", tmp_path / "figures.json"
+    assert run("--out", out, "--json", figures_file) == 0
+    table, figures = pq.read_table(out), json.loads(figures_file.read_text())
+    assert table.schema.metadata[b"normalizer"] == b"words/1"
+    assert (figures["model"], figures["data"], figures["split"]) == (str(model), str(data), "dev")
+    assert figures["normalizer"] == "words/1"
+    assert figures["versions"]["transformers"]
+    assert {name: rates["utterances"] for name, rates in figures["languages"].items()} == {"es": 2, "gl": 3}
+    for language, rates in figures["languages"].items():
+        rows = [row for row in table.to_pylist() if row["language"] == language]
+        references, hypotheses = ([row[name] for row in rows] for name in ("reference", "hypothesis"))
+        assert rates["wer_raw"] == pytest.approx(jiwer.wer(references, hypotheses))
+        normalized = [list(map(words, texts)) for texts in (references, hypotheses)]
+        assert rates["wer_normalized"] == pytest.approx(jiwer.wer(*normalized))
+        assert rates["cer_normalized"] == pytest.approx(jiwer.cer(*normalized))
+    assert all(table["hypothesis"].to_pylist())
+    assert figures["languages"]["es"]["wer_raw"] != figures["languages"]["gl"]["wer_raw"]
+    mean = sum(rates["wer_raw"] for rates in figures["languages"].values()) / 2
+    assert figures["macro_mean"]["wer_raw"] == pytest.approx(mean)
+    printed = capsys.readouterr()
+    assert "words/1" in printed.out
+    last = printed.out.splitlines()[-1].split()
+    assert last[:3] == ["macro", "mean", "5"]
+    assert f"{100 * mean:.2f}" in last
+    assert "decoded 5 of 5 utterances" in printed.err
+
+
+def test_wanted_languages_split_and_normaliser(run, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    options = ["--language", "gl", "--split", "test", "--normalizer", "whisper_basic", "--precision", "bf16"]
+    assert run(*options, "--json", file) == 0
+    figures = json.loads(file.read_text())
+    assert list(figures["languages"]) == ["gl"]
+    assert (figures["split"], figures["normalizer"], figures["precision"]) == ("test", "whisper_basic/1", "bf16")
+
+
+def test_a_language_without_token_takes_anothers(run, tmp_path: Path, capsys) -> None:
+    data = write_tiny_corpus(tmp_path / "asturian", {"ast": 1}, {"ast": 2})
+    assert run(data=data) == 2
+    assert "--language-token ast=es" in capsys.readouterr().err
+    out = tmp_path / "rows.parquet"
+    assert run("--language-token", "ast=es", "--out", out, data=data) == 0
+    assert pq.read_table(out)["language_token"].to_pylist() == ["es", "es"]
+
+
+def test_all_that_is_wrong_is_said_at_once(run, tmp_path: Path, capsys) -> None:
+    options = ["--language", "gl", "--language", "pt", "--precision", "int8", "--normalizer", "english"]
+    options += ["--workers", 0, "--batch-size", 0, "--language-token", "ast", "--out", tmp_path]
+    assert run(*options) == 2
+    printed = capsys.readouterr()
+    expected = ["dev/pt/*.parquet", "--precision", "int8", "--normalizer", "english", "--workers", "--batch-size"]
+    expected += ["--language-token", "--language: must have a token", "the folder"]
+    assert [text for text in expected if text not in printed.err] == []
+    assert "Traceback" not in printed.err
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("what", ["model", "data"])
+def test_a_folder_that_is_not_there(run, tmp_path: Path, what: str, capsys) -> None:
+    assert run(**{what: tmp_path / "missing"}) == 2
+    assert str(tmp_path / "missing") in capsys.readouterr().err
+
+
+def test_a_split_that_is_not_there(run, tmp_path: Path, capsys) -> None:
+    assert run("--split", "train") == 2
+    assert "--split: must be dev or test, but got train" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert run(data=tmp_path / "empty") == 2
+    assert "must hold dev/<language>/*.parquet" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_table_of_one(run, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        assert run("--workers", workers, "--batch-size", 2, "--out", tmp_path / f"{workers}.parquet") == 0
+    assert pq.read_table(tmp_path / "1.parquet").equals(pq.read_table(tmp_path / "2.parquet"), check_metadata=True)
+
+
+@pytest.mark.slow
+def test_more_workers_than_the_cluster_holds(run, capsys) -> None:
+    assert run("--workers", 4096) == 2
+    assert "--workers: must fit into the cluster, but got 4096 workers" in capsys.readouterr().err
