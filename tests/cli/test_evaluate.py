@@ -65,7 +65,7 @@ def test_figures_are_those_of_jiwer_over_the_rows_kept(run, model, data, tmp_pat
         assert rates["wer_normalized"] == pytest.approx(jiwer.wer(*normalized))
         assert rates["cer_normalized"] == pytest.approx(jiwer.cer(*normalized))
     assert all(table["hypothesis"].to_pylist())
-    assert figures["languages"]["es"]["wer_raw"] != figures["languages"]["gl"]["wer_raw"]
+    assert figures["languages"]["es"]["cer_raw"] != figures["languages"]["gl"]["cer_raw"]
     mean = sum(rates["wer_raw"] for rates in figures["languages"].values()) / 2
     assert figures["macro_mean"]["wer_raw"] == pytest.approx(mean)
     printed = capsys.readouterr()
