@@ -200,7 +200,7 @@ def _identifier(
     A typed number is no id: it starts anew in each language, and FLEURS gives one to all who read a sentence.
     """
     given = next((record.fields[name] for name in ("id", "utterance_id") if record.fields.get(name)), None)
-    if isinstance(given, str):
+    if isinstance(given, str) and not record.broken:  # the cells of a broken row may be shifted
         return given.strip()
     prefix = Path(table.prefix)
     if embedded and split_of(prefix.name) != split:

@@ -84,11 +84,13 @@ def find_tables(
 
 
 def _prefixes(sources: list[str]) -> list[str]:
-    """Each source's last folder name, numbered where two are alike."""
-    names = [Path(source).resolve().name for source in sources]
+    """The name of each source's folder, numbered where different folders have one name."""
+    paths = [Path(source).resolve() for source in sources]
+    folders = [path.parent if path.is_file() else path for path in paths]
+    alike = {folder: [f for f in dict.fromkeys(folders) if f.name == folder.name] for folder in folders}
     return [
-        name if names.count(name) == 1 else f"{name}-{names[:index].count(name) + 1}"
-        for index, name in enumerate(names)
+        folder.name if len(alike[folder]) == 1 else f"{folder.name}-{alike[folder].index(folder) + 1}"
+        for folder in folders
     ]
 
 

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
 
@@ -39,7 +40,8 @@ class Workers:
         running: dict[Future[ShardResult], Shard] = {}
         while True:
             for shard in islice(waiting, self._jobs * _QUEUED - len(running)):
-                running[self._pool().submit(write_shard, shard)] = shard
+                with _interrupts_held():  # a process that starts inherits this, until it knows how to leave
+                    running[self._pool().submit(write_shard, shard)] = shard
             if not running:
                 return
             for done in wait(running, return_when=FIRST_COMPLETED).done:
@@ -52,9 +54,19 @@ class Workers:
         return self._executor
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
     """Ctrl-C reaches every process of the terminal: a worker leaves at once; so it does if its parent is gone."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 

@@ -1,0 +1,84 @@
+"""The command as typed: exit codes, one-line errors, what is printed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from raywce.cli import main
+from tests.data.conftest import tone
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    import soundfile
+
+    for language, split, count in (("gl", "train", 2), ("gl", "dev", 1), ("es", "train", 4)):
+        folder = tmp_path / "speech" / language / split
+        folder.mkdir(parents=True)
+        lines = ["file_name,sentence,speaker"]
+        for index in range(count):
+            soundfile.write(folder / f"{index}.flac", tone(0.4), 16_000)
+            lines.append(f"{index}.flac,frase {language} {index},s{index}")
+        (folder / "metadata.csv").write_text("\n".join([*lines, "gone.flac,falta,s0"]) + "\n")
+    return tmp_path / "speech"
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr("sys.argv", ["raywce", "prepare", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0)
+
+
+def test_prints_counts_that_add_up(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, counts = tmp_path / "out", tmp_path / "counts.json"
+    code = command(monkeypatch, speech, "--out", out, "--cap-to", "gl", "--jobs", 1, "--json", counts)
+    printed = capsys.readouterr().out
+    assert code == 0
+    assert "gl train: 2 kept of 3, 0.000 h, 2 speakers, rejected: 1 missing_file" in printed
+    assert "gl in more than one split: speakers 1 in train+dev; sentences 1 in train+dev" in printed
+    kept, rejected, capped = (json.loads(counts.read_text())[n] for n in ("utterances", "rejected", "capped"))
+    assert kept + rejected + capped == 10
+    assert f"{kept} kept + {rejected} rejected + {capped} capped = 10 rows read" in printed
+    assert pq.read_table(out / "train/es/").num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["/not/there"], "/not/there: must be a folder, a file or a Hub id"),
+        (["{speech}", "--format", "common-voice"], "but got nothing of the form common-voice"),
+        (["{speech}", "--format", "tape"], "'tape' is not one of"),
+        (["{speech}", "--language", "no such one"], "--language: must be a language code"),
+        (["{speech}", "--cap", "0"], "--cap: must be at least 1"),
+        (["{speech}", "--text-column", "words"], "Name it with --text-column"),
+    ],
+)
+def test_bad_input_is_exit_code_2_without_a_stack_trace(
+    speech: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    filled = [argument.format(speech=speech) for argument in arguments]
+    code = command(monkeypatch, *filled, "--out", tmp_path / "out", "--jobs", 1)
+    printed = capsys.readouterr()
+    assert code == 2
+    assert said in " ".join(printed.err.split())
+    assert "Traceback" not in printed.err + printed.out
+
+
+def test_help_names_every_form(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert command(monkeypatch, "--help") == 0
+    printed = capsys.readouterr().out
+    for form in ("common-voice", "audiofolder", "manifest", "saved-dataset", "parquet", "hub"):
+        assert form in printed
