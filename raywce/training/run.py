@@ -124,6 +124,7 @@ def _copy_model(folder: RunFolder, step: int) -> None:
     """The last checkpoint without the training's state; it gets its name only once it is complete."""
     filesystem, source = fs.FileSystem.from_uri(checkpoint_of(folder, step))
     target = filesystem.normalize_path(fs.FileSystem.from_uri(folder.path(MODEL))[1])
+    filesystem.create_dir(f"{target}.partial")
     fs.copy_files(source, f"{target}.partial", source_filesystem=filesystem, destination_filesystem=filesystem)
     filesystem.delete_file(f"{target}.partial/{STATE_FILE}")
     filesystem.move(f"{target}.partial", target)

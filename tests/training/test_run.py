@@ -1,0 +1,92 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raywce.cli.train import report_line
+from raywce.errors import InputError
+from raywce.experiment.schema import Experiment
+from raywce.run_folder import RunFolder
+from raywce.training import run
+from raywce.training.checkpoint import STATE_FILE
+
+
+@pytest.fixture
+def experiment() -> Experiment:
+    return Experiment.model_validate(
+        {
+            "name": "a",
+            "model": {"checkpoint": "m"},
+            "data": {"folder": "d"},
+            "languages": {"low_resource": ["gl"], "high_resource": ["es"]},
+            "training": {"steps": 4},
+        }
+    )
+
+
+def report(step: int, wer: float | None = None, **more: Any) -> dict[str, Any]:
+    measured = {} if wer is None else {"objective": wer, "wer/gl": wer, "wer/es": 0.1, "cer/gl": 0.2, "cer/es": 0.1}
+    return {"step": step, "time_s": 1.0 * step, "final": step == 4, **measured, **more}
+
+
+class Trainer:
+    """Stands in for Ray Train: gives reports, and leaves the last checkpoint where Ray does."""
+
+    def __init__(self, reports: list[dict[str, Any]]) -> None:
+        self.reports, self.calls = reports, 0
+
+    def __call__(self, experiment: Experiment, folder: str, name: str, on_report: Any) -> None:
+        self.calls += 1
+        for one in self.reports:
+            on_report(one)
+        checkpoint = Path(folder, name, "step-00000004")
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "config.json").write_text("{}")
+        (checkpoint / STATE_FILE).write_text("state")
+
+
+def test_the_last_report_of_a_step_counts(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = [report(0, 0.9), report(2, 0.3), report(1), report(2, 0.4), report(4, 0.5)]
+    trainer = Trainer(reports)
+    monkeypatch.setattr(run, "run_trial", trainer)
+    outcome = run.train_run(experiment, RunFolder.of(str(tmp_path), "a"), lambda report: None)
+    assert [one["step"] for one in outcome.reports] == [0, 1, 2, 4]
+    assert outcome.original is not None
+    assert outcome.original["wer/gl"] == 0.9
+    assert outcome.best["step"] == 2
+    assert outcome.best["objective"] == 0.4
+
+
+def test_the_model_is_the_last_checkpoint_without_the_trainings_state(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer([report(4, 0.5)])
+    monkeypatch.setattr(run, "run_trial", trainer)
+    folder = RunFolder.of(str(tmp_path), "a")
+    outcome = run.train_run(experiment, folder, lambda report: None)
+    assert [path.name for path in Path(outcome.model).iterdir()] == ["config.json"]
+    again = run.train_run(experiment, folder, lambda report: None)
+    assert trainer.calls == 1, "a finished run is not trained again"
+    assert [one["step"] for one in again.reports] == [4]
+
+
+def test_another_files_run_is_not_touched(tmp_path: Path) -> None:
+    folder = RunFolder.of(str(tmp_path), "a")
+    run.open_run(folder, "one: 1\n")
+    run.open_run(folder, "one: 1\n")
+    with pytest.raises(InputError, match="another name"):
+        run.open_run(folder, "one: 2\n")
+
+
+def test_left_out_utterances_are_counted_by_language() -> None:
+    assert run.left_out([{"left_out/gl": 2, "left_out/es": 0, "step": 1}]) == {"gl": 2}
+
+
+def test_a_report_in_a_line() -> None:
+    line = report_line(report(2, 0.255, **{"loss/gl": 1.5, "alpha/gl": 2.0, "restarts": 1}))
+    assert line == (
+        "step 2 | 2 s | loss gl 1.500 | alpha gl 2.000 | WER gl 25.50 es 10.00 % | CER gl 20.00 es 10.00 % "
+        "| worker groups restarted: 1"
+    )
