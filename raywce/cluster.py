@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 from raywce.errors import Problems, fail
 from raywce.experiment.schema import Experiment, Resources
 
-_TOKEN = Path(".ray") / "auth_token"
+_TOKEN_NOTICES = "ray._private.authentication.authentication_token_setup"  # that its safe default is on
 _PATIENCE_S = 2.0
 
 
@@ -72,11 +72,11 @@ def connect(num_cpus: int | None = None) -> Iterator[Cluster]:
 def _connection(address: str | None, num_cpus: int | None) -> Iterator[None]:
     import ray
 
+    logging.getLogger(_TOKEN_NOTICES).setLevel(logging.ERROR)
     # Ray's own notices at start, and its workers' prints, would tear the progress table apart; its warnings stay.
     quiet = {"log_to_driver": False, "logging_level": "WARNING", "configure_logging": True}
     if address is None:
         # The State API needs the dashboard: Ray Train asks it whether a stopped trial's controller lives.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # Ray's default, without the notice; it makes the token
         ray.init(address="local", num_cpus=num_cpus, include_dashboard=True, **quiet)
     else:
         _join(address, quiet)
@@ -88,10 +88,11 @@ def _connection(address: str | None, num_cpus: int | None) -> Iterator[None]:
 
 def _join(address: str, quiet: dict[str, object]) -> None:
     import ray
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
     from ray.exceptions import AuthenticationError
 
-    if (Path.home() / _TOKEN).is_file():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # what `ray start --head` does
+    # `ray start --head` turns tokens on; ray.init shows this machine's only to clusters that it found by itself.
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
         ray.init(address=address, **quiet)
     except AuthenticationError:

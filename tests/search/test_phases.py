@@ -12,7 +12,7 @@ import yaml
 
 from raywce.errors import InputError, RunFailed
 from raywce.search.phases import is_finished, run_search
-from raywce.search.run_folder import RunFolder
+from raywce.run_folder import RunFolder
 from raywce.search.tables import SEARCH
 from tests.search import surrogate
 
