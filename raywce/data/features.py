@@ -57,6 +57,11 @@ class LogMel(torch.nn.Module):
         length = waveforms.shape[-1]
         if length > self.n_samples:
             raise ValueError(f"audio must be at most {self.n_samples} samples long, but got {length}")
+        with torch.autocast(waveforms.device.type, enabled=False):  # half precision would be off by 0.004
+            return self._log_mel(waveforms)
+
+    def _log_mel(self, waveforms: Tensor) -> Tensor:
+        length = waveforms.shape[-1]
         # Behind the last sample and one window every frame is silence: it is filled in, not computed.
         hops = min(-(-(length + 2 * self.n_fft) // self.hop_length), self.n_frames)
         padded = functional.pad(waveforms, (0, hops * self.hop_length - length))

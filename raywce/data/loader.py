@@ -19,6 +19,7 @@ from raywce.data.features import pad_waveforms
 from raywce.data.labels import LabelEncoder, pad_labels
 from raywce.data.sampler import BatchSampler, Draw, split_batch
 from raywce.data.store import Utterances
+from raywce.errors import Problems
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,19 @@ class Corpus:
     label_lengths: NDArray[np.int32]
 
     def pools(self, languages: list[str]) -> dict[str, NDArray[np.int64]]:
-        """For each language, the indices whose labels the decoder has room for."""
+        """For each language, the indices whose labels the decoder has room for.
+
+        Raises:
+            InputError: a language has none.
+        """
         ranges = {language: np.asarray(self.utterances.ranges[language], np.int64) for language in languages}
-        return {name: rows[self.label_lengths[rows] <= self.encoder.limit] for name, rows in ranges.items()}
+        pools = {name: rows[self.label_lengths[rows] <= self.encoder.limit] for name, rows in ranges.items()}
+        problems = Problems()
+        for name in (name for name, rows in pools.items() if not len(rows)):
+            rule = f"each language must have utterances of at most {self.encoder.limit} labels"
+            problems.add("data.folder", rule, f"none of {len(ranges[name])} for {name}", "Prepare shorter ones")
+        problems.raise_any()
+        return pools
 
     def language(self, index: int) -> str:
         """The language of an utterance, without touching its row."""
@@ -108,7 +119,8 @@ class Loader:
         """Batches of `first_step`, `first_step` + 1, … to the last step; at least one is kept ready."""
         ahead = max(1, -(-self.prefetch // self.accumulation_steps))
         waiting: deque[tuple[list[Draw], list[Future[MicroBatch]]]] = deque()
-        with ThreadPoolExecutor(self.threads, "loader") as pool:
+        pool = ThreadPoolExecutor(self.threads, "loader")
+        try:
             for step in range(first_step, self.sampler.steps + ahead):
                 if step < self.sampler.steps:
                     draws = self.sampler.batch(step)
@@ -116,6 +128,8 @@ class Loader:
                     waiting.append((draws, [pool.submit(self.corpus.load, part) for part in parts]))
                 if waiting and (len(waiting) > ahead or step >= self.sampler.steps):
                     yield self._step_batch(*waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)  # whoever stops early does not wait for what is left
 
     def _step_batch(self, draws: list[Draw], futures: list[Future[MicroBatch]]) -> StepBatch:
         tokens = dict.fromkeys(self.sampler.languages, 0)

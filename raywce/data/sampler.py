@@ -39,10 +39,11 @@ def with_both_kinds(shares: Mapping[str, float], low_resource: set[str], batch_s
     """Raise the smaller side's shares, where they are too small for one utterance in each batch, to just that."""
     least = 1.0 / batch_size
     low = sum(share for language, share in shares.items() if language in low_resource)
-    if low in (0.0, 1.0) or batch_size < 2 or least <= low <= 1.0 - least:
+    high = sum(share for language, share in shares.items() if language not in low_resource)
+    if not low or not high or batch_size < 2 or least <= low <= 1.0 - least:
         return dict(shares)
     wanted = least if low < least else 1.0 - least
-    scale = {True: wanted / low, False: (1.0 - wanted) / (1.0 - low)}
+    scale = {True: wanted / low, False: (1.0 - wanted) / high}
     return {language: share * scale[language in low_resource] for language, share in shares.items()}
 
 

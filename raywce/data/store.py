@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,14 @@ import soundfile
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from raywce.data.labels import LabelEncoder
 from raywce.data.schema import CONTENT_KEY, UTTERANCES
-from raywce.errors import Problems
+from raywce.errors import Problems, fail
+
+if TYPE_CHECKING:  # checking an experiment file does not have to load torch
+    from raywce.data.labels import LabelEncoder
 
 ROWS_A_CHUNK = 64  # some 10 MB of FLAC
+PREPARE_AGAIN = "Run `raywce prepare` again"
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,16 @@ class Utterances:
         return text
 
     def audio(self, index: int) -> NDArray[np.float32]:
-        """(T,) float32 samples at 16 kHz."""
+        """(T,) float32 samples at 16 kHz.
+
+        Raises:
+            InputError: the audio can't be decoded.
+        """
         encoded = self._table["audio"][index]["bytes"].as_buffer()
-        samples: NDArray[np.float32] = soundfile.read(io.BytesIO(encoded), dtype="float32")[0]
+        try:
+            samples: NDArray[np.float32] = soundfile.read(io.BytesIO(encoded), dtype="float32")[0]
+        except soundfile.LibsndfileError as error:
+            fail("data.folder", "audio must be whole", f"{self.id(index)}: {error}", PREPARE_AGAIN)
         return samples
 
     def texts(self, start: int, stop: int) -> tuple[list[str], list[str]]:
@@ -100,10 +110,19 @@ def open_split(folder: Path, split: str, languages: Sequence[str], cache: Path) 
     """Open one split, building the node's Arrow copy of each language where it is missing.
 
     Raises:
-        InputError: the folder, or a language in it, is missing.
+        InputError: the folder, or a language in it, is missing or can't be read.
     """
-    check_prepared(folder, split, languages).raise_any()
-    paths = {language: _arrow_copy(language_files(folder, split, language), cache) for language in languages}
+    problems = check_prepared(folder, split, languages)
+    problems.raise_any()
+    paths: dict[str, Path] = {}
+    for language in languages:
+        files = language_files(folder, split, language)
+        try:
+            paths[language] = _arrow_copy(files, cache)
+        except (ValueError, KeyError) as error:  # pyarrow's, of a broken file or other columns
+            rule = f"parquet must be whole and have the columns {', '.join(UTTERANCES.names)}"
+            problems.add("data.folder", rule, f"{files[0].parent}: {str(error).splitlines()[0]}", PREPARE_AGAIN)
+    problems.raise_any()
     tables = {language: pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for language, path in paths.items()}
     content = hashlib.sha256("".join(path.name for path in paths.values()).encode()).hexdigest()
     return Utterances(tables, content)
@@ -123,7 +142,7 @@ def _arrow_copy(files: list[Path], cache: Path) -> Path:
 def _content(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        metadata = pq.read_schema(file).metadata or {}
+        metadata = pq.read_metadata(file).metadata or {}  # the footer's own: the schema's lacks what is added last
         stat = file.stat()
         # Files by others carry no digest of their rows: size and time stand in for it.
         digest.update(metadata.get(CONTENT_KEY) or f"{file}:{stat.st_size}:{stat.st_mtime_ns}".encode())
@@ -131,16 +150,14 @@ def _content(files: list[Path]) -> str:
 
 
 def _write_arrow(files: list[Path], target: Path) -> None:
-    temporary = target.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, UTTERANCES) as writer:
-            for file in files:
-                with pq.ParquetFile(file) as parquet:
-                    for batch in parquet.iter_batches(ROWS_A_CHUNK, columns=UTTERANCES.names):
-                        writer.write_table(pa.Table.from_batches([batch]).cast(UTTERANCES))
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = target.with_suffix(".tmp")  # under the lock; what a killed build left is written over
+    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, UTTERANCES) as writer:
+        for file in files:
+            with pq.ParquetFile(file) as parquet:
+                for batch in parquet.iter_batches(ROWS_A_CHUNK, columns=UTTERANCES.names):
+                    table = pa.Table.from_batches([batch])
+                    writer.write_table(table.select(UTTERANCES.names).cast(UTTERANCES))
+    temporary.replace(target)
 
 
 def label_lengths(utterances: Utterances, encoder: LabelEncoder, cache: Path) -> NDArray[np.int32]:
@@ -151,7 +168,7 @@ def label_lengths(utterances: Utterances, encoder: LabelEncoder, cache: Path) ->
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
             if not target.exists():
-                temporary = target.with_suffix(f".{os.getpid()}.tmp.npy")
+                temporary = target.with_suffix(".tmp.npy")
                 np.save(temporary, _count_labels(utterances, encoder))
                 temporary.replace(target)
     lengths: NDArray[np.int32] = np.load(target)
