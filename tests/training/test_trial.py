@@ -1,0 +1,143 @@
+"""One trial on a real local Ray cluster with two workers: resumed exactly, failed rightly, checkpoints kept rightly."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from raywce.cluster import connect
+from raywce.experiment.schema import Experiment
+from raywce.training.checkpoint import load_state
+from raywce.training.trial import TrialFailed, run_trial
+from tests.tiny_corpus import write_tiny_corpus
+from tests.tiny_whisper import write_tiny_whisper
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    with connect(num_cpus=2):
+        yield
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    write_tiny_whisper(folder / "model", chunk_length=3, dropout=0.1)
+    return write_tiny_corpus(folder, {"gl": 6, "es": 20, "en": 20}, {"gl": 2, "es": 2, "en": 2})
+
+
+def experiment(inputs: Path, optimizer: dict[str, Any] | None = None, **training: Any) -> Experiment:
+    values = {"steps": 8, "batch_size": 8, "accumulation_steps": 2, "checkpoint_every": 2, "log_every": 1, "seed": 3}
+    return Experiment.model_validate(
+        {
+            "name": "trial",
+            "model": {"checkpoint": str(inputs / "model")},
+            "data": {
+                "folder": str(inputs),
+                "cache": str(inputs / "cache"),
+                "sampling": {"both_kinds": True, "duration_window": 3},
+            },
+            "languages": {"low_resource": ["gl"], "high_resource": ["es", "en"]},
+            "weighting": {"kind": "dynamic", "alpha": 1.5},
+            "training": {**values, **training, "optimizer": optimizer or {"learning_rate": 1e-3}},
+            "resources": {"workers": 2},
+        }
+    )
+
+
+class Reports:
+    """Collects reports; kills one worker when a step is reported for the first time."""
+
+    def __init__(self, kill_at: int | None = None) -> None:
+        self.kill_at, self.killed = kill_at, 0
+        self.reports: list[dict[str, Any]] = []
+
+    def __call__(self, report: dict[str, Any]) -> None:
+        self.reports.append(report)
+        if report["step"] == self.kill_at and not self.killed:
+            worker = next(
+                process
+                for process in psutil.Process().children(recursive=True)
+                if "RayTrainWorker" in " ".join(process.cmdline())
+            )
+            os.kill(worker.pid, signal.SIGKILL)
+            self.killed = worker.pid
+
+
+def weights(folder: Path, name: str, step: int) -> dict[str, torch.Tensor]:
+    return load_file(folder / name / f"step-{step:08d}" / "model.safetensors")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_killed_worker_changes_no_bit(inputs: Path, tmp_path: Path) -> None:
+    undisturbed, disturbed = Reports(), Reports(kill_at=5)
+    run_trial(experiment(inputs), str(tmp_path), "undisturbed", undisturbed)
+    run_trial(experiment(inputs), str(tmp_path), "disturbed", disturbed)
+
+    assert disturbed.killed
+    assert disturbed.reports[-1]["restarts"] == 1
+    assert undisturbed.reports[-1]["restarts"] == 0
+    repeated = [report["step"] for report in disturbed.reports]
+    assert repeated.count(5) == 2, "it went on behind the checkpoint of step 4"
+    assert repeated.count(4) == 1
+    last = {report["step"]: report for report in disturbed.reports}
+    for report in undisturbed.reports:
+        for key in (key for key in report if key.startswith(("loss/", "alpha/", "wer/"))):
+            assert report[key] == last[report["step"]][key], (report["step"], key)
+
+    expected = weights(tmp_path, "undisturbed", 8)
+    for name, value in weights(tmp_path, "disturbed", 8).items():
+        assert torch.equal(value, expected[name]), name
+    start = load_file(inputs / "model" / "model.safetensors")
+    assert any(not torch.equal(value, start[name]) for name, value in expected.items())
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_last_and_the_best_checkpoint_are_kept_and_a_finished_trial_is_not_trained_again(
+    inputs: Path, tmp_path: Path
+) -> None:
+    reports = Reports()
+    settings = experiment(inputs, evaluate_every=2, checkpoint_every=None, evaluate_at_start=True)
+    run_trial(settings, str(tmp_path), "kept", reports)
+    evaluated = {report["step"]: report["objective"] for report in reports.reports if "objective" in report}
+    assert list(evaluated) == [0, 2, 4, 6, 8]
+    best = min((step for step in evaluated if step), key=lambda step: evaluated[step])
+    kept = {int(path.name.removeprefix("step-")) for path in (tmp_path / "kept").glob("step-*")}
+    assert 8 in kept
+    assert any(evaluated[step] == evaluated[best] for step in kept)
+    assert len(kept) <= 2
+    assert load_state(tmp_path / "kept" / "step-00000008").step == 8
+
+    again = Reports()
+    run_trial(settings, str(tmp_path), "kept", again)
+    assert [report["step"] for report in again.reports] == [8]
+    assert again.reports[0]["objective"] == evaluated[8]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_loss_that_is_not_finite_fails_with_the_step_and_the_ids(inputs: Path, tmp_path: Path) -> None:
+    reports = Reports()
+    diverging = experiment(inputs, {"learning_rate": 1e30})
+    with pytest.raises(TrialFailed, match=r"step \d: .* must be finite.*utterances: .*(gl|es|en)-train-\d+") as failed:
+        run_trial(diverging, str(tmp_path), "diverging", reports)
+    assert len(str(failed.value).splitlines()) == 1
+    assert all(report["restarts"] == 0 for report in reports.reports), "another attempt would end the same way"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_missing_data_fails_in_one_line(inputs: Path, tmp_path: Path) -> None:
+    lacking = experiment(inputs, max_failures=0)
+    lacking = lacking.model_copy(update={"data": lacking.data.model_copy(update={"folder": str(tmp_path / "none")})})
+    with pytest.raises(TrialFailed, match="must be a folder that `raywce prepare` wrote") as failed:
+        run_trial(lacking, str(tmp_path), "lacking")
+    assert len(str(failed.value).splitlines()) == 1
