@@ -25,8 +25,8 @@ def search(
 
     loaded = load(file, overrides or [])
     loaded.require_space()
-    from raywce.search.phases import is_finished, run_search
     from raywce.run_folder import OUTCOME, RunFolder
+    from raywce.search.phases import is_finished, run_search
     from raywce.search.view import show_outcome
 
     folder = RunFolder.of(loaded.experiment.storage, loaded.experiment.name)

@@ -22,7 +22,11 @@ class TableCallback(Callback):
     """
 
     def __init__(
-        self, folder: RunFolder, phase: str, experiment: Experiment, space: dict[str, BaseDistribution],
+        self,
+        folder: RunFolder,
+        phase: str,
+        experiment: Experiment,
+        space: dict[str, BaseDistribution],
         fixed: dict[str, Any],
     ) -> None:
         """Say what is written where.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from raywce.experiment.schema import Constraints
 
@@ -81,6 +82,7 @@ def worst(violations: Mapping[str, float]) -> tuple[str, float] | None:
     return max(violations.items(), key=lambda item: item[1], default=None)
 
 
-def _own(constraints: Constraints, language: str, key: str) -> float:
+def _own(constraints: Constraints, language: str, key: str) -> Any:
+    """A language's own limit where it has one, else the general one."""
     own = getattr(constraints.languages.get(language), key, None)
     return getattr(constraints, key) if own is None else own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ class Driver:
 
         try:
             self.run_trial(self.experiment(config), self.folder, config["trial_id"], on_report)
-            reason = None if last.get("final") else "the training ended without a final report"
+            reason = self.why_unusable(last)
         except (RunFailed, InputError) as error:
             reason = " ".join(str(error).split())
         if reason:
@@ -60,11 +61,19 @@ class Driver:
             return self.file.at(config["values"])
         return baseline_run(self.file, config["index"])
 
+    def why_unusable(self, last: Report) -> str | None:
+        """What the last report lacks to be compared with others, or None."""
+        if not last.get("final"):
+            return "the training ended without a final report"
+        languages = self.file.experiment.languages.all
+        missing = [language for language in languages if math.isnan(last.get(f"wer/{language}", math.nan))]
+        return f"the last report has no WER of {', '.join(missing)}: are there dev utterances?" if missing else None
+
     def judge(self, report: Report) -> Report:
         """Objective and violations of a report with an evaluation; nothing for others and for the baseline."""
         languages = self.file.experiment.languages
-        wers = {language: report.get(f"wer/{language}") for language in languages.all}
-        if self.limits is None or any(wer is None for wer in wers.values()):
+        wers = {language: report.get(f"wer/{language}", math.nan) for language in languages.all}
+        if self.limits is None or all(f"wer/{language}" not in report for language in languages.all):
             return {}
         found = violations(wers, self.limits)
         largest = worst(found)

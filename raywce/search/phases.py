@@ -17,12 +17,12 @@ from ray import tune
 from raywce.cluster import Cluster, check_resources, connect, local_resources, running_address, trials_at_once
 from raywce.errors import RunFailed, fail
 from raywce.experiment.schema import Experiment
+from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder, versions
 from raywce.search.callback import TableCallback, schema_of
 from raywce.search.constraints import limits
 from raywce.search.driver import Driver, RunTrial
 from raywce.search.outcome import References, SearchOutcome, outcome, references
 from raywce.search.reaper import PlacementGroupReaper
-from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder, versions
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
 from raywce.search.tables import BASELINE, COMPLETE, RUNNING, SEARCH, TrialTable, write_utterances
 

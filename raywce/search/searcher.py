@@ -62,8 +62,8 @@ class ConstrainedOptunaSearch(OptunaSearch):
     * a last result that is not `final`: PRUNED, with all its steps and its constraints;
     * else COMPLETE.
 
-    Suggestions are `{"trial_id": "search-007-1a2b3c", "values": {key path: value}}`: the id holds the suggestion's index and a
-    digest of its values, so that a suggestion made again after a crash finds its own folder, and no other's.
+    Suggestions are `{"trial_id": "search-007-1a2b3c", "values": {key path: value}}`: the id holds the index of the
+    suggestion and a digest of its values, so that one made again after a crash finds its own folder, and no other's.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         # Asked of the storage: after a restore it may know more than this object.
         number = self._ot_trials[trial_id].number
         state: TrialState = self._ot_study.get_trials(deepcopy=False)[number].state
-        return state.is_finished()
+        return bool(state.is_finished())
 
     def _report(self, trial: optuna.Trial, result: Mapping[str, Any]) -> None:
         value, step = result.get(OBJECTIVE), result.get(STEP)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from raywce.run_folder import TRIALS, UTTERANCES, RunFolder, read_parquet
@@ -15,6 +14,12 @@ from raywce.run_folder import TRIALS, UTTERANCES, RunFolder, read_parquet
 RUNNING, COMPLETE, FAIL = "RUNNING", "COMPLETE", "FAIL"
 BASELINE, SEARCH = "baseline", "search"
 ORIGINAL = "original"
+_CHOICES = {
+    frozenset([bool]): pa.bool_(),
+    frozenset([int]): pa.int64(),
+    frozenset([float]): pa.float64(),
+    frozenset([int, float]): pa.float64(),
+}
 RATES = ("wer", "cer", "wer_raw", "wer_normalized", "cer_raw", "cer_normalized", "loss")
 
 
@@ -121,7 +126,7 @@ def evaluated(rows: Iterable[Mapping[str, Any]], languages: Sequence[str]) -> li
 
 
 def _sources(table: TrialTable) -> list[tuple[str, str, str]]:
-    sources = []
+    sources: list[tuple[str, str, str]] = []
     for phase in (BASELINE, SEARCH):
         for trial_id in table.trial_ids(phase):
             rows = [row for row in table.of(trial_id) if row.get("utterances")]
@@ -145,16 +150,11 @@ def _column_type(distribution: BaseDistribution) -> pa.DataType:
     if isinstance(distribution, IntDistribution):
         return pa.int64()
     assert isinstance(distribution, CategoricalDistribution)
-    kinds = {type(choice) for choice in distribution.choices if choice is not None}
-    if kinds == {int, float}:
-        return pa.float64()
-    return {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}.get(*kinds, pa.string()) if len(kinds) == 1 else pa.string()
+    kinds = frozenset(type(choice) for choice in distribution.choices if choice is not None)
+    return _CHOICES.get(kinds, pa.string())
 
 
 def _fitting(schema: pa.Schema, values: Mapping[str, Any]) -> dict[str, Any]:
     """Choices of several kinds stand in one column as text."""
     as_text = {name for name in values if schema.field(name).type == pa.string()}
-    return {
-        name: str(value) if name in as_text and value is not None else value
-        for name, value in values.items()
-    }
+    return {name: str(value) if name in as_text and value is not None else value for name, value in values.items()}

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from raywce.errors import InputError, RunFailed
-from raywce.search.phases import is_finished, run_search
 from raywce.run_folder import RunFolder
+from raywce.search.phases import is_finished, run_search
 from raywce.search.tables import SEARCH
 from tests.search import surrogate
 

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from raywce.cli import app
+from raywce.errors import InputError
+from raywce.experiment import surroundings
+from raywce.run_folder import RunFolder
+from raywce.search.phases import is_finished
+from tests.search import surrogate
+
+
+@pytest.fixture(autouse=True)
+def _nothing_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No speech and no checkpoint are at hand: only the file itself is checked."""
+    monkeypatch.setattr(surroundings, "missing", lambda sections: [])
+    monkeypatch.setattr(surroundings, "cluster_runs", lambda: False)
+
+
+def finished(tmp_path: Path) -> tuple[Path, RunFolder]:
+    path = surrogate.write_file(tmp_path)
+    file = surrogate.load_file(tmp_path)
+    folder = RunFolder.of(file.experiment.storage, file.experiment.name)
+    folder.write_text("experiment.yaml", file.resolved_yaml())
+    folder.write_text("outcome.json", '{"exit_code": 0}\n')
+    return path, folder
+
+
+def test_a_finished_search_is_said_to_be_so_and_nothing_changes(tmp_path: Path) -> None:
+    path, folder = finished(tmp_path)
+    before = {file: file.stat().st_mtime_ns for file in folder.local.iterdir()}
+    result = CliRunner().invoke(app, ["search", str(path), "--json", str(tmp_path / "figures.json")])
+    assert result.exit_code == 0, result.output
+    assert "This search is finished" in result.output
+    assert {file: file.stat().st_mtime_ns for file in folder.local.iterdir()} == before
+    assert json.loads((tmp_path / "figures.json").read_text()) == {"exit_code": 0}
+
+
+def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    path, _ = finished(tmp_path)
+    result = CliRunner().invoke(app, ["search", str(path), "training.steps=30"])
+    assert isinstance(result.exception, InputError)
+    assert "same experiment" in str(result.exception)
+
+
+def test_resume_needs_something_to_resume(tmp_path: Path) -> None:
+    path = surrogate.write_file(tmp_path)
+    result = CliRunner().invoke(app, ["search", str(path), "--resume"])
+    assert isinstance(result.exception, InputError)
+    assert "there must be a search to resume" in str(result.exception)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_without_distributions_is_refused(tmp_path: Path) -> None:
+    path = surrogate.write_file(tmp_path)
+    tree = yaml.safe_load(path.read_text())
+    tree["weighting"] = {"kind": "constant", "alpha": 2.0}
+    del tree["training"]["optimizer"], tree["search"]["baseline"]
+    path.write_text(yaml.safe_dump(tree))
+    result = CliRunner().invoke(app, ["search", str(path)])
+    assert isinstance(result.exception, InputError)
+    assert "distribution" in str(result.exception)
+
+
+def test_an_unfinished_folder_of_the_same_file_goes_on(tmp_path: Path) -> None:
+    _, folder = finished(tmp_path)
+    (folder.local / "outcome.json").unlink()
+    assert not is_finished(surrogate.load_file(tmp_path), folder, resume=True)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rich
+from rich.console import Console
+
+from raywce.errors import RunFailed
+from raywce.search.outcome import SearchOutcome, objective, outcome
+from raywce.search.tables import BASELINE, COMPLETE, FAIL, RUNNING, SEARCH, Trial, TrialTable, trial_schema
+from raywce.search.view import PlainView, TerminalView, show_outcome
+from tests.search import surrogate
+
+ALPHA = "weighting.alpha"
+TABLES = {"trials": "runs/toy/trials.parquet"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Any:
+    return surrogate.load_file(tmp_path)
+
+
+@pytest.fixture
+def table(file: Any) -> TrialTable:
+    """A baseline at gl 50, es 20, pt 20 %, original at 60, 30, 30."""
+    space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+    table = TrialTable(trial_schema(space, ["gl"], ["es", "pt"]))
+    first = Trial(BASELINE, "baseline-0", 0, {})
+    table.record(first, {"step": 0, "wer/gl": 0.6, "wer/es": 0.3, "wer/pt": 0.3})
+    table.record(first, {"step": 20, "final": True, "wer/gl": 0.5, "wer/es": 0.2, "wer/pt": 0.2})
+    table.finish(first, COMPLETE)
+    return table
+
+
+def add(table: TrialTable, number: int, gl: float, es: float, pt: float, state: str = COMPLETE) -> None:
+    trial = Trial(SEARCH, f"search-{number}", 0, {ALPHA: 1.0 + number})
+    violations = {"violation/es": es, "violation/pt": pt, "violation": max(es, pt), "feasible": max(es, pt) <= 0}
+    rates = {"wer/gl": gl, "wer/es": 0.205 + es / 100, "wer/pt": 0.205 + pt / 100}
+    table.record(trial, {"step": 20, "final": True, "objective": gl, **rates, **violations})
+    table.finish(trial, state, "no memory" if state == FAIL else None)
+
+
+def printed(result: SearchOutcome, monkeypatch: pytest.MonkeyPatch) -> str:
+    stream = io.StringIO()
+    monkeypatch.setattr(rich, "get_console", lambda: Console(file=stream, width=120))
+    show_outcome(result)
+    return stream.getvalue()
+
+
+def test_the_best_feasible_trial_stands_beside_baseline_and_original(file, table, monkeypatch) -> None:
+    add(table, 0, 0.45, -0.5, -0.2)
+    add(table, 1, 0.40, -0.5, 0.3)  # better, not feasible
+    add(table, 2, 0.30, -0.5, -0.5, FAIL)
+    result = outcome(table, file.experiment, TABLES)
+    assert (result.exit_code, result.best.trial_id, result.feasible, result.better) == (0, "search-0", 1, True)
+    assert result.failed == {"search-2": "no memory"}
+    text = printed(result, monkeypatch)
+    assert "Best feasible trial search-0 (3 trials, 1 feasible, 1 failed): -5.00 points" in text
+    assert f"{ALPHA} = 1" in text
+    (line,) = [line for line in text.splitlines() if "│ gl" in line]
+    assert [cell.strip() for cell in line.strip("│ ").split("│")][:5] == ["gl", "60.00", "50.00", "45.00", "-5.00"]
+    assert TABLES["trials"] in text
+
+
+def test_nothing_feasible_names_the_nearest_trial_and_what_stopped_it(file, table, monkeypatch) -> None:
+    add(table, 0, 0.40, 2.0, -0.2)
+    add(table, 1, 0.45, -0.5, 0.75)
+    result = outcome(table, file.experiment, TABLES)
+    assert (result.exit_code, result.best, result.nearest.trial_id) == (3, None, "search-1")
+    assert "The nearest trial is search-1: pt is 0.75 points above its limit" in printed(result, monkeypatch)
+
+
+def test_a_best_trial_that_is_not_better_than_the_baseline_is_said_to_be_so(file, table, monkeypatch) -> None:
+    add(table, 0, 0.52, -0.5, -0.2)
+    result = outcome(table, file.experiment, TABLES)
+    assert not result.better
+    assert "not better than the baseline (+2.00 points" in printed(result, monkeypatch)
+
+
+def test_a_search_whose_trials_all_failed_is_a_failure(file, table) -> None:
+    add(table, 0, 0.4, 0, 0, FAIL)
+    with pytest.raises(RunFailed, match="all 1 trials failed; the last one: no memory"):
+        outcome(table, file.experiment, TABLES)
+
+
+def test_a_baseline_without_a_figure_is_a_failure(file, table) -> None:
+    table.rows["baseline-0", 20]["wer/pt"] = math.nan
+    with pytest.raises(RunFailed, match="no WER for pt"):
+        outcome(table, file.experiment, TABLES)
+
+
+def test_the_objective_is_the_plain_mean_over_low_resource_languages() -> None:
+    assert objective({"gl": 0.4, "ca": 0.2, "es": 9.0}, ["gl", "ca"]) == pytest.approx(0.3)
+
+
+def test_the_outcome_as_json_has_the_exit_code_and_figures(file, table) -> None:
+    import json
+
+    add(table, 0, 0.45, -0.5, -0.2)
+    figures = json.loads(outcome(table, file.experiment, TABLES).to_json())
+    assert figures["exit_code"] == 0
+    assert figures["best"]["wer"]["gl"] == 0.45
+    assert figures["references"]["baseline"] == {"gl": 0.5, "es": 0.2, "pt": 0.2}
+
+
+def test_plain_lines_come_once_for_each_state_and_evaluation(file, table) -> None:
+    stream = io.StringIO()
+    view = PlainView(Console(file=stream, width=80), SEARCH, file.experiment, list(file.space))
+    add(table, 1, 0.4, -0.5, 0.75, RUNNING)
+    for _ in range(2):
+        view.show(table.of("search-1"))
+    table.finish(Trial(SEARCH, "search-1", 0, {ALPHA: 2.0}), FAIL, "no memory")
+    view.show(table.of("search-1"))
+    lines = stream.getvalue().splitlines()
+    assert lines == [
+        f"search-1: RUNNING {ALPHA} = 2, training.optimizer.learning_rate =",
+        "search-1: step 20, WER gl 40.00, es 20.00, pt 21.25. not feasible by 0.75 points.",
+        "search-1: FAIL: no memory",
+    ]
+
+
+def test_the_live_table_has_a_row_a_trial(file, table) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=160, force_terminal=True)
+    view = TerminalView(console, SEARCH, file.experiment, list(file.space))
+    add(table, 0, 0.45, -0.5, -0.2)
+    add(table, 1, 0.4, -0.5, 0.75, RUNNING)
+    for trial_id in ("search-0", "search-1", "search-0"):
+        view.show(table.of(trial_id))
+    view.close()
+    plain = Console(width=160, file=io.StringIO())
+    plain.print(view.table())
+    rows = [line for line in plain.file.getvalue().splitlines() if "search-" in line]
+    assert len(rows) == 2
+    assert "feasible" in rows[0]
+    assert "not feasible by 0.75 points" in rows[1]
+    assert "RUNNING" in rows[1]

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from raywce.cluster import check_resources, local_resources, running_address, trials_at_once
+from raywce.errors import InputError
+from raywce.experiment.schema import Data, Experiment, Languages, Model, Resources, Training
+
+
+def experiment(**resources: float) -> Experiment:
+    return Experiment(
+        name="toy",
+        model=Model(checkpoint="openai/whisper-tiny"),
+        data=Data(folder="speech"),
+        languages=Languages(low_resource=["gl"]),
+        training=Training(steps=1),
+        resources=Resources(**resources),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    ("workers", "cpus", "gpus", "nodes", "expected"),
+    [
+        (2, 1, 0, [{"CPU": 2.0}], 1),
+        (2, 1, 0, [{"CPU": 5.0}], 2),
+        (2, 1, 0, [{"CPU": 3.0}, {"CPU": 1.0}], 2),  # a trial's workers may spread over nodes
+        (1, 4, 0, [{"CPU": 3.0}, {"CPU": 3.0}], 0),  # a worker may not
+        (2, 1, 1, [{"CPU": 64.0, "GPU": 4.0}, {"CPU": 8.0}], 2),
+        (1, 0.1, 0, [{"CPU": 0.3}], 3),
+        (2, 2, 1, [{"CPU": 5.0, "GPU": 4.0}], 1),
+    ],
+)
+def test_how_many_trials_fit(workers, cpus, gpus, nodes, expected) -> None:
+    resources = Resources(workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus)
+    assert trials_at_once(resources, nodes) == expected
+
+
+def test_more_workers_than_the_cluster_has_is_one_problem_with_both_figures() -> None:
+    problems = check_resources(experiment(workers=3), {"CPU": 2.0})
+    with pytest.raises(InputError, match=r"resources\.workers.*3 x \(1 CPUs, 0 GPUs\) for 2 CPUs") as caught:
+        problems.raise_any()
+    assert len(caught.value.problems) == 1
+    assert not check_resources(experiment(workers=2), {"CPU": 2.0}).found
+    assert check_resources(experiment(gpus_per_worker=1), {"CPU": 8.0}).found
+
+
+def test_a_worker_must_fit_on_one_node() -> None:
+    nodes = [{"CPU": 3.0}, {"CPU": 3.0}]
+    assert check_resources(experiment(cpus_per_worker=4), {"CPU": 6.0}, nodes).found
+    assert not check_resources(experiment(cpus_per_worker=3, workers=2), {"CPU": 6.0}, nodes).found
+
+
+def test_this_machines_resources_need_no_ray() -> None:
+    assert local_resources()["CPU"] == os.cpu_count()
+
+
+def test_ray_address_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert running_address() == "10.0.0.1:6379"
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert running_address() is None
+
+
+def test_the_address_that_a_killed_cluster_left_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private import services
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(services, "find_bootstrap_address", lambda _: address)
+        monkeypatch.setattr(services, "find_gcs_addresses", set)
+        assert running_address() is None  # some other program has the port now
+        monkeypatch.setattr(services, "find_gcs_addresses", lambda: {address})
+        assert running_address() == address
+    assert running_address() is None  # a raylet that outlived its GCS
+
+
+SHOW = """
+import json, ray
+from raywce.cluster import connect
+with connect(num_cpus=1) as cluster:
+    print(json.dumps([cluster.joined, cluster.resources["CPU"], cluster.head_node["CPU"], cluster.address]))
+"""
+
+
+def show(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", SHOW]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.slow
+def test_joins_a_started_cluster_and_not_a_killed_one(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_MODE")}
+    environment |= {"HOME": str(tmp_path), "RAY_TMPDIR": f"/tmp/raywce-{os.getpid()}"}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    ray = str(Path(sys.executable).with_name("ray"))
+    start = [ray, "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+    with (tmp_path / "log").open("wb") as log:
+        head = subprocess.Popen(start, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            end = time.monotonic() + 60
+            while "Ray runtime started" not in (tmp_path / "log").read_text() and time.monotonic() < end:
+                time.sleep(0.3)
+            joined = show(environment)
+            assert joined.stdout.startswith("[true, 2.0, 2.0"), joined.stderr
+        finally:
+            os.killpg(head.pid, signal.SIGKILL)
+            head.wait()
+    alone = show(environment)
+    assert alone.stdout.startswith("[false, 1.0, 1.0"), alone.stderr
+    assert alone.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_cluster_that_does_not_answer_is_one_line() -> None:
+    code = SHOW.replace("with connect", "from raywce.errors import InputError\nwith connect")
+    environment = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert found.stderr.strip().splitlines()[-1].startswith("raywce.errors.InputError: RAY_ADDRESS: the cluster must")
