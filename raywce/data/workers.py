@@ -8,11 +8,13 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
 
 from raywce.data.shards import Shard, ShardResult, write_shard
+from raywce.errors import RunFailed
 
 _QUEUED = 2  # shards a worker, so that none waits for the main process
 
@@ -45,13 +47,21 @@ class Workers:
             if not running:
                 return
             for done in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(done), done.result()
+                yield running.pop(done), _result(done)
 
     def _pool(self) -> ProcessPoolExecutor:
         if self._executor is None:
             spawn = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(self._jobs, mp_context=spawn, initializer=_start_worker)
         return self._executor
+
+
+def _result(done: Future[ShardResult]) -> ShardResult:
+    try:
+        return done.result()
+    except BrokenProcessPool as error:
+        text = "a worker process died (out of memory?); the same command with fewer --jobs goes on from here"
+        raise RunFailed(text) from error
 
 
 @contextmanager

@@ -215,6 +215,7 @@ def test_an_interrupted_run_goes_on(corpus: Path, tmp_path: Path, monkeypatch: p
     assert settled.items() <= digests(tmp_path / "whole").items()
 
 
+@pytest.mark.slow
 def test_ctrl_c_with_workers_leaves_no_half_files(tmp_path: Path, write_audio: WriteAudio) -> None:
     clip = write_audio(tmp_path / "clip.flac", 3.0)
     (tmp_path / "gl").mkdir()
