@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from itertools import islice
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from raywce.data.labels import IGNORED, LabelEncoder
+from raywce.data.loader import Corpus, Loader, MicroBatch, StepBatch
+from raywce.data.sampler import BatchSampler, Draw, language_shares
+from raywce.data.store import label_lengths, open_split
+from raywce.errors import InputError, fail
+from raywce.model import load_model, load_tokenizer
+from tests.tiny_corpus import rows_of, write_tiny_corpus
+from tests.tiny_whisper import write_tiny_whisper
+
+COUNTS = {"gl": 9, "es": 30}
+STEPS, BATCH_SIZE = 12, 8
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("data")
+    checkpoint = str(write_tiny_whisper(folder / "whisper"))
+    tokens = {language: language for language in COUNTS}
+    encoder = LabelEncoder.of(load_model(checkpoint), load_tokenizer(checkpoint), tokens)
+    utterances = open_split(write_tiny_corpus(folder / "corpus", COUNTS), "train", list(COUNTS), folder / "cache")
+    return Corpus(utterances, encoder, label_lengths(utterances, encoder, folder / "cache"))
+
+
+def make_loader(corpus: Corpus, **changes: Any) -> Loader:
+    pools = corpus.pools(list(COUNTS))
+    sampler = BatchSampler(
+        pools,
+        corpus.utterances.durations,
+        language_shares(COUNTS, 2.0),
+        batch_size=BATCH_SIZE,
+        steps=STEPS,
+        seed=3,
+        duration_window=3,
+    )
+    defaults = {"rank": 0, "workers": 1, "accumulation_steps": 1, "threads": 2, "prefetch": 4}
+    return Loader(corpus, sampler, **(defaults | changes))
+
+
+def assert_equal_batches(first: list[StepBatch], second: list[StepBatch]) -> None:
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert (one.tokens, one.utterances, one.ids) == (other.tokens, other.utterances, other.ids)
+        for a, b in zip(one.micro_batches, other.micro_batches, strict=True):
+            assert (a.samples, a.languages, a.ids) == (b.samples, b.languages, b.ids)
+            assert torch.equal(a.waveforms, b.waveforms)
+            assert torch.equal(a.labels, b.labels)
+
+
+def loader_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
+
+
+def test_a_micro_batch_holds_what_the_corpus_says(corpus: Corpus) -> None:
+    rows = {row["id"]: row for name, count in COUNTS.items() for row in rows_of(name, "train", count)}
+    places = {corpus.utterances.id(index): index for index in range(len(corpus.utterances))}
+    for batch in make_loader(corpus).batches(0):
+        for micro_batch in batch.micro_batches:
+            assert micro_batch.waveforms.dtype == torch.float32
+            for number, id_ in enumerate(micro_batch.ids):
+                audio = corpus.utterances.audio(places[id_])
+                assert micro_batch.languages[number] == rows[id_]["language"]
+                assert micro_batch.samples[number] == len(audio)
+                np.testing.assert_array_equal(micro_batch.waveforms[number, : len(audio)], audio)
+                assert not micro_batch.waveforms[number, len(audio) :].any()
+                (expected,) = corpus.encoder.encode([rows[id_]["text"]], [rows[id_]["language"]])
+                labels = micro_batch.labels[number]
+                assert labels[labels != IGNORED].tolist() == expected
+
+
+@pytest.mark.parametrize("first_step", [1, 5, STEPS - 1, STEPS])
+def test_batches_from_a_step_on_are_those_of_a_whole_run(corpus: Corpus, first_step: int) -> None:
+    whole = list(make_loader(corpus).batches(0))
+    assert len(whole) == STEPS
+    assert_equal_batches(list(make_loader(corpus).batches(first_step)), whole[first_step:])
+
+
+@pytest.mark.parametrize(("workers", "accumulation_steps"), [(1, 1), (2, 1), (1, 2), (2, 2), (4, 2)])
+def test_all_ranks_know_the_whole_global_batch(corpus: Corpus, workers: int, accumulation_steps: int) -> None:
+    ranks = [
+        list(make_loader(corpus, rank=rank, workers=workers, accumulation_steps=accumulation_steps).batches(0))
+        for rank in range(workers)
+    ]
+    for step, parts in enumerate(zip(*ranks, strict=True)):
+        micro_batches = [micro_batch for part in parts for micro_batch in part.micro_batches]
+        assert len(micro_batches) == workers * accumulation_steps
+        tokens: Counter[str] = Counter()
+        for micro_batch in micro_batches:
+            counts = (micro_batch.labels != IGNORED).sum(dim=1).tolist()
+            for name, count in zip(micro_batch.languages, counts, strict=True):
+                tokens[name] += count
+        utterances = Counter(name for micro_batch in micro_batches for name in micro_batch.languages)
+        ids = Counter(id_ for micro_batch in micro_batches for id_ in micro_batch.ids)
+        assert sum(len(micro_batch) for micro_batch in micro_batches) == BATCH_SIZE
+        for part in parts:
+            assert part.tokens == {name: tokens[name] for name in COUNTS}
+            assert part.utterances == {name: utterances[name] for name in COUNTS}
+            assert Counter(part.ids) == ids
+        if workers == 1:
+            whole = [corpus.utterances.id(draw.index) for draw in make_loader(corpus).sampler.batch(step)]
+            assert Counter(whole) == ids
+
+
+@dataclass(frozen=True)
+class SlowAtFirst(Corpus):
+    """The sooner a micro-batch is asked for, the longer it takes."""
+
+    asked: list[int] = field(default_factory=list)
+
+    def load(self, draws: list[Draw]) -> MicroBatch:
+        self.asked.append(1)
+        time.sleep(0.02 * max(0, 5 - len(self.asked)))
+        return super().load(draws)
+
+
+@pytest.mark.parametrize(("threads", "prefetch"), [(1, 1), (4, 1), (8, 12), (3, 100)])
+def test_order_holds_with_any_number_of_threads(corpus: Corpus, threads: int, prefetch: int) -> None:
+    slow = SlowAtFirst(corpus.utterances, corpus.encoder, corpus.label_lengths)
+    loader = make_loader(slow, threads=threads, prefetch=prefetch, accumulation_steps=2)
+    assert_equal_batches(list(loader.batches(0)), list(make_loader(corpus, threads=1, accumulation_steps=2).batches(0)))
+
+
+def test_only_so_much_is_decoded_ahead(corpus: Corpus) -> None:
+    slow = SlowAtFirst(corpus.utterances, corpus.encoder, corpus.label_lengths)
+    batches = make_loader(slow, prefetch=4, accumulation_steps=2).batches(0)
+    next(batches)
+    assert len(slow.asked) <= 2 + 4
+    batches.close()
+
+
+class Broken(Corpus):
+    """Fails at one utterance."""
+
+    def load(self, draws: list[Draw]) -> MicroBatch:
+        micro_batch = super().load(draws)
+        if "es-train-0007" in micro_batch.ids:
+            fail("data.folder", "audio must be whole", "es-train-0007")
+        return micro_batch
+
+
+def test_an_error_in_decoding_reaches_whoever_iterates(corpus: Corpus) -> None:
+    whole = list(make_loader(corpus).batches(0))
+    bad = next(step for step, batch in enumerate(whole) if "es-train-0007" in batch.ids)
+    batches = make_loader(Broken(corpus.utterances, corpus.encoder, corpus.label_lengths)).batches(0)
+    assert_equal_batches(list(islice(batches, bad)), whole[:bad])
+    with pytest.raises(InputError, match="es-train-0007"):
+        next(batches)
+    assert not loader_threads()
+
+
+def test_threads_end_with_the_iteration(corpus: Corpus) -> None:
+    batches = make_loader(corpus, threads=3).batches(0)
+    next(batches)
+    assert loader_threads()
+    batches.close()
+    assert not loader_threads()
+    for _ in make_loader(corpus, threads=3).batches(STEPS - 2):
+        pass
+    assert not loader_threads()
