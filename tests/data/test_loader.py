@@ -3,8 +3,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from itertools import islice
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
