@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raywce.data.prepare import PrepareOptions, run
+from raywce.data.prepare.run import PrepareOptions, run
 
 WHISPER = "RAYWCE_WHISPER"  # a transformers folder, Whisper base
 SPEECH = "RAYWCE_SPEECH"  # <language>/<split>/metadata.csv and the clips it names

@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from raywce.data.output import write_json
-from raywce.data.prepare import PrepareOptions, run
-from raywce.data.rows import RowOptions
-from raywce.data.sources import Format
-from raywce.data.summary import GroupSummary, Prepared
-from raywce.data.text import CLEAN_UPS
-from raywce.data.writer import Progress
+from raywce.data.prepare.output import write_json
+from raywce.data.prepare.rows import RowOptions
+from raywce.data.prepare.run import PrepareOptions, run
+from raywce.data.prepare.sources import Format
+from raywce.data.prepare.summary import GroupSummary, Prepared
+from raywce.data.prepare.text import CLEAN_UPS
+from raywce.data.prepare.writer import Progress
 
 
 def prepare(

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from raywce.data.rejects import Reason
-from raywce.data.tables import read_records
+from raywce.data.prepare.rejects import Reason
+from raywce.data.prepare.tables import read_records
 
 
 def write(path: Path, text: str | bytes) -> Path:

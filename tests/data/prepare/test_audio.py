@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from raywce.data.audio import BadAudioError, Segment, decode, encode_flac
-from raywce.data.rejects import Reason
+from raywce.data.prepare.audio import BadAudioError, Segment, decode, encode_flac
+from raywce.data.prepare.rejects import Reason
 from tests.data.conftest import tone
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from raywce.data.output import WORK
-from raywce.data.plan import Group, Plan
-from raywce.data.rows import Row
-from raywce.data.shards import ROWS, Shard, ShardOptions, ShardResult
-from raywce.data.summary import Outcome
-from raywce.data.workers import Workers
+from raywce.data.prepare.output import WORK
+from raywce.data.prepare.plan import Group, Plan
+from raywce.data.prepare.rows import Row
+from raywce.data.prepare.shards import ROWS, Shard, ShardOptions, ShardResult
+from raywce.data.prepare.summary import Outcome
+from raywce.data.prepare.workers import Workers
 from raywce.errors import fail
 
 Progress = Callable[[str, int, int], None]  # what is done, how many rows of it, of how many (0: not known yet)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from raywce.data.names import language_of, language_of_folder, split_of
+from raywce.data.prepare.names import language_of, language_of_folder, split_of
 
 
 @pytest.mark.parametrize(

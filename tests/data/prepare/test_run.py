@@ -16,10 +16,10 @@ import datasets
 import pyarrow.parquet as pq
 import pytest
 
-from raywce.data import shards, writer
-from raywce.data.audio import decode
-from raywce.data.prepare import PrepareOptions, run
-from raywce.data.rows import RowOptions
+from raywce.data.prepare import shards, writer
+from raywce.data.prepare.audio import decode
+from raywce.data.prepare.rows import RowOptions
+from raywce.data.prepare.run import PrepareOptions, run
 from raywce.data.schema import CONTENT_KEY, UTTERANCES
 from raywce.errors import InputError
 from tests.data.conftest import WriteAudio, WriteFolder

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from raywce.data.overlap import shared
+from raywce.data.prepare.overlap import shared
 
 
 def test_counts_distinct_values_of_each_pair() -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
 
-from raywce.data.shards import Shard, ShardResult, write_shard
+from raywce.data.prepare.shards import Shard, ShardResult, write_shard
 from raywce.errors import RunFailed
 
 _QUEUED = 2  # shards a worker, so that none waits for the main process

@@ -9,19 +9,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from raywce.data.label_limit import load_label_limit
-from raywce.data.names import language_of, split_of
-from raywce.data.output import REJECTED, RESULT, output, remove_strangers, write_json
-from raywce.data.plan import Group, Plan
-from raywce.data.rejects import Reject, write_rejects
-from raywce.data.rows import RowOptions, check_columns, read_rows
+from raywce.data.prepare.label_limit import load_label_limit
+from raywce.data.prepare.names import language_of, split_of
+from raywce.data.prepare.output import REJECTED, RESULT, output, remove_strangers, write_json
+from raywce.data.prepare.plan import Group, Plan
+from raywce.data.prepare.rejects import Reject, write_rejects
+from raywce.data.prepare.rows import RowOptions, check_columns, read_rows
+from raywce.data.prepare.shards import ShardOptions, read_result
+from raywce.data.prepare.sources import Format, Table, find_tables
+from raywce.data.prepare.summary import Outcome, Prepared, summarise
+from raywce.data.prepare.text import CLEAN_UPS
+from raywce.data.prepare.workers import Workers
+from raywce.data.prepare.writer import Cap, GroupWriter, Progress
 from raywce.data.schema import MAX_SECONDS, SPLITS
-from raywce.data.shards import ShardOptions, read_result
-from raywce.data.sources import Format, Table, find_tables
-from raywce.data.summary import Outcome, Prepared, summarise
-from raywce.data.text import CLEAN_UPS
-from raywce.data.workers import Workers
-from raywce.data.writer import Cap, GroupWriter, Progress
 from raywce.errors import Problems, fail
 
 _LAYOUT = 1  # changes with the form of the output

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from raywce.data.prepare import PrepareOptions, run
-from raywce.data.rows import RowOptions
-from raywce.data.sources import Format, find_tables
+from raywce.data.prepare.rows import RowOptions
+from raywce.data.prepare.run import PrepareOptions, run
+from raywce.data.prepare.sources import Format, find_tables
 from raywce.errors import InputError
 from tests.data.conftest import WriteAudio, WriteFolder, tone
 

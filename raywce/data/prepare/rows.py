@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from raywce.data.names import language_of, split_of
-from raywce.data.rejects import Reason, Reject
-from raywce.data.sources import AUDIO_COLUMNS, TEXT_COLUMNS, Table
-from raywce.data.tables import Record, column_names, read_records
-from raywce.data.text import clean
+from raywce.data.prepare.names import language_of, split_of
+from raywce.data.prepare.rejects import Reason, Reject
+from raywce.data.prepare.sources import AUDIO_COLUMNS, TEXT_COLUMNS, Table
+from raywce.data.prepare.tables import Record, column_names, read_records
+from raywce.data.prepare.text import clean
 from raywce.errors import Problems
 
 LANGUAGE_COLUMNS = ("language", "lang", "locale")

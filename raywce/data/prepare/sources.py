@@ -9,8 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from raywce.data.names import language_of, language_of_folder, split_of
-from raywce.data.tables import READERS, column_names
+from raywce.data.prepare.names import language_of, language_of_folder, split_of
+from raywce.data.prepare.tables import READERS, column_names
 from raywce.errors import InputError, Problem, fail
 
 AUDIO_COLUMNS = ("file_name", "audio_filepath", "audio_file", "path", "audio", "file", "audio_path")

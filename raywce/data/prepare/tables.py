@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raywce.data.rejects import Reason
+from raywce.data.prepare.rejects import Reason
 
 _AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".oga", ".aiff", ".aif", ".m4a", ".au"}
 _CONTINUATION = 100  # lines a quoted cell may run over

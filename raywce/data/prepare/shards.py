@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raywce.data.audio import BadAudioError, Segment, decode, encode_flac
-from raywce.data.label_limit import LabelLimit
-from raywce.data.rejects import Reason, Reject, dump, load
-from raywce.data.rows import Row
+from raywce.data.prepare.audio import BadAudioError, Segment, decode, encode_flac
+from raywce.data.prepare.label_limit import LabelLimit
+from raywce.data.prepare.rejects import Reason, Reject, dump, load
+from raywce.data.prepare.rows import Row
 from raywce.data.schema import CONTENT_KEY, SAMPLE_RATE, UTTERANCES
 
 ROWS = 256  # rows of a shard; some 20 MB

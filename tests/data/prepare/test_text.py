@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from raywce.data.text import clean, sentence_key
+from raywce.data.prepare.text import clean, sentence_key
 
 
 @pytest.mark.parametrize(

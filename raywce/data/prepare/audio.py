@@ -12,7 +12,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from raywce.data.rejects import Reason
+from raywce.data.prepare.rejects import Reason
 from raywce.data.schema import SAMPLE_RATE
 
 Samples = npt.NDArray[np.float32]

@@ -9,8 +9,8 @@ from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 
-from raywce.data.rejects import Reason, Reject, dump, load
-from raywce.data.rows import Row
+from raywce.data.prepare.rejects import Reason, Reject, dump, load
+from raywce.data.prepare.rows import Row
 
 _TABLES = """
 CREATE TABLE rows (seq INTEGER PRIMARY KEY, id TEXT UNIQUE, split TEXT, language TEXT, rank INTEGER, row TEXT);

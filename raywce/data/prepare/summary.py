@@ -10,11 +10,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from raywce.data.overlap import shared
-from raywce.data.plan import Group
-from raywce.data.rejects import Reject
+from raywce.data.prepare.overlap import shared
+from raywce.data.prepare.plan import Group
+from raywce.data.prepare.rejects import Reject
+from raywce.data.prepare.text import sentence_key
 from raywce.data.schema import SAMPLE_RATE, SPLITS
-from raywce.data.text import sentence_key
 
 UNKNOWN = "unknown"  # in place of a split or language that a rejected row doesn't tell
 

@@ -1,0 +1,1 @@
+"""`raywce prepare`: speech of many forms into parquet, with every rejected row accounted for."""
