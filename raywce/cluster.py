@@ -14,6 +14,7 @@ from raywce.errors import Problems, fail
 from raywce.experiment.schema import Experiment, Resources
 
 _TOKEN_NOTICES = "ray._private.authentication.authentication_token_setup"  # that its safe default is on
+_UNREACHABLE = "Start it (ray start --head), or unset RAY_ADDRESS for a local one."
 _PATIENCE_S = 2.0
 
 
@@ -91,6 +92,8 @@ def _join(address: str, quiet: dict[str, object]) -> None:
     from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
     from ray.exceptions import AuthenticationError
 
+    if "://" not in address and not _answers(address):  # Ray would try for minutes
+        fail("RAY_ADDRESS", "the cluster must be reachable", address, _UNREACHABLE)
     # `ray start --head` turns tokens on; ray.init shows this machine's only to clusters that it found by itself.
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
@@ -99,8 +102,7 @@ def _join(address: str, quiet: dict[str, object]) -> None:
         do = "set RAY_AUTH_MODE=token, and put the token of the cluster's head node into ~/.ray/auth_token"
         fail("RAY_ADDRESS", "the cluster must accept this machine's token", f"a refusal by {address}", do)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        do = "Start it (ray start --head), or unset RAY_ADDRESS for a local one."
-        fail("RAY_ADDRESS", "the cluster must be reachable", f"{address} ({_first_line(error)})", do)
+        fail("RAY_ADDRESS", "the cluster must be reachable", f"{address} ({_first_line(error)})", _UNREACHABLE)
 
 
 def running_address() -> str | None:
@@ -126,7 +128,7 @@ def _answers(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
-    except OSError:
+    except (OSError, ValueError):
         return False
     return True
 
