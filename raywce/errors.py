@@ -36,6 +36,10 @@ class InputError(Exception):
         self.problems = problems
         super().__init__("\n".join(str(problem) for problem in problems))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[list[Problem]]]:
+        """By its problems: Ray pickles what a worker raises."""
+        return type(self), (self.problems,)
+
 
 def fail(path: str, rule: str, got: object = "", do: str = "") -> NoReturn:
     """Raise an `InputError` with a single problem."""

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
+AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of each precision; None: no autocast
+
 
 def load_model(
     checkpoint: str,

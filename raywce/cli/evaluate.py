@@ -135,7 +135,7 @@ def _check_options(
     problems: Problems, workers: int, batch_size: int, precision: str, normalizer: str, files: Sequence[Path | None]
 ) -> None:
     from raywce.evaluation.normalizer import NORMALIZERS
-    from raywce.evaluation.run import AUTOCAST_DTYPES
+    from raywce.model import AUTOCAST_DTYPES
 
     for option, number in {"--workers": workers, "--batch-size": batch_size}.items():
         if number < 1:
@@ -177,7 +177,7 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 def _report(evaluation: Evaluation, table: Any, out: Path | None, json: Path | None) -> None:
     import pyarrow.parquet as pq
 
-    from raywce.data.output import write_json
+    from raywce.data.prepare.output import write_json
     from raywce.evaluation.normalizer import versioned_name
     from raywce.evaluation.rates import macro_mean, rates_by_language
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +19,9 @@ from raywce.errors import RunFailed, fail
 from raywce.evaluation.decode import evaluate_utterances, gather_rows
 from raywce.evaluation.normalizer import DEFAULT_NORMALIZER
 from raywce.evaluation.utterances import UtteranceResult, to_table
-from raywce.model import load_model, load_tokenizer
+from raywce.model import AUTOCAST_DTYPES, load_model, load_tokenizer
 
 # fp32 decodes without autocast.
-AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -106,9 +103,16 @@ def _worker(config: Mapping[str, Any]) -> None:
 
 
 def _decode_on_cluster(evaluation: Evaluation, workers: int, on_batch: Callable[[int], None]) -> list[UtteranceResult]:
-    from ray.util.queue import Queue
-
     from raywce.cluster import connect
+    from raywce.listening import TrainerFailed, fit, message_queue
+
+    rows: list[UtteranceResult] = []
+
+    def hear(message: int | list[UtteranceResult]) -> None:
+        if isinstance(message, int):
+            on_batch(message)
+        else:
+            rows.extend(message)
 
     with connect() as cluster, tempfile.TemporaryDirectory() as folder:
         use_gpu = cluster.resources.get("GPU", 0) > 0
@@ -116,20 +120,22 @@ def _decode_on_cluster(evaluation: Evaluation, workers: int, on_batch: Callable[
         if cluster.resources.get(unit, 0) < workers:
             room = f"{cluster.resources.get(unit, 0):g} {unit}s"
             fail("--workers", "must fit into the cluster", f"{workers} workers for {room}", "Lower it.")
-        queue = Queue(actor_options={"num_cpus": 0})
+        queue = message_queue()
         try:
-            return _fit(_trainer(evaluation, workers, use_gpu, queue, folder), queue, on_batch)
-        finally:
-            queue.shutdown(force=True)
+            fit(_trainer(evaluation, workers, use_gpu, queue, folder), queue, hear)
+        except TrainerFailed as error:
+            raise RunFailed(f"a worker failed: {error}") from error
+    return rows
 
 
 def _trainer(evaluation: Evaluation, workers: int, use_gpu: bool, queue: Any, folder: str) -> Any:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from raywce.listening import look_often
+
     logging.getLogger("ray.train").setLevel(logging.WARNING)
-    # The controller looks this often whether the workers are done; the default is 2 s.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    look_often()
     return TorchTrainer(
         _worker,
         train_loop_config={"evaluation": evaluation, "queue": queue},
@@ -137,44 +143,3 @@ def _trainer(evaluation: Evaluation, workers: int, use_gpu: bool, queue: Any, fo
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         run_config=RunConfig(name="evaluate", storage_path=folder),  # nothing is stored: the queue has the rows
     )
-
-
-def _fit(trainer: Any, queue: Any, on_batch: Callable[[int], None]) -> list[UtteranceResult]:
-    """Run the trainer in a thread; hand on the progress and give the rows."""
-    from ray.util.queue import Empty
-
-    errors: list[Exception] = []
-    thread = threading.Thread(target=_catch, args=(trainer.fit, errors), daemon=True)
-    thread.start()
-    rows: list[UtteranceResult] | None = None
-    while True:
-        alive = thread.is_alive()  # asked before the queue: nothing can come after it is empty then
-        try:
-            message = queue.get(timeout=0.2)
-        except Empty:
-            if not alive:
-                break
-            continue
-        if isinstance(message, int):
-            on_batch(message)
-        else:
-            rows = message
-    if errors or rows is None:
-        raise RunFailed(f"a worker failed: {_reason(errors)}") from next(iter(errors), None)
-    return rows
-
-
-def _catch(run: Callable[[], object], errors: list[Exception]) -> None:
-    try:
-        run()
-    except Exception as error:  # told by the caller, in its own thread
-        errors.append(error)
-
-
-def _reason(errors: list[Exception]) -> str:
-    """The last line of the first worker's own error."""
-    if not errors:
-        return "no rows came back"
-    failures = getattr(errors[0], "worker_failures", None)
-    first = next(iter(failures.values())) if failures else errors[0]
-    return ([line.strip() for line in str(first).splitlines() if line.strip()] or [type(first).__name__])[-1]

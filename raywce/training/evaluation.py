@@ -14,7 +14,7 @@ from raywce.evaluation.decode import evaluate_utterances, gather_rows
 from raywce.evaluation.rates import LanguageRates, macro_mean, rates_by_language
 from raywce.evaluation.utterances import to_table
 from raywce.experiment.schema import Experiment
-from raywce.training.step import DTYPES
+from raywce.model import AUTOCAST_DTYPES
 
 
 class DevSet:
@@ -41,7 +41,7 @@ class DevSet:
             batch_size=self.settings.batch_size,
             normalizer=self.settings.normalizer,
             identify_language=self.settings.identify_language,
-            autocast_dtype=None if self.precision == "fp32" else DTYPES[self.precision],
+            autocast_dtype=AUTOCAST_DTYPES[self.precision],
             rank=self.rank,
             world_size=self.workers,
         )

@@ -15,10 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raywce.data.loader import MicroBatch, StepBatch
 from raywce.loss import utterance_losses, utterance_weights, weighted_loss
-from raywce.model import decoder_inputs
+from raywce.model import AUTOCAST_DTYPES, decoder_inputs
 from raywce.weighting import AlphaSchedule, LossSums, alphas_in_force
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class NotFiniteError(Exception):
@@ -118,8 +116,8 @@ class Stepper:
         with torch.no_grad():
             features = self.log_mel(micro_batch.waveforms.to(self._device, non_blocking=True))
         bare = self.model.module if self._distributed else self.model
-        dtype = DTYPES[self.precision]
-        with torch.autocast(self._device.type, dtype, enabled=self.precision != "fp32"):
+        dtype = AUTOCAST_DTYPES[self.precision]
+        with torch.autocast(self._device.type, dtype, enabled=dtype is not None):
             inputs = decoder_inputs(bare, labels)
             logits = self.model(input_features=features, decoder_input_ids=inputs, use_cache=False).logits
         return utterance_losses(logits, labels)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import ray
 import ray.train
-from ray.exceptions import RayError
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.util.queue import Empty, Queue
+from ray.util.queue import Queue
 
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
+from raywce.listening import TrainerFailed, fit, look_often, message_queue
 from raywce.training.worker import FAILURE, train_worker
 
 Report = dict[str, Any]
@@ -63,42 +61,26 @@ def run_trial(
     Raises:
         TrialFailed: the loss was not finite, or the workers were lost more often than `training.max_failures`.
     """
-    queue = Queue(actor_options={"num_cpus": 0})
-    trainer = _trainer(experiment, folder, name, _Forward(queue))
-    errors: list[BaseException] = []
-    thread = threading.Thread(target=_fit, args=(trainer, errors), daemon=True)
-    thread.start()
+    queue = message_queue()
     last: Report = {}
+
+    def hear(report: Report) -> None:
+        nonlocal last
+        if FAILURE in report:
+            raise TrialFailed(report[FAILURE])
+        last = report
+        if on_report:
+            on_report(report)
+
     try:
-        while True:
-            alive = thread.is_alive()  # asked before the queue: nothing can come after it is empty then
-            try:
-                last = queue.get(timeout=0.2)
-            except Empty:
-                if not alive:
-                    break
-                continue
-            if FAILURE in last:
-                raise TrialFailed(last[FAILURE])
-            if on_report:
-                on_report(last)
-    finally:
-        queue.shutdown(force=True)
-    if errors:
-        raise TrialFailed(_reason(errors[0])) from errors[0]
+        fit(_trainer(experiment, folder, name, _Forward(queue)), queue, hear)
+    except TrainerFailed as error:
+        raise TrialFailed(str(error)) from error
     return last
 
 
-def _fit(trainer: TorchTrainer, errors: list[BaseException]) -> None:
-    try:
-        trainer.fit()
-    except (ray.train.TrainingFailedError, RayError) as error:
-        errors.append(error)
-
-
 def _trainer(experiment: Experiment, folder: str, name: str, forward: _Forward) -> TorchTrainer:
-    # The controller looks for reports this often; the default of 2 s would hold up every evaluation.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    look_often()
     resources = experiment.resources
     per_worker = {"CPU": resources.cpus_per_worker}
     if resources.gpus_per_worker:
@@ -122,11 +104,3 @@ def _trainer(experiment: Experiment, folder: str, name: str, forward: _Forward) 
             callbacks=[forward],
         ),
     )
-
-
-def _reason(error: BaseException) -> str:
-    """The last line of the first worker's own error."""
-    failures = getattr(error, "worker_failures", None)
-    first = next(iter(failures.values())) if failures else error
-    lines = [line for line in str(first).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(first).__name__
