@@ -105,8 +105,8 @@ def _git_revision() -> str | None:
     here = Path(__file__).resolve().parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        tracked = subprocess.run(["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True)
-        if tracked.returncode:
+        listed = ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__]
+        if subprocess.run(listed, check=False, capture_output=True).returncode:
             return None  # installed into some other project's folder
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raywce.cli.figures import write_figures
+
 if TYPE_CHECKING:
     from raywce.errors import Problems
     from raywce.evaluation.rates import LanguageRates
@@ -177,7 +179,6 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
 def _report(evaluation: Evaluation, table: Any, out: Path | None, json: Path | None) -> None:
     import pyarrow.parquet as pq
 
-    from raywce.data.prepare.output import write_json
     from raywce.evaluation.normalizer import versioned_name
     from raywce.evaluation.rates import macro_mean, rates_by_language
 
@@ -185,13 +186,10 @@ def _report(evaluation: Evaluation, table: Any, out: Path | None, json: Path | N
     means = {metric: macro_mean(rates, rates, metric) for metric in METRICS}
     name = versioned_name(evaluation.normalizer)
     _show(rates, means, f"{evaluation.model} on {evaluation.split}, texts normalised by {name} except raw")
-    for file in (out, json):
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
     if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, out)
-    if json:
-        write_json(json, _figures(evaluation, name, rates, means))
+    write_figures(json, _figures(evaluation, name, rates, means))
 
 
 def _show(rates: Mapping[str, LanguageRates], means: Mapping[str, float], title: str) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from raywce.data.prepare.output import write_json
+from raywce.cli.figures import write_figures
 from raywce.data.prepare.rows import RowOptions
 from raywce.data.prepare.run import PrepareOptions, run
 from raywce.data.prepare.sources import Format
@@ -69,8 +69,7 @@ def prepare(
     with _progress() as progress:
         prepared = run(options, progress)
     _show(prepared, out)
-    if json_file:
-        write_json(json_file, prepared.as_dict())
+    write_figures(json_file, prepared.as_dict())
 
 
 @contextmanager

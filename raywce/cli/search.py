@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from json import loads
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from raywce.cli.figures import write_figures
 
 
 def search(
@@ -32,17 +35,11 @@ def search(
     folder = RunFolder.of(loaded.experiment.storage, loaded.experiment.name)
     if is_finished(loaded, folder, resume):
         typer.echo(f"This search is finished; nothing was changed in {folder.uri}")
-        _write(json, folder.read_text(OUTCOME))
+        write_figures(json, loads(folder.read_text(OUTCOME)))
         return
     for note in loaded.notes:
         typer.echo(f"Note: {note}")
     outcome = run_search(loaded)
     show_outcome(outcome)
-    _write(json, outcome.to_json())
+    write_figures(json, loads(outcome.to_json()))
     raise typer.Exit(outcome.exit_code)
-
-
-def _write(file: Path | None, figures: str) -> None:
-    if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(figures)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raywce.cli.figures import write_figures
+
 if TYPE_CHECKING:
     from raywce.training.run import TrainOutcome
 
@@ -41,8 +43,7 @@ def train(
         check_resources(experiment, cluster.resources, cluster.nodes).raise_any()
         outcome = train_run(experiment, folder, _show)
     _show_outcome(outcome, folder)
-    if json:
-        _write(json, outcome.as_json())
+    write_figures(json, outcome.as_json())
 
 
 def _show(report: Mapping[str, Any]) -> None:
@@ -91,10 +92,3 @@ def _show_outcome(outcome: TrainOutcome, folder: Any) -> None:
         typer.echo(f"{language}: {count} training utterances left out, their labels exceed the decoder's positions")
     typer.echo(f"model: {outcome.model}")
     typer.echo(f"best checkpoint by low-resource WER: {checkpoint_of(folder, outcome.best['step'])}")
-
-
-def _write(file: Path, figures: Mapping[str, Any]) -> None:
-    from json import dumps
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(dumps(figures, indent=2) + "\n")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from raywce.cli.figures import write_figures
 from raywce.errors import InputError
 
 
@@ -25,17 +26,12 @@ def validate(
     try:
         loaded = load(file, overrides or [])
     except InputError as error:
-        _write(json, {"valid": False, "problems": [asdict(problem) for problem in error.problems]})
+        write_figures(json, {"valid": False, "problems": [asdict(problem) for problem in error.problems]})
         raise
     summary = _summary(loaded)
-    _write(json, {"valid": True, **summary})
+    write_figures(json, {"valid": True, **summary})
     for line in _lines(file, summary):
         typer.echo(line)
-
-
-def _write(file: Path | None, outcome: dict[str, Any]) -> None:
-    if file:
-        file.write_text(json_text.dumps(outcome, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _summary(loaded: Any) -> dict[str, Any]:
