@@ -14,9 +14,9 @@ from ray.util.queue import Queue
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.listening import TrainerFailed, fit, look_often, message_queue
-from raywce.training.worker import FAILURE, train_worker
 
 Report = dict[str, Any]
+FAILURE = "failure"  # key of the report that ends a trial which can't succeed when tried again
 
 
 class TrialFailed(RunFailed):
@@ -79,6 +79,13 @@ def run_trial(
     return last
 
 
+def _train(config: Report) -> None:
+    # Imported in the worker alone: driver and controller, one of each a trial, do without transformers.
+    from raywce.training.worker import train_worker
+
+    train_worker(config)
+
+
 def _trainer(experiment: Experiment, folder: str, name: str, forward: _Forward) -> TorchTrainer:
     look_often()
     resources = experiment.resources
@@ -86,7 +93,7 @@ def _trainer(experiment: Experiment, folder: str, name: str, forward: _Forward) 
     if resources.gpus_per_worker:
         per_worker["GPU"] = resources.gpus_per_worker
     return TorchTrainer(
-        train_worker,
+        _train,
         train_loop_config={"experiment": experiment.model_dump(), "folder": f"{folder}/{name}"},
         scaling_config=ScalingConfig(
             num_workers=resources.workers,

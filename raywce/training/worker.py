@@ -27,25 +27,14 @@ from raywce.training.checkpoint import TrainingState, load_state, load_weights, 
 from raywce.training.evaluation import DevSet
 from raywce.training.optimizer import OptimizerSettings, learning_rate, make_optimizer, set_learning_rate
 from raywce.training.step import NotFiniteError, Stepper, StepResult, update
-
-FAILURE = "failure"  # key of the report that ends a trial which can't succeed when tried again
-
-
-@dataclass(frozen=True)
-class WorkerConfig:
-    """Where a worker finds its trial.
-
-    Attributes:
-        experiment: with a value in every leaf.
-        folder: of the trial, a path or URI, for the tables of its evaluations.
-    """
-
-    experiment: Experiment
-    folder: str
+from raywce.training.trial import FAILURE
 
 
 def train_worker(config: Mapping[str, Any]) -> None:
-    """Ray Train's entry point; `config` is a `WorkerConfig` as plain values."""
+    """Ray Train's entry point.
+
+    `config` holds the `experiment`, as plain values, and the trial's `folder`, a path or URI for its tables.
+    """
     experiment = Experiment.model_validate(config["experiment"])
     logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints each report in full, from each worker
     transformers.utils.logging.disable_progress_bar()
