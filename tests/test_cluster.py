@@ -5,7 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -96,10 +98,17 @@ def show(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.fixture
+def short_folder() -> Iterator[str]:
+    """Ray's sockets need a short path."""
+    with tempfile.TemporaryDirectory(prefix="raywce-", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
 @pytest.mark.slow
-def test_joins_a_started_cluster_and_not_a_killed_one(tmp_path: Path) -> None:
+def test_joins_a_started_cluster_and_not_a_killed_one(tmp_path: Path, short_folder: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_MODE")}
-    environment |= {"HOME": str(tmp_path), "RAY_TMPDIR": f"/tmp/raywce-{os.getpid()}"}
+    environment |= {"HOME": str(tmp_path), "RAY_TMPDIR": short_folder}
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     ray = str(Path(sys.executable).with_name("ray"))

@@ -110,7 +110,15 @@ def show_outcome(outcome: SearchOutcome) -> None:
 def comparison(outcome: SearchOutcome) -> Table:
     """WER per language of the original, the baseline and the trial; differences to the baseline in points."""
     trial = _shown(outcome)
-    table = Table("language", "original", "baseline", trial.trial_id, "against baseline", "limit", title="WER in %")
+    table = Table(
+        "language",
+        "original",
+        "baseline",
+        "best" if outcome.best else "nearest",
+        "against baseline",
+        "limit",
+        title="WER in %",
+    )
     for language in [*outcome.low_resource, *outcome.high_resource]:
         wer, baseline = trial.wer[language], outcome.references.baseline[language]
         limit = _limit(trial, language)

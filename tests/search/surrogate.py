@@ -86,6 +86,16 @@ def trial(
     on_report(report(experiment, steps, wers(experiment), utterances=write_utterances(folder, name, steps)))
 
 
+def slow_trial(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    """As `trial`, after a second, and leaves its name in a file when it begins."""
+    with (Path(folder).parent.parent / "began").open("a") as stream:
+        stream.write(f"{name}\n")
+    time.sleep(1.0)
+    trial(experiment, folder, name, on_report)
+
+
 def failing_trial(
     experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
 ) -> None:

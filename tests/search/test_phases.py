@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -129,3 +133,39 @@ def test_two_trials_of_two_workers_on_two_cpus_leave_nothing_behind(cluster: Non
     assert len(groups) >= 3
     assert {group["state"] for group in groups.values()} == {"REMOVED"}
     assert ray.available_resources()["CPU"] == 2
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from raywce.search.phases import run_search
+from tests.search import surrogate
+run_search(surrogate.load_file(Path(sys.argv[1]), sampler="random"), trial=surrogate.slow_trial)
+"""
+
+
+def test_a_killed_search_goes_on_to_the_same_table(cluster: None, tmp_path: Path) -> None:
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    killed.mkdir()
+    undisturbed.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(killed)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "RAY_ADDRESS": "local"},
+    )
+    began = killed / "runs" / "began"
+    end = time.monotonic() + 120
+    while not (began.exists() and began.read_text().count("search") >= 2) and time.monotonic() < end:
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    before = [row for row in rows(killed / "runs" / "toy") if row["state"] == "COMPLETE"]
+    assert 0 < len({row["trial_id"] for row in before}) < 5
+
+    after = rows(run(killed, surrogate.slow_trial, sampler="random")[1])
+    expected = rows(run(undisturbed, surrogate.slow_trial, sampler="random")[1])
+    for row in [*before, *after, *expected]:
+        row.pop("utterances")
+    assert after == expected
+    assert all(row in after for row in before)
+    assert began.read_text().split().count("baseline-0") == 1  # the finished phase is not run again
