@@ -105,20 +105,30 @@ def short_folder() -> Iterator[str]:
         yield folder
 
 
+def write_token(home: Path) -> None:
+    (home / ".ray").mkdir()
+    (home / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
+
+
 @pytest.mark.slow
-def test_joins_a_started_cluster_and_not_a_killed_one(tmp_path: Path, short_folder: str) -> None:
+@pytest.mark.parametrize("asks_for_token", [True, False])
+def test_joins_a_started_cluster_and_not_a_killed_one(asks_for_token: bool, tmp_path: Path, short_folder: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_MODE")}
     environment |= {"HOME": str(tmp_path), "RAY_TMPDIR": short_folder}
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     ray = str(Path(sys.executable).with_name("ray"))
     start = [ray, "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+    if asks_for_token:  # `ray start` does where this machine has one
+        write_token(tmp_path)
     with (tmp_path / "log").open("wb") as log:
         head = subprocess.Popen(start, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             end = time.monotonic() + 60
             while "Ray runtime started" not in (tmp_path / "log").read_text() and time.monotonic() < end:
                 time.sleep(0.3)
+            if not asks_for_token:  # one that came later must not be in the way
+                write_token(tmp_path)
             joined = show(environment)
             assert joined.stdout.startswith("[true, 2.0, 2.0"), joined.stderr
         finally:

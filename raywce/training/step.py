@@ -173,7 +173,7 @@ def update(
     if scaler:
         scaler.unscale_(optimizer)
     norm = torch.nn.utils.clip_grad_norm_(
-        model.parameters(), math.inf if max_gradient_norm is None else max_gradient_norm, foreach=True
+        model.parameters(), math.inf if max_gradient_norm is None else max_gradient_norm
     )
     if scaler:
         scaler.step(optimizer)

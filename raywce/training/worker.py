@@ -21,6 +21,7 @@ from raywce.data.labels import LabelEncoder
 from raywce.data.loader import Corpus, Loader, StepBatch
 from raywce.data.sampler import BatchSampler, language_shares, with_both_kinds
 from raywce.data.store import label_lengths, open_split
+from raywce.errors import InputError
 from raywce.experiment.schema import Experiment
 from raywce.model import load_model, load_tokenizer
 from raywce.training.checkpoint import TrainingState, load_state, load_weights, save_checkpoint
@@ -39,12 +40,29 @@ def train_worker(config: Mapping[str, Any]) -> None:
     logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints each report in full, from each worker
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(max(1, int(experiment.resources.cpus_per_worker)))
-    run = _Run(experiment, config["folder"])
+    run, problem = None, ""
     try:
-        run.train()
+        run = _Run(experiment, config["folder"])
+    except InputError as error:
+        problem = "; ".join(map(str, error.problems))
+    problem = _on_any_rank(problem)
+    try:
+        if run and not problem:
+            run.train()
     except NotFiniteError as error:
+        problem = str(error)
+    if problem:
         # All ranks come here together, and another attempt would end the same way.
-        ray.train.report({FAILURE: str(error)})
+        ray.train.report({FAILURE: problem})
+
+
+def _on_any_rank(problem: str) -> str:
+    """The first problem of any rank, on all of them."""
+    problems: list[str] = [problem]
+    if torch.distributed.is_initialized():
+        problems = [""] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(problems, problem)
+    return next(filter(None, problems), "")
 
 
 @dataclass
@@ -101,7 +119,6 @@ class _Run:
         else:
             with checkpoint.as_directory() as saved:
                 self._resume(Path(saved))
-        self.wrapped = self._wrap() if self.workers > 1 else self.model
 
     def _resume(self, folder: Path) -> None:
         state = load_state(folder)
@@ -113,7 +130,9 @@ class _Run:
             self.scaler.load_state_dict(state.scaler)
         self.first_step, self.seconds_before, self.last_evaluation = state.step, state.seconds, state.report
 
-    def _wrap(self) -> DistributedDataParallel:
+    def _wrapped(self) -> Any:
+        if self.workers == 1:
+            return self.model
         device_ids = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(self.model, device_ids=device_ids)
 
@@ -174,7 +193,7 @@ class _Run:
 
     def _stepper(self) -> Stepper:
         return Stepper(
-            model=self.wrapped,
+            model=self._wrapped(),
             log_mel=self.log_mel,
             schedules=self.experiment.schedules(),
             languages=self.experiment.languages.all,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from raywce.data.prepare.run import PrepareOptions, run
 from raywce.data.prepare.rows import RowOptions
+from raywce.data.prepare.run import PrepareOptions, run
 from tests.data.conftest import tone
 
 CLIPS, SECONDS = 120, 8.0

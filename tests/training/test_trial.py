@@ -136,7 +136,7 @@ def test_a_loss_that_is_not_finite_fails_with_the_step_and_the_ids(inputs: Path,
 
 @pytest.mark.usefixtures("cluster")
 def test_missing_data_fails_in_one_line(inputs: Path, tmp_path: Path) -> None:
-    lacking = experiment(inputs, max_failures=0)
+    lacking = experiment(inputs)
     lacking = lacking.model_copy(update={"data": lacking.data.model_copy(update={"folder": str(tmp_path / "none")})})
     with pytest.raises(TrialFailed, match="must be a folder that `raywce prepare` wrote") as failed:
         run_trial(lacking, str(tmp_path), "lacking")
