@@ -46,7 +46,8 @@ class LabelEncoder:
         if not texts:
             return []
         spaced = [" " + text.strip() for text in texts]
-        encoded = self.tokenizer(spaced, add_special_tokens=False)["input_ids"]
+        # A transcript that spells "<|endoftext|>" is text: split, not taken for the token.
+        encoded = self.tokenizer(spaced, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         pairs = zip(languages, encoded, strict=True)
         return [[*self.prefixes[language], *ids, self.end] for language, ids in pairs]
 

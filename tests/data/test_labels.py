@@ -101,3 +101,10 @@ def test_the_fingerprint_is_the_tokenizers(encoder: LabelEncoder, model: Any, ch
     assert LabelEncoder.of(model, again, {"gl": "gl"}).fingerprint == encoder.fingerprint
     again.add_tokens(["mar"])
     assert LabelEncoder.of(model, again, {"gl": "gl"}).fingerprint != encoder.fingerprint
+
+
+def test_a_transcript_that_spells_a_token_is_text(encoder: LabelEncoder) -> None:
+    (labels,) = encoder.encode(["a <|endoftext|> b"], ["es"])
+    assert labels.count(encoder.end) == 1
+    assert labels[-1] == encoder.end
+    assert encoder.tokenizer.decode(labels[3:-1]).strip() == "a <|endoftext|> b"

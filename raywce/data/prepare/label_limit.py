@@ -59,4 +59,6 @@ def load_label_limit(model: str, save_to: Path) -> LabelLimit:
 
 @lru_cache(maxsize=1)
 def _open(path: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(path))
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.encode_special_tokens = True  # a transcript that spells "<|endoftext|>" is text
+    return tokenizer
