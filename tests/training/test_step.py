@@ -250,3 +250,34 @@ def test_padding_does_not_change_an_utterance(folder: Path) -> None:
     short = model(input_features=features, decoder_input_ids=decoder_inputs(model, labels)).logits
     long = model(input_features=features.expand(2, -1, -1), decoder_input_ids=decoder_inputs(model, wide)).logits
     torch.testing.assert_close(short[0], long[0, :3])
+
+
+def test_half_precision_with_a_scaler_gives_the_same_update_but_for_rounding(folder: Path) -> None:
+    weights = {}
+    for precision in ("fp32", "fp16"):
+        model = load_model(str(folder / "model"))
+        batch = batch_of(corpus_of(folder, model), Case("constant", 1, 2), 0)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0) if precision == "fp16" else None
+        log_mel = LogMel.from_checkpoint(str(folder / "model"))
+        schedules = {LOW: AlphaSchedule(2, 2)}
+        stepper = Stepper(model, log_mel, schedules, LANGUAGES, STEPS, precision=precision, scaler=scaler)
+        stepper.gradients(batch, 0)
+        update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
+        weights[precision] = model.proj_out.weight.detach()
+    start = load_model(str(folder / "model")).proj_out.weight.detach()
+    change = weights["fp32"] - start
+    assert change.norm() > 0
+    assert (weights["fp16"] - weights["fp32"]).norm() < 0.02 * change.norm()
+
+
+def test_a_scale_that_is_too_large_leaves_the_update_out_and_is_lowered(folder: Path) -> None:
+    model = load_model(str(folder / "model"))
+    batch = batch_of(corpus_of(folder, model), Case("constant", 1, 1), 0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    log_mel = LogMel.from_checkpoint(str(folder / "model"))
+    stepper = Stepper(model, log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS, precision="fp16", scaler=scaler)
+    stepper.gradients(batch, 0)
+    before = model.proj_out.weight.detach().clone()
+    update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
+    assert torch.equal(model.proj_out.weight, before)
+    assert scaler.get_scale() < 2.0**40

@@ -1,0 +1,258 @@
+"""The worker's loop in this process: Ray Train's few functions are stood in for, the training is real."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import ray.train
+import torch
+from safetensors.torch import load_file
+
+from raywce.experiment.schema import Experiment
+from raywce.training import worker
+from raywce.training.checkpoint import load_state
+from tests.tiny_corpus import write_tiny_corpus
+from tests.tiny_whisper import write_tiny_whisper
+
+
+class Session:
+    """What Ray Train would have kept: reports, and checkpoints by their step's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reports: list[dict[str, Any]] = []
+        self.saved: list[str] = []
+        self.checkpoint: ray.train.Checkpoint | None = None
+
+    def report(self, metrics: dict[str, Any], checkpoint: Any = None, checkpoint_dir_name: str | None = None) -> None:
+        self.reports.append(metrics)
+        if checkpoint:
+            shutil.copytree(checkpoint.path, self.folder / checkpoint_dir_name)
+            self.saved.append(checkpoint_dir_name)
+
+    def resume_from(self, name: str) -> None:
+        self.checkpoint = ray.train.Checkpoint.from_directory(self.folder / name)
+
+    def steps(self, key: str = "step") -> list[int]:
+        return [report["step"] for report in self.reports if key in report]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    write_tiny_whisper(folder / "model", chunk_length=3, dropout=0.1)
+    return write_tiny_corpus(folder, {"gl": 6, "es": 20, "en": 20}, {"gl": 2, "es": 2, "en": 2})
+
+
+Run = Callable[..., Session]
+
+
+@pytest.fixture
+def run(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Train with changes to a small experiment; `resume` names the checkpoint of an earlier session to go on from."""
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(
+        ray.train, "get_context", lambda: SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1)
+    )
+    monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr("ray.util.get_current_placement_group", lambda: None)
+    sessions: list[Session] = []
+
+    def train(resume: Session | None = None, at: str = "", **changes: dict[str, Any]) -> Session:
+        session = Session(tmp_path / str(len(sessions)))
+        sessions.append(session)
+        if resume:
+            session.checkpoint = ray.train.Checkpoint.from_directory(resume.folder / at)
+        monkeypatch.setattr(ray.train, "report", session.report)
+        monkeypatch.setattr(ray.train, "get_checkpoint", lambda: session.checkpoint)
+        worker.train_worker({"experiment": _tree(inputs, changes), "folder": str(session.folder)})
+        return session
+
+    yield train
+    torch.set_num_threads(threads)
+
+
+def _tree(inputs: Path, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    tree: dict[str, dict[str, Any]] = {
+        "model": {"checkpoint": str(inputs / "model")},
+        "data": {"folder": str(inputs), "cache": str(inputs / "cache"), "sampling": {"both_kinds": True}},
+        "languages": {"low_resource": ["gl"], "high_resource": ["es", "en"]},
+        "weighting": {"kind": "constant", "alpha": 2.0},
+        "training": {"steps": 4, "batch_size": 4, "optimizer": {"learning_rate": 1e-3}},
+    }
+    for section, values in changes.items():
+        tree[section] = values if section == "weighting" else {**tree.get(section, {}), **values}
+    return Experiment.model_validate({"name": "a", **tree}).model_dump()
+
+
+def weights(session: Session, name: str = "step-00000004") -> dict[str, torch.Tensor]:
+    return load_file(session.folder / name / "model.safetensors")
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_reports_checkpoints_and_tables_come_when_they_are_due(run: Run) -> None:
+    training = {"steps": 6, "log_every": 2, "evaluate_every": 3, "checkpoint_every": 5, "evaluate_at_start": True}
+    session = run(training=training)
+    assert session.steps() == [0, 2, 3, 4, 5, 6]
+    assert session.steps("wer/gl") == [0, 3, 6]
+    assert session.steps("loss/es") == [2, 3, 4, 5, 6]
+    assert session.saved == ["step-00000005", "step-00000006"]
+    assert [report["final"] for report in session.reports] == [False] * 5 + [True]
+    last = session.reports[-1]
+    table = pq.read_table(last["utterances"])
+    assert sorted(set(table["language"].to_pylist())) == ["en", "es", "gl"]
+    rows = [row for row in table.to_pylist() if row["language"] == "es"]
+    errors = sum(
+        row[f"words_normalized_{kind}"] for row in rows for kind in ("substitutions", "deletions", "insertions")
+    )
+    words = sum(row[f"words_normalized_{kind}"] for row in rows for kind in ("hits", "substitutions", "deletions"))
+    assert last["wer/es"] == last["wer_normalized/es"] == errors / words
+    assert last["objective"] == last["wer/gl"]
+
+
+def test_without_a_checkpoint_interval_each_evaluation_is_saved(run: Run) -> None:
+    assert run(training={"evaluate_every": 2}).saved == ["step-00000002", "step-00000004"]
+
+
+def test_a_resumed_training_is_the_undisturbed_one_to_the_bit(run: Run) -> None:
+    settings = {"training": {"steps": 4, "accumulation_steps": 2, "checkpoint_every": 2, "log_every": 1}}
+    whole = run(**settings)
+    resumed = run(resume=whole, at="step-00000002", **settings)
+    assert resumed.steps() == [3, 4]
+    assert equal(weights(resumed), weights(whole))
+    for report in resumed.reports:
+        (same,) = [one for one in whole.reports if one["step"] == report["step"]]
+        for key in (key for key in same if key.startswith(("loss/", "wer/", "alpha/"))):
+            assert same[key] == report[key]
+
+
+def test_a_training_cut_off_after_its_last_checkpoint_only_reports_it_again(run: Run) -> None:
+    whole = run()
+    again = run(resume=whole, at="step-00000004")
+    assert again.steps() == [4]
+    assert again.reports[0]["final"] is True
+    assert again.reports[0]["wer/gl"] == whole.reports[-1]["wer/gl"]
+    assert load_state(whole.folder / "step-00000004").seconds <= again.reports[0]["time_s"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(run: Run) -> None:
+    one, same, other = run(), run(), run(training={"seed": 1})
+    assert equal(weights(one), weights(same))
+    assert not equal(weights(one), weights(other))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weighting": {"kind": "none"}},
+        {"weighting": {"kind": "constant", "alpha": 2.0, "scope": "batch"}},
+        {"weighting": {"kind": "constant", "alpha": 2.0, "languages": {"gl": {"alpha": 3.0}}}},
+        {"weighting": {"kind": "linear_progressive", "alpha_initial": 2.0, "alpha_final": 5.0}},
+        {"weighting": {"kind": "dynamic", "alpha": 1.5}},
+        {"model": {"freeze_encoder": True}},
+        {"data": {"sampling": {"temperature": 5.0}}},
+        {"data": {"sampling": {"shares": {"gl": 2.0, "es": 1.0, "en": 1.0}}}},
+        {"data": {"sampling": {"duration_window": 4}}},
+        {"training": {"precision": "bf16"}},
+        {"training": {"precision": "fp16"}},
+        {"training": {"batch_size": 8}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "weight_decay": 0.5}}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "beta1": 0.5}}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "beta2": 0.9}}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "epsilon": 1e-3}}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "warmup_steps": 2}}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "decay": "none"}}},
+        # Adam's update does not depend on the gradient's scale, but for epsilon and for steps clipped differently.
+        {"training": {"optimizer": {"learning_rate": 1e-3, "max_gradient_norm": 1e-4}}},
+    ],
+    ids=str,
+)
+def test_each_option_changes_what_is_learnt(run: Run, plain: dict[str, torch.Tensor], changes: dict[str, Any]) -> None:
+    assert not equal(weights(run(**changes)), plain)
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, dict[str, torch.Tensor]]:
+    return {}
+
+
+@pytest.fixture
+def plain(run: Run, kept: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The weights without changes, trained once."""
+    if "plain" not in kept:
+        kept["plain"] = weights(run())
+    return kept["plain"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"resources": {"loader_threads": 4, "prefetch": 1}},
+        {"model": {"gradient_checkpointing": True}},
+        {"training": {"log_every": 1}},
+        {"training": {"evaluate_every": 1}},
+    ],
+    ids=str,
+)
+def test_what_is_only_about_speed_or_looking_changes_nothing(
+    run: Run, plain: dict[str, torch.Tensor], changes: dict[str, Any]
+) -> None:
+    assert equal(weights(run(**changes)), plain)
+
+
+def test_the_metric_is_the_one_asked_for(run: Run) -> None:
+    last = run(evaluation={"metric": "wer_raw", "normalizer": "whisper_basic", "identify_language": True}).reports[-1]
+    for language in ("gl", "es", "en"):
+        assert last[f"wer/{language}"] == last[f"wer_raw/{language}"]
+        assert last[f"cer/{language}"] == last[f"cer_raw/{language}"]
+        assert 0.0 <= last[f"language_identification/{language}"] <= 1.0
+    assert pq.read_table(last["utterances"])["normalizer"][0].as_py().startswith("whisper_basic/")
+
+
+def test_alphas_in_force_are_reported(run: Run) -> None:
+    session = run(
+        weighting={"kind": "linear_progressive", "alpha_initial": 2.0, "alpha_final": 4.0, "ramp_start": 0.5},
+        training={"log_every": 1},
+    )
+    assert [report["alpha/gl"] for report in session.reports] == [1.0, 1.0, 2.0, 3.0]
+
+
+def test_a_language_takes_the_token_of_another(run: Run, inputs: Path, tmp_path: Path) -> None:
+    folder = write_tiny_corpus(tmp_path / "asturian", {"ast": 6, "es": 6}, {"ast": 2, "es": 2})
+    session = run(
+        data={"folder": str(folder)},
+        languages={"low_resource": ["ast"], "high_resource": ["es"], "language_tokens": {"ast": "es"}},
+    )
+    table = pq.read_table(session.reports[-1]["utterances"])
+    assert set(zip(table["language"].to_pylist(), table["language_token"].to_pylist(), strict=True)) == {
+        ("ast", "es"),
+        ("es", "es"),
+    }
+
+
+def test_what_can_not_be_trained_is_reported_as_a_failure(run: Run, tmp_path: Path) -> None:
+    (report,) = run(data={"folder": str(tmp_path / "none")}).reports
+    assert "must be a folder that `raywce prepare` wrote" in report["failure"]
+    diverged = run(training={"optimizer": {"learning_rate": 1e30}}).reports[-1]
+    assert "step " in diverged["failure"]
+    assert "-train-" in diverged["failure"]
+
+
+def test_utterances_beyond_the_label_limit_are_left_out_and_counted(run: Run, inputs: Path, tmp_path: Path) -> None:
+    small = write_tiny_whisper(tmp_path / "small", chunk_length=3, max_target_positions=16)
+    session = run(model={"checkpoint": str(small)})
+    counts = {name: session.reports[-1][f"left_out/{name}"] for name in ("gl", "es", "en")}
+    for language, count in counts.items():
+        texts = pq.read_table(inputs / "train" / language)["text"].to_pylist()
+        # One token a byte here: language, task, no timestamps, a space, the text, the end.
+        assert count == sum(len(text.encode()) + 5 > 16 for text in texts)
+    assert sum(counts.values()) > 0
