@@ -34,13 +34,14 @@ def train(
     loaded = load(file, overrides or [])
     experiment = loaded.concrete()
     from raywce.run_folder import RunFolder
-    from raywce.training.run import open_run, train_run
+    from raywce.training.run import check_run, open_run, train_run
 
     folder = RunFolder.of(experiment.storage, experiment.name)
-    open_run(folder, loaded.resolved_yaml())
+    check_run(folder, loaded.resolved_yaml())
     with connect() as cluster:
         typer.echo(f"raywce {cluster}")
         check_resources(experiment, cluster.resources, cluster.nodes).raise_any()
+        open_run(folder, loaded.resolved_yaml())
         outcome = train_run(experiment, folder, _show)
     _show_outcome(outcome, folder)
     write_figures(json, outcome.as_json())

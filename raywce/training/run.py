@@ -79,19 +79,22 @@ class _Log:
         return [self.by_step[step] for step in sorted(self.by_step)]
 
 
-def open_run(folder: RunFolder, resolved: str) -> None:
-    """Store the resolved file and the versions in the run folder, or see that the run there is the same one.
+def check_run(folder: RunFolder, resolved: str) -> None:
+    """See that the run folder is new, or that of the same resolved file.
 
     Raises:
         InputError: the folder holds another experiment's run.
     """
-    if folder.has(EXPERIMENT):
-        if folder.read_text(EXPERIMENT) != resolved:
-            do = "Give this run another name (name=…), or remove that folder."
-            fail("name", "must not be that of a run of another file", folder.uri, do)
-        return
-    folder.write_text(EXPERIMENT, resolved)
-    folder.write_text(VERSIONS, versions())
+    if folder.has(EXPERIMENT) and folder.read_text(EXPERIMENT) != resolved:
+        do = "Give this run another name (name=…), or remove that folder."
+        fail("name", "must not be that of a run of another file", folder.uri, do)
+
+
+def open_run(folder: RunFolder, resolved: str) -> None:
+    """Store the resolved file and the versions in a new run folder; `check_run` comes before."""
+    if not folder.has(EXPERIMENT):
+        folder.write_text(VERSIONS, versions())
+        folder.write_text(EXPERIMENT, resolved)
 
 
 def train_run(experiment: Experiment, folder: RunFolder, show: Callable[[Report], None]) -> TrainOutcome:

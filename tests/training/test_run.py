@@ -74,10 +74,12 @@ def test_the_model_is_the_last_checkpoint_without_the_trainings_state(
 
 def test_another_files_run_is_not_touched(tmp_path: Path) -> None:
     folder = RunFolder.of(str(tmp_path), "a")
+    run.check_run(folder, "one: 1\n")
     run.open_run(folder, "one: 1\n")
-    run.open_run(folder, "one: 1\n")
+    run.check_run(folder, "one: 1\n")
     with pytest.raises(InputError, match="another name"):
-        run.open_run(folder, "one: 2\n")
+        run.check_run(folder, "one: 2\n")
+    assert folder.has("versions.json")
 
 
 def test_left_out_utterances_are_counted_by_language() -> None:

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from raywce.cli import app
+from raywce.errors import InputError
+from tests.tiny_corpus import write_tiny_corpus
+from tests.tiny_whisper import write_tiny_whisper
+
+FILE = """
+name: small
+model: {checkpoint: MODEL}
+data: {folder: DATA}
+languages: {low_resource: [gl], high_resource: [es]}
+weighting: {kind: constant, alpha: {uniform: [1, 4]}}
+training: {steps: 1, batch_size: 2, optimizer: {learning_rate: {loguniform: [1e-6, 1e-4]}}}
+search: {baseline: {training.optimizer.learning_rate: 1e-5}}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    write_tiny_whisper(tmp_path / "model")
+    write_tiny_corpus(tmp_path / "data", {"gl": 2, "es": 2})
+    text = FILE.replace("MODEL", str(tmp_path / "model")).replace("DATA", str(tmp_path / "data"))
+    path = tmp_path / "small.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_each_leaf_without_a_value_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raywce.cluster.connect", lambda: pytest.fail("no cluster may be asked for"))
+    result = CliRunner().invoke(app, ["train", str(file)])
+    assert isinstance(result.exception, InputError)
+    paths = [problem.path for problem in result.exception.problems]
+    assert paths == ["weighting.alpha", "training.optimizer.learning_rate"]
+
+
+def test_a_folder_with_another_files_run_is_refused_before_a_cluster_is_asked_for(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raywce.cluster.connect", lambda: pytest.fail("no cluster may be asked for"))
+    (tmp_path / "runs" / "small").mkdir(parents=True)
+    (tmp_path / "runs" / "small" / "experiment.yaml").write_text("name: other\n")
+    values = ["weighting.alpha=2", "training.optimizer.learning_rate=1e-5", f"storage={tmp_path / 'runs'}"]
+    result = CliRunner().invoke(app, ["train", str(file), *values])
+    assert isinstance(result.exception, InputError)
+    assert "another name" in str(result.exception)
