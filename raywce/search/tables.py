@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,11 +118,6 @@ def write_utterances(folder: RunFolder, table: TrialTable) -> None:
     parts = [_labelled(read_parquet(uri), phase, trial_id) for phase, trial_id, uri in _sources(table)]
     if parts:
         folder.write_table(UTTERANCES, pa.concat_tables(parts, promote_options="permissive"))
-
-
-def evaluated(rows: Iterable[Mapping[str, Any]], languages: Sequence[str]) -> list[Mapping[str, Any]]:
-    """The rows that hold a WER of each language."""
-    return [row for row in rows if all(row.get(f"wer/{language}") is not None for language in languages)]
 
 
 def _sources(table: TrialTable) -> list[tuple[str, str, str]]:
