@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 import raywce
+from raywce.errors import fail
 
 EXPERIMENT, VERSIONS, OUTCOME = "experiment.yaml", "versions.json", "outcome.json"
 TRIALS, UTTERANCES = "trials.parquet", "utterances.parquet"
@@ -46,6 +47,22 @@ class RunFolder:
         """Whether a file or folder of that name is inside."""
         filesystem, path = fs.FileSystem.from_uri(self.path(name))
         return filesystem.get_file_info(path).type is not fs.FileType.NotFound
+
+    def check(self, resolved: str) -> None:
+        """See that the folder is new, or that of the same resolved experiment file.
+
+        Raises:
+            InputError: it holds the run of another file.
+        """
+        if self.has(EXPERIMENT) and self.read_text(EXPERIMENT) != resolved:
+            do = f"Give this one another name or storage, or compare with {self.path(EXPERIMENT)}."
+            fail("name", "a run folder must have been made from the same file", self.uri, do)
+
+    def open(self, resolved: str) -> None:
+        """Store the resolved file and the versions, where the folder is new; `check` comes before."""
+        if not self.has(EXPERIMENT):
+            self.write_text(VERSIONS, versions())
+            self.write_text(EXPERIMENT, resolved)
 
     def read_text(self, name: str) -> str:
         """A file's text."""

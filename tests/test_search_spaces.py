@@ -8,6 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from raywce.experiment import text
+from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.editor_schema import as_text, experiment_schema
 from raywce.experiment.load import load
 
@@ -16,7 +17,7 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 
 
 def test_they_are_there() -> None:
-    assert {file.stem for file in FILES} >= {"galician", "small_cpu"}
+    assert {file.stem for file in FILES} >= {"galician", "quickstart_augmentation", "small_cpu"}
 
 
 def test_the_schema_is_current() -> None:
@@ -31,6 +32,11 @@ def test_a_shipped_file_holds(file: Path) -> None:
     assert not loaded.notes
     assert loaded.experiment.name == file.stem
     Draft202012Validator(experiment_schema()).validate(text.read(file))
+
+
+def test_galician_starts_from_the_papers_augmentation() -> None:
+    augmentation = load(FOLDER / "galician.yaml", check_files=False).experiment.augmentation
+    assert augmentation.model_copy(update={"strength": 1.0}) == Augmentation(preset="paper")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

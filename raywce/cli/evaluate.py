@@ -29,8 +29,8 @@ METRICS = {
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Whisper as a transformers folder, or a Hub id.")],
-    data: Annotated[Path, typer.Option(help="Folder that raywce prepare wrote.")],
+    model: Annotated[str, typer.Argument(help="Whisper as a transformers folder, a Hub id, or demo:micro-whisper.")],
+    data: Annotated[Path, typer.Option(help="Folder that raywce prepare wrote, or demo:six-languages.")],
     split: Annotated[str, typer.Option(help="dev or test.")] = "dev",
     language: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: all of the split.")] = None,
     language_token: Annotated[
@@ -40,25 +40,29 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(help="Utterances that a worker decodes at once.")] = 8,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     normalizer: Annotated[str, typer.Option(help="words or whisper_basic.")] = "words",
-    cache: Annotated[Path, typer.Option(help="Where a node keeps its Arrow copy of the data.")] = Path(
+    cache: Annotated[Path, typer.Option(help="Where a node keeps its Arrow copy, and the demo corpus.")] = Path(
         "~/.cache/raywce"
     ),
     out: Annotated[Path | None, typer.Option(help="Write a row per utterance there, as parquet.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
 ) -> None:
     """Decode a split and print WER and CER per language, normalised and raw, from counts over the whole split."""
+    from raywce.demo.assets import checkpoint_path, provide_speech, speech_path
     from raywce.evaluation.run import Evaluation, run_evaluation
 
+    model, cache = checkpoint_path(model, "MODEL"), cache.expanduser().resolve()
+    data = Path(speech_path(str(data), cache, "--data"))
     languages = tuple(dict.fromkeys(language or _languages_of(data, split)))
     problems, tokens = _check(model, data, split, languages, language_token or [])
     _check_options(problems, workers, batch_size, precision, normalizer, (out, json))
     problems.raise_any()
+    provide_speech(data)
     evaluation = Evaluation(
         model=str(Path(model).resolve()) if Path(model).is_dir() else model,
         data=data.resolve(),
         split=split,
         languages=languages,
-        cache=cache.expanduser().resolve(),
+        cache=cache,
         language_tokens=tokens,
         batch_size=batch_size,
         precision=precision,
@@ -71,7 +75,12 @@ def evaluate(
 
 def _languages_of(data: Path, split: str) -> list[str]:
     from raywce.data.store import language_files
+    from raywce.demo.assets import is_pending
 
+    if is_pending(data):
+        from raywce.demo.sentences import LANGUAGES
+
+        return sorted(LANGUAGES)
     folders = sorted((data / split).glob("*")) if split else []
     return [folder.name for folder in folders if language_files(data, split, folder.name)]
 
@@ -88,22 +97,31 @@ def _check(
     model: str, data: Path, split: str, languages: Sequence[str], pairs: Sequence[str]
 ) -> tuple[Problems, dict[str, str]]:
     """What is wrong with model, data and languages, before anything is loaded; and the languages' tokens."""
-    from raywce.data.store import check_prepared
-
-    if split in ("dev", "test"):
-        problems = check_prepared(data, split, languages, "--data")
-        if data.is_dir() and not languages:
-            problems.add("--data", f"must hold {split}/<language>/*.parquet", data, "Prepare that split.")
-    else:
-        problems = check_prepared(data, split, [], "--data")
-        problems.add("--split", "must be dev or test", split)
-    if not problems.found:
-        for language in languages:
-            if not _utterances(data, split, language):
-                problems.add("--data", f"must hold utterances in {split}/{language}", "none")
+    problems = _check_data(data, split, languages)
     tokens = _parse_tokens(pairs, problems)
     _check_model(model, languages, tokens, problems)
     return problems, tokens
+
+
+def _check_data(data: Path, split: str, languages: Sequence[str]) -> Problems:
+    from raywce.data.store import check_prepared
+    from raywce.demo.assets import generation_problems, is_pending
+    from raywce.errors import Problems
+
+    decoded = split in ("dev", "test")
+    if is_pending(data):
+        problems = Problems(generation_problems(languages, "--data"))
+    else:
+        problems = check_prepared(data, split, languages if decoded else [], "--data")
+        if decoded and not problems.found:
+            if not languages:
+                problems.add("--data", f"must hold {split}/<language>/*.parquet", data, "Prepare that split.")
+            for language in languages:
+                if not _utterances(data, split, language):
+                    problems.add("--data", f"must hold utterances in {split}/{language}", "none")
+    if not decoded:
+        problems.add("--split", "must be dev or test", split)
+    return problems
 
 
 def _parse_tokens(pairs: Sequence[str], problems: Problems) -> dict[str, str]:

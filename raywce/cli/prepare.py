@@ -17,6 +17,7 @@ from raywce.data.prepare.sources import Format
 from raywce.data.prepare.summary import GroupSummary, Prepared
 from raywce.data.prepare.text import CLEAN_UPS
 from raywce.data.prepare.writer import Progress
+from raywce.demo.assets import checkpoint_path
 
 
 def prepare(
@@ -58,7 +59,7 @@ def prepare(
         config=config,
         revision=revision,
         rows=rows,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer and checkpoint_path(tokenizer, "--tokenizer"),
         cap=cap,
         cap_to=cap_to,
         seed=seed,

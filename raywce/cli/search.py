@@ -28,6 +28,7 @@ def search(
 
     loaded = load(file, overrides or [])
     loaded.require_space()
+    from raywce.demo.assets import provide_speech
     from raywce.run_folder import OUTCOME, RunFolder
     from raywce.search.phases import is_finished, run_search
     from raywce.search.view import show_outcome
@@ -39,6 +40,7 @@ def search(
         return
     for note in loaded.notes:
         typer.echo(f"Note: {note}")
+    provide_speech(Path(loaded.experiment.data.folder))
     outcome = run_search(loaded)
     show_outcome(outcome)
     write_figures(json, loads(outcome.to_json()))

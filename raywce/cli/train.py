@@ -33,15 +33,17 @@ def train(
 
     loaded = load(file, overrides or [])
     experiment = loaded.concrete()
+    from raywce.demo.assets import provide_speech
     from raywce.run_folder import RunFolder
-    from raywce.training.run import check_run, open_run, train_run
+    from raywce.training.run import train_run
 
     folder = RunFolder.of(experiment.storage, experiment.name)
-    check_run(folder, loaded.resolved_yaml())
+    folder.check(loaded.resolved_yaml())
+    provide_speech(Path(experiment.data.folder))
     with connect() as cluster:
         typer.echo(f"raywce {cluster}")
         check_resources(experiment, cluster.resources, cluster.nodes).raise_any()
-        open_run(folder, loaded.resolved_yaml())
+        folder.open(loaded.resolved_yaml())
         outcome = train_run(experiment, folder, _show)
     _show_outcome(outcome, folder)
     write_figures(json, outcome.as_json())

@@ -32,6 +32,8 @@ class MicroBatch:
         labels: (B, L) int64, `IGNORED` behind each utterance.
         languages: B language codes.
         ids: B utterance ids.
+        epochs: B epochs, each of its language.
+        copies: B numbers: 0 as recorded, from 1 an augmented copy.
     """
 
     waveforms: Tensor
@@ -39,6 +41,8 @@ class MicroBatch:
     labels: Tensor
     languages: list[str]
     ids: list[str]
+    epochs: list[int]
+    copies: list[int]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -100,6 +104,8 @@ class Corpus:
             pad_labels(labels),
             languages,
             [row.id for row in rows],
+            [draw.epoch for draw in draws],
+            [draw.copy for draw in draws],
         )
 
 

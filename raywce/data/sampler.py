@@ -10,17 +10,27 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Copies = int | Literal["all"]
+
 
 @dataclass(frozen=True)
 class Draw:
-    """One utterance of a batch: its index, and how often its language had been gone through before it."""
+    """One utterance of a batch.
+
+    Attributes:
+        index: of the utterance.
+        epoch: how often its language had been gone through before it.
+        copy: 0: as recorded; from 1: which augmented copy.
+    """
 
     index: int
     epoch: int
+    copy: int = 0
 
 
 def language_shares(
@@ -33,6 +43,11 @@ def language_shares(
         raw = {language: count ** (1.0 / temperature) for language, count in counts.items()}
     total = sum(raw.values())
     return {language: value / total for language, value in raw.items()}
+
+
+def with_copies(counts: Mapping[str, int], copies: Mapping[str, Copies]) -> dict[str, int]:
+    """Each language's count with its augmented copies; `all` augments what is there, and adds none."""
+    return {name: count * (1 + _added(copies.get(name, 0))) for name, count in counts.items()}
 
 
 def with_both_kinds(shares: Mapping[str, float], low_resource: set[str], batch_size: int) -> dict[str, float]:
@@ -62,6 +77,9 @@ class BatchSampler:
         steps: optimizer steps of the training.
         seed: of everything random here.
         duration_window: steps whose utterances are dealt out by duration, so that each batch holds alike ones.
+        copies: augmented copies of each utterance, by language: of n + 1 epochs in a row, an utterance is as recorded
+            in one, and a copy in n; `all`: a copy in each. For given shares, which utterances are drawn does not
+            depend on it.
     """
 
     def __init__(
@@ -74,16 +92,19 @@ class BatchSampler:
         steps: int,
         seed: int,
         duration_window: int = 1,
+        copies: Mapping[str, Copies] | None = None,
     ) -> None:
         self.languages = list(pools)
         self._pools = dict(pools)
         self._durations = durations
         self._seed = seed
         self._window = duration_window
+        self._copies = dict(copies or {})
         self.steps = steps
         self.counts = _counts(np.array([shares[name] for name in pools]), batch_size, steps, seed)
         self._drawn = np.vstack([np.zeros((1, len(pools)), np.int64), np.cumsum(self.counts, axis=0)])
         self._order = lru_cache(maxsize=3 * len(pools))(self._new_order)
+        self._turns = lru_cache(maxsize=None)(self._new_turns)
         self._dealt = lru_cache(maxsize=2)(self._deal)
 
     def batch(self, step: int) -> list[Draw]:
@@ -109,8 +130,27 @@ class BatchSampler:
     def _draws(self, language: str, start: int, stop: int) -> list[Draw]:
         size = len(self._pools[language])
         places = (divmod(place, size) for place in range(start, stop))
-        draws = [Draw(int(self._order(language, epoch)[rest]), epoch) for epoch, rest in places]
+        draws = [
+            Draw(int(self._order(language, epoch)[rest]), epoch, self._copy(language, epoch, rest))
+            for epoch, rest in places
+        ]
         return sorted(draws, key=self._by_duration)
+
+    def _copy(self, language: str, epoch: int, rest: int) -> int:
+        """Which copy the `rest`-th draw of an epoch is."""
+        copies = self._copies.get(language, 0)
+        if copies == "all":
+            return 1
+        if copies == 0:
+            return 0
+        index = self._order(language, epoch)[rest]
+        return (self._turns(language)[int(index)] + epoch) % (copies + 1)
+
+    def _new_turns(self, language: str) -> dict[int, int]:
+        """For each utterance its place in an order of its own: neighbours there are as recorded in different epochs."""
+        key = [self._seed, 3, zlib.crc32(language.encode())]
+        order = np.random.default_rng(key).permutation(self._pools[language])
+        return {int(index): place for place, index in enumerate(order)}
 
     def _by_duration(self, draw: Draw) -> tuple[float, int]:
         return float(self._durations[draw.index]), draw.index
@@ -118,6 +158,10 @@ class BatchSampler:
     def _new_order(self, language: str, epoch: int) -> NDArray[np.int64]:
         key = [self._seed, 1, zlib.crc32(language.encode()), epoch]
         return np.random.default_rng(key).permutation(self._pools[language])
+
+
+def _added(copies: Copies) -> int:
+    return 0 if copies == "all" else copies
 
 
 def _counts(shares: NDArray[np.float64], batch_size: int, steps: int, seed: int) -> NDArray[np.int64]:

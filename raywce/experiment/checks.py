@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from raywce.errors import Problem
+from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.schema import Data, Languages, Resources, Search, Training
 from raywce.experiment.space import Distribution, Scalar
+from raywce.experiment.text import shown
 
 Space = Mapping[str, Distribution]
 OPTIMIZER = "training.optimizer."
+# The largest that these leaves may be: augmentation.strength is no way past it.
+_STRONGEST = {"time_stretch.rate": 0.5, "pitch_shift.semitones": 12.0}
 
 
 def combinations(sections: Mapping[str, Any], space: Space) -> list[Problem]:
@@ -29,6 +33,28 @@ def can_adapt(weighting: Any, space: Space) -> bool:
     adaptive = space.get("weighting.adaptive")
     possible = adaptive.values if adaptive else [getattr(weighting, "adaptive", False)]
     return weighting.kind in ("dynamic", "progressive_dynamic") or True in possible
+
+
+def can_act(augmentation: Augmentation, key: str, space: Space) -> bool:
+    """Whether the transform has, or can be drawn, a probability above 0."""
+    return _largest(augmentation, f"{key}.probability", space) > 0
+
+
+def _possible(augmentation: Augmentation, leaf: str, space: Space) -> tuple[Scalar, ...]:
+    """The value of a leaf of the augmentation, or the bounds or choices that it is drawn from."""
+    path = f"augmentation.{leaf}"
+    if path in space:
+        return space[path].values
+    value: Any = augmentation
+    for key in leaf.split("."):
+        value = getattr(value, key)
+    return (value,)
+
+
+def _largest(augmentation: Augmentation, leaf: str, space: Space) -> float:
+    # What is no number is reported as such, by the models.
+    values = [value for value in _possible(augmentation, leaf, space) if isinstance(value, (int, float))]
+    return max(values, default=0.0)
 
 
 def _lists(languages: Languages) -> Iterator[Problem]:
@@ -81,6 +107,45 @@ def _constrained(languages: Languages, search: Search) -> Iterator[Problem]:
     for language in sorted(set(search.constraints.languages) - set(languages.high_resource)):
         path = f"search.constraints.languages.{language}"
         yield Problem(path, "must be for a high-resource language", language, _one_of(languages.high_resource))
+
+
+def _augmented_languages(languages: Languages, augmentation: Augmentation) -> Iterator[Problem]:
+    listed, path = augmentation.languages or [], "augmentation.languages"
+    for language in sorted({language for language in listed if listed.count(language) > 1}):
+        yield Problem(path, "must name a language once", f"{language} twice")
+    for language in sorted(set(listed) - set(languages.all)):
+        yield Problem(path, "must name languages of the experiment", language, _one_of(languages.all))
+
+
+def _white_noise(augmentation: Augmentation, space: Space) -> Iterator[Problem]:
+    if not can_act(augmentation, "white_noise", space):
+        return
+    leaves = ("amplitude", "snr")
+    possible = [_possible(augmentation, f"white_noise.{leaf}", space) for leaf in leaves]
+    # A choice of null or a number is neither given nor left out, as each leaf is drawn by itself.
+    given = [{value is not None for value in values} for values in possible]
+    if given not in ([{True}, {False}], [{False}, {True}]):
+        rule = "must have either an amplitude or an snr where its probability can be above 0"
+        drawn = [space.get(f"augmentation.white_noise.{leaf}") for leaf in leaves]
+        got = [f"{leaf} {at or shown(v[0])}" for leaf, at, v in zip(leaves, drawn, possible, strict=True)]
+        yield Problem("augmentation.white_noise", rule, " and ".join(got), "Give one, and set the other to null")
+
+
+def _recordings(augmentation: Augmentation, space: Space) -> Iterator[Problem]:
+    for key, folder in augmentation.folders.items():
+        if folder is None and can_act(augmentation, key, space):
+            rule = "must name a folder of recordings where its probability can be above 0"
+            yield Problem(f"augmentation.{key}.folder", rule, "null")
+
+
+def _strongest(augmentation: Augmentation, space: Space) -> Iterator[Problem]:
+    strength = _largest(augmentation, "strength", space)
+    for leaf, limit in _STRONGEST.items():
+        largest = _largest(augmentation, leaf, space)
+        if strength * largest > limit and can_act(augmentation, leaf.split(".")[0], space):
+            rule = f"must be at most {limit:g} when multiplied by augmentation.strength"
+            got = f"{largest:g} x {strength:g} = {strength * largest:g}"
+            yield Problem(f"augmentation.{leaf}", rule, got, "Lower one of the two")
 
 
 def _batch(training: Training, resources: Resources) -> Iterator[Problem]:
@@ -162,6 +227,10 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _own_alphas: ("languages", "weighting"),
     _shares: ("languages", "data"),
     _constrained: ("languages", "search"),
+    _augmented_languages: ("languages", "augmentation"),
+    _white_noise: ("augmentation", "space"),
+    _recordings: ("augmentation", "space"),
+    _strongest: ("augmentation", "space"),
     _batch: ("training", "resources"),
     _both_kinds_fit: ("training", "data", "weighting", "space"),
     _intervals: ("training",),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.schema import Experiment
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 _WHOLE_NUMBERS = {**_NUMBERS, "items": {"type": "integer"}}
 _CHOICES = {"type": "array", "items": {"type": ["number", "string", "boolean", "null"]}, "minItems": 1}
 _OF_A_WEIGHTING = ("Weighting", "Alpha")  # how those models' names end
-_NEVER_SEARCHED = ("kind", "scope", "languages")
+_OTHERS = {"Optimizer", "Augmentation", *(type(own).__name__ for own in Augmentation().transforms.values())}
+_NEVER_SEARCHED = ("kind", "scope", "languages", "preset", "folder")
 
 
 def as_text() -> str:
@@ -24,7 +26,7 @@ def experiment_schema() -> dict[str, Any]:
     schema = Experiment.model_json_schema()
     definitions = schema["$defs"]
     for name, model in definitions.items():
-        if name.endswith(_OF_A_WEIGHTING) or name == "Optimizer":
+        if name.endswith(_OF_A_WEIGHTING) or name in _OTHERS:
             _allow_distributions(model["properties"])
     definitions["Distribution"] = _distribution()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
@@ -32,7 +34,7 @@ def experiment_schema() -> dict[str, Any]:
 
 def _allow_distributions(properties: dict[str, Any]) -> None:
     for name, leaf in properties.items():
-        if name not in _NEVER_SEARCHED:
+        if name not in _NEVER_SEARCHED and "$ref" not in leaf:  # a section is no leaf
             notes = {key: leaf.pop(key) for key in ("title", "description", "default") if key in leaf}
             properties[name] = {**notes, "anyOf": [leaf, {"$ref": "#/$defs/Distribution"}]}
 

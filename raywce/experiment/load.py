@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from raywce.demo import assets
 from raywce.errors import InputError, Problem, Problems, fail
 from raywce.experiment import checks, surroundings, text, validation
+from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.overrides import put_in as put_overrides_in
 from raywce.experiment.points import FirstPoints, in_draws, published
-from raywce.experiment.schema import Experiment
+from raywce.experiment.schema import Data, Experiment, Model
 from raywce.experiment.space import Distribution, take_out
 
 
@@ -70,9 +72,9 @@ class ExperimentFile:
         return copy.deepcopy(self._points)
 
     def baseline(self) -> Experiment:
-        """Plain fine-tuning on the same data: weight 1, searched optimizer leaves as `search.baseline` has them."""
+        """Plain fine-tuning on the same data: weight 1, no augmentation, `search.baseline`'s optimizer leaves."""
         values = {path: value for path, value in self.experiment.search.baseline.items() if path in self.space}
-        return _with(self.experiment, values | {"weighting": {"kind": "none"}})
+        return _with(self.experiment, values | {"weighting": {"kind": "none"}, "augmentation": {}})
 
     def resolved_yaml(self) -> str:
         """The whole file: defaults filled in, paths absolute, distributions kept. Loading it gives the same."""
@@ -96,29 +98,57 @@ def load(path: Path, overrides: Sequence[str] = (), check_files: bool = True) ->
     written = put_overrides_in(text.read(path), overrides, problems)
     tree, space, broken = take_out(written, problems)
     problems.found += [problem for problem in validation.errors_in(tree, space) if problem.path not in broken]
-    sections = _absolute(validation.valid_sections(tree))
+    sections = _absolute(validation.valid_sections(tree), problems)
     first = _first_points(sections, space)
     problems.found += checks.combinations(sections, space) + first.problems
     problems.found += _baseline_problems(tree, sections, space)
     if check_files:
-        problems.found += surroundings.missing(sections)
+        problems.found += surroundings.missing(sections, space)
     if problems.found:
         raise InputError(list(dict.fromkeys(problems.found)))
-    notes = first.notes + (surroundings.notes() if check_files else [])
+    notes = first.notes + (surroundings.notes(sections) if check_files else [])
     return ExperimentFile(_with_both_kinds(Experiment(**sections), space), space, notes, first.points)
 
 
-def _absolute(sections: dict[str, Any]) -> dict[str, Any]:
-    """Local paths as seen from here, since workers run elsewhere."""
+def _absolute(sections: dict[str, Any], problems: Problems) -> dict[str, Any]:
+    """Local paths as seen from here, since workers run elsewhere; without sections that can't be resolved."""
     out = dict(sections)
-    if data := out.get("data"):
-        out["data"] = data.model_copy(update={"folder": _path(data.folder), "cache": _path(data.cache)})
-    model = out.get("model")
-    if model and not surroundings.is_hub_id(model.checkpoint):
-        out["model"] = model.model_copy(update={"checkpoint": _path(model.checkpoint)})
-    if "storage" in out:
-        out["storage"] = _path(out["storage"])
+    resolvers: dict[str, Callable[[Any], Any]] = {
+        "data": _data,
+        "model": _model,
+        "augmentation": _augmentation,
+        "storage": _path,
+    }
+    for name, resolved in resolvers.items():
+        if name in out:
+            try:
+                out[name] = resolved(out[name])
+            except InputError as error:
+                problems.found += error.problems
+                del out[name]
     return out
+
+
+def _data(data: Data) -> Data:
+    cache = _path(data.cache)
+    folder = assets.speech_path(data.folder, Path(cache))
+    return data.model_copy(update={"folder": _path(folder), "cache": cache})
+
+
+def _model(model: Model) -> Model:
+    checkpoint = assets.checkpoint_path(model.checkpoint)
+    if surroundings.is_hub_id(checkpoint):
+        return model
+    return model.model_copy(update={"checkpoint": _path(checkpoint)})
+
+
+def _augmentation(augmentation: Augmentation) -> Augmentation:
+    resolved = {
+        key: getattr(augmentation, key).model_copy(update={"folder": _path(folder)})
+        for key, folder in augmentation.folders.items()
+        if folder is not None
+    }
+    return augmentation.model_copy(update=resolved)
 
 
 def _path(written: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raywce.errors import Problem
+from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.checks import OPTIMIZER
 from raywce.experiment.space import Distribution, Scalar
 from raywce.experiment.text import shown
@@ -22,6 +23,7 @@ PUBLISHED = (
     ),
     ("dynamic", "dynamic alpha 1.5", AlphaSchedule(1.5, 1.5, adaptive=True)),
 )
+_AUGMENTATION = "augmentation."
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ def published(weighting: Any, space: Mapping[str, Distribution], baseline: Mappi
         point = {path: _value(path, setting, baseline, distribution) for path, distribution in space.items()}
         found.problems.extend(_outside(name, point, space))
         found.points.append(in_draws(point, space))
-    if not found.points and not found.notes:
+    if found.points:
+        found.notes.extend(_not_the_papers(space))
+    elif not found.notes:
         found.notes.append(f"no published setting is of weighting kind {weighting.kind}: no first points")
     return found
 
@@ -77,6 +81,29 @@ def _outside(name: str, point: Mapping[str, Scalar], space: Mapping[str, Distrib
         )
         do = "Widen it, or set search.points: none"
         yield Problem(path, f"must hold {shown(value)} ({whose})", str(space[path]), do)
+
+
+def _not_the_papers(space: Mapping[str, Distribution]) -> Iterator[str]:
+    """Where the paper's augmentation cannot be drawn, which does not keep the published weights from being tried."""
+    for path, distribution in space.items():
+        if not path.startswith(_AUGMENTATION):
+            continue
+        paper, taken = _paper_value(path), _augmentation_value(path, distribution)
+        if not distribution.holds(paper):
+            why = "as the paper has none" if paper is None else f"the nearest to the paper's {shown(paper)}"
+            yield f"the first points have {path} = {shown(taken)}, {why}"
+
+
+def _paper_value(path: str) -> Scalar:
+    value: Any = Augmentation(preset="paper")
+    for key in path.removeprefix(_AUGMENTATION).split("."):
+        value = getattr(value, key, None)
+    return value if isinstance(value, Scalar) else None
+
+
+def _augmentation_value(path: str, distribution: Distribution) -> Scalar:
+    paper = _paper_value(path)
+    return paper if distribution.holds(paper) else distribution.nearest(paper)
 
 
 def _excluding(weighting: Any, space: Mapping[str, Distribution], setting: AlphaSchedule) -> Iterator[str]:
@@ -109,6 +136,8 @@ def _wanted(path: str, setting: AlphaSchedule) -> float | bool | None:
 def _value(path: str, setting: AlphaSchedule, baseline: Mapping[str, Scalar], distribution: Distribution) -> Scalar:
     if path.startswith(OPTIMIZER):
         return baseline.get(path)
+    if path.startswith(_AUGMENTATION):
+        return _augmentation_value(path, distribution)
     wanted = _wanted(path, setting)
     if wanted is None:  # of the values that make no difference, the one nearest to a step
         return 0.0 if distribution.holds(0.0) else distribution.values[0]

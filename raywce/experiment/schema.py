@@ -7,27 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from raywce.experiment.augmentation_schema import Augmentation
+from raywce.experiment.section import Count, Language, NotNegative, Positive, Section, Share
 from raywce.weighting import AlphaSchedule
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Language = Annotated[str, Field(min_length=2, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*$")]
-
-
-class Section(BaseModel):
-    """A part of the file: unknown keys are errors, values are not coerced, nothing changes after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Model(Section):
     """The checkpoint that is fine-tuned."""
 
-    checkpoint: str = Field(description="A transformers folder, or a Hub id such as openai/whisper-small.")
+    checkpoint: str = Field(
+        description="A transformers folder, a Hub id such as openai/whisper-small, or demo:micro-whisper."
+    )
     revision: str | None = Field(None, description="Git revision of a Hub id.")
     freeze_encoder: bool = Field(False, description="Train the decoder only.")
     gradient_checkpointing: bool = Field(False, description="Less memory for about a third more time.")
@@ -53,8 +45,8 @@ class Sampling(Section):
 class Data(Section):
     """Prepared speech."""
 
-    folder: str = Field(description="What `raywce prepare` wrote.")
-    cache: str = Field("~/.cache/raywce", description="Where a node keeps its Arrow copy.")
+    folder: str = Field(description="What `raywce prepare` wrote, or demo:six-languages.")
+    cache: str = Field("~/.cache/raywce", description="Where a node keeps its Arrow copy, and the demo corpus.")
     sampling: Sampling = Sampling()
 
 
@@ -293,6 +285,7 @@ class Experiment(Section):
     data: Data
     languages: Languages
     weighting: Weighting = NoWeighting()
+    augmentation: Augmentation = Augmentation()
     training: Training
     evaluation: Evaluation = Evaluation()
     search: Search = Search()
@@ -302,3 +295,11 @@ class Experiment(Section):
     def schedules(self) -> dict[str, AlphaSchedule]:
         """Each low-resource language's alpha schedule."""
         return self.weighting.schedules(self.languages.low_resource)
+
+    @property
+    def augmented_languages(self) -> list[str]:
+        """Whose utterances have augmented draws: nobody's where the augmentation is off."""
+        if not self.augmentation.active:
+            return []
+        named = self.augmentation.languages
+        return list(self.languages.low_resource if named is None else named)

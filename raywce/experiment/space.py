@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 Scalar = bool | int | float | str | None
 Kind = Literal["uniform", "loguniform", "int", "choice"]
 KINDS = get_args(Kind)
-WHERE = "A distribution may stand in a leaf under weighting (not kind, not scope) and under training.optimizer"
+WHERE = (
+    "A distribution may stand in a leaf under weighting (not kind, not scope), under augmentation "
+    "(not preset, not languages, not folder) and under training.optimizer"
+)
 _LEAF = r"(?!kind$|scope$|languages$)[^.]+"
-_SEARCHABLE = re.compile(rf"weighting\.{_LEAF}|weighting\.languages\.[^.]+\.{_LEAF}|training\.optimizer\.[^.]+")
+_SEARCHABLE = re.compile(
+    rf"weighting\.{_LEAF}|weighting\.languages\.[^.]+\.{_LEAF}"
+    r"|augmentation\.(?!preset$|languages$)[^.]+|augmentation\.[^.]+\.(?!folder$)[^.]+"
+    r"|training\.optimizer\.[^.]+"
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,13 @@ class Distribution:
         if self.kind == "choice":
             return next(choice for choice in self.values if _same(value, choice))
         return int(value) if self.kind == "int" else float(value)  # type: ignore[arg-type]
+
+    def nearest(self, value: Scalar) -> Scalar:
+        """The bound or choice nearest to `value`, which it does not hold; the first where nothing is nearer."""
+        numbers = [held for held in self.values if _is_number(held, (int, float))]
+        if not numbers or not _is_number(value, (int, float)):
+            return self.values[0]
+        return min(numbers, key=lambda held: abs(held - value))  # type: ignore[operator]
 
     def to_optuna(self) -> optuna.distributions.BaseDistribution:
         """The same for Optuna."""

@@ -1,4 +1,4 @@
-"""What the file names outside itself: prepared speech, the checkpoint and its languages, the machine."""
+"""What the file names outside itself: prepared speech, recordings, the checkpoint and its languages, the machine."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from raywce.demo import assets
 from raywce.errors import Problem
+from raywce.experiment.augmentation_schema import Augmentation
+from raywce.experiment.checks import Space, can_act
 from raywce.experiment.schema import Data, Languages, Model, Resources
 
 _MODEL_FILES = ("config.json", "preprocessor_config.json")
 _TRAINED_AND_EVALUATED = ("train", "dev")
 
 
-def missing(sections: Mapping[str, Any]) -> list[Problem]:
-    """Everything named in the sections that is not there."""
+def missing(sections: Mapping[str, Any], space: Space) -> list[Problem]:
+    """Everything named in the sections, and needed by some draw of the distributions, that is not there."""
     problems: list[Problem] = []
     model, data, languages = (sections.get(name) for name in ("model", "data", "languages"))
     if model:
@@ -26,14 +29,17 @@ def missing(sections: Mapping[str, Any]) -> list[Problem]:
         problems += _languages_without_token(model, languages)
     if data:
         problems += _speech(data, languages)
+    if "augmentation" in sections:
+        problems += _recordings(sections["augmentation"], space)
     if "resources" in sections and not cluster_runs():
         problems += _machine(sections["resources"])
     return problems
 
 
-def notes() -> list[str]:
-    """What can be known only later."""
-    return ["resources are checked on joining the Ray cluster"] if cluster_runs() else []
+def notes(sections: Mapping[str, Any]) -> list[str]:
+    """What comes only later."""
+    found = ["the demo corpus is generated on first use"] if assets.is_pending(Path(sections["data"].folder)) else []
+    return [*found, "resources are checked on joining the Ray cluster"] if cluster_runs() else found
 
 
 def is_uri(text: str) -> bool:
@@ -62,6 +68,14 @@ def cluster_runs() -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def _recordings(augmentation: Augmentation, space: Space) -> Iterator[Problem]:
+    for key, folder in augmentation.folders.items():
+        if folder is not None and can_act(augmentation, key, space):
+            from raywce.augmentation.recordings import check_recordings
+
+            yield from check_recordings(Path(folder), f"augmentation.{key}.folder").found
 
 
 def _checkpoint(model: Model) -> Iterator[Problem]:
@@ -120,6 +134,9 @@ def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:
     if is_uri(data.folder):
         return
     folder = Path(data.folder)
+    if assets.is_pending(folder):
+        yield from assets.generation_problems(languages.all if languages else [])
+        return
     if not folder.is_dir():
         yield Problem("data.folder", "must be a folder that raywce prepare wrote", data.folder)
         return

@@ -17,7 +17,7 @@ from ray import tune
 from raywce.cluster import Cluster, check_resources, connect, local_resources, running_address, trials_at_once
 from raywce.errors import RunFailed, fail
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder, versions
+from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
 from raywce.search.callback import TableCallback, schema_of
 from raywce.search.constraints import limits
 from raywce.search.driver import Driver, RunTrial
@@ -40,13 +40,9 @@ def is_finished(file: ExperimentFile, folder: RunFolder, resume: bool) -> bool:
     Raises:
         InputError: the folder was made from another file, or `resume` is asked for and there is nothing to resume.
     """
-    if not folder.has(EXPERIMENT):
-        if resume:
-            fail("--resume", "there must be a search to resume", f"nothing at {folder.uri}", "Leave --resume out.")
-        return False
-    if folder.read_text(EXPERIMENT) != file.resolved_yaml():
-        do = f"Give the experiment another name or storage, or compare with {folder.path(EXPERIMENT)}."
-        fail(str(folder.uri), "a run folder must have been made from the same experiment", "another one", do)
+    folder.check(file.resolved_yaml())
+    if resume and not folder.has(EXPERIMENT):
+        fail("--resume", "there must be a search to resume", f"nothing at {folder.uri}", "Leave --resume out.")
     return folder.has(OUTCOME)
 
 
@@ -64,14 +60,12 @@ def run_search(file: ExperimentFile, storage: str | None = None, trial: RunTrial
     """
     _quiet()
     folder = RunFolder.of(storage or file.experiment.storage, file.experiment.name)
-    is_finished(file, folder, resume=False)
+    folder.check(file.resolved_yaml())
     if running_address() is None:
         check_resources(file.experiment, local_resources()).raise_any()
     with connect() as cluster:
         check_resources(file.experiment, cluster.resources, cluster.nodes).raise_any()
-        if not folder.has(EXPERIMENT):
-            folder.write_text(VERSIONS, versions())
-            folder.write_text(EXPERIMENT, file.resolved_yaml())
+        folder.open(file.resolved_yaml())
         phases = _Phases(file, folder, cluster, trial or _run_trial())
         against = phases.baseline()
         phases.search(against)
@@ -171,7 +165,8 @@ class _Phases:
         return tune.RunConfig(name=phase, storage_path=self.folder.uri, verbose=0, callbacks=callbacks)
 
     def _fixed(self) -> dict[str, Any]:
-        tree = self.file.baseline().model_dump()
+        """The baseline's values of the searched leaves; none of weighting and augmentation, which it is without."""
+        tree = {"training": self.file.baseline().training.model_dump()}
         return {path: _leaf(tree, path.split(".")) for path in self.file.space}
 
 

@@ -104,6 +104,7 @@ def trial_schema(
     fixed += [("feasible", pa.bool_()), ("violation", pa.float64())]
     by_language = [f"violation/{language}" for language in high_resource]
     by_language += [f"alpha/{language}" for language in low_resource]
+    by_language += [f"utterances_seen/{language}" for language in languages]
     by_language += [f"{rate}/{language}" for rate in RATES for language in languages]
     configs = [(f"config/{path}", _column_type(distribution)) for path, distribution in space.items()]
     last = [("objective", pa.float64()), ("time_s", pa.float64()), ("utterances", pa.string())]

@@ -9,9 +9,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs
 
-from raywce.errors import fail
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import EXPERIMENT, VERSIONS, RunFolder, versions
+from raywce.run_folder import RunFolder
 from raywce.training.checkpoint import STATE_FILE
 from raywce.training.trial import run_trial
 
@@ -79,30 +78,12 @@ class _Log:
         return [self.by_step[step] for step in sorted(self.by_step)]
 
 
-def check_run(folder: RunFolder, resolved: str) -> None:
-    """See that the run folder is new, or that of the same resolved file.
-
-    Raises:
-        InputError: the folder holds another experiment's run.
-    """
-    if folder.has(EXPERIMENT) and folder.read_text(EXPERIMENT) != resolved:
-        do = "Give this run another name (name=…), or remove that folder."
-        fail("name", "must not be that of a run of another file", folder.uri, do)
-
-
-def open_run(folder: RunFolder, resolved: str) -> None:
-    """Store the resolved file and the versions in a new run folder; `check_run` comes before."""
-    if not folder.has(EXPERIMENT):
-        folder.write_text(VERSIONS, versions())
-        folder.write_text(EXPERIMENT, resolved)
-
-
 def train_run(experiment: Experiment, folder: RunFolder, show: Callable[[Report], None]) -> TrainOutcome:
     """Fine-tune, or go on with what was begun in `folder`; a connected cluster is expected.
 
     Args:
         experiment: with a value in every leaf.
-        folder: opened by `open_run`.
+        folder: opened.
         show: called with each report as it comes.
 
     Raises:

@@ -7,7 +7,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, distributed
@@ -17,6 +17,9 @@ from raywce.data.loader import MicroBatch, StepBatch
 from raywce.loss import utterance_losses, utterance_weights, weighted_loss
 from raywce.model import AUTOCAST_DTYPES, decoder_inputs
 from raywce.weighting import AlphaSchedule, LossSums, alphas_in_force
+
+if TYPE_CHECKING:  # a training without augmentation starts sooner without torch-audiomentations
+    from raywce.augmentation.augmenter import Augmenter
 
 
 class NotFiniteError(Exception):
@@ -49,6 +52,8 @@ class Stepper:
         scope: `utterance` or `batch`.
         precision: `fp32`, `bf16` or `fp16` autocast.
         seed: of dropout.
+        scaler: of the loss, for fp16.
+        augmenter: what augmented copies go through; None: no augmentation.
     """
 
     model: Any
@@ -60,6 +65,7 @@ class Stepper:
     precision: str = "fp32"
     seed: int = 0
     scaler: torch.amp.GradScaler | None = None
+    augmenter: Augmenter | None = None
 
     def gradients(self, batch: StepBatch, step: int) -> StepResult:
         """Add the gradients of the global batch to the parameters, after `step` completed steps.
@@ -114,13 +120,19 @@ class Stepper:
         torch.manual_seed(zlib.crc32(f"{self.seed} {step} {turn} {rank}".encode()))
         labels = micro_batch.labels.to(self._device, non_blocking=True)
         with torch.no_grad():
-            features = self.log_mel(micro_batch.waveforms.to(self._device, non_blocking=True))
+            features = self._features(micro_batch)
         bare = self.model.module if self._distributed else self.model
         dtype = AUTOCAST_DTYPES[self.precision]
         with torch.autocast(self._device.type, dtype, enabled=dtype is not None):
             inputs = decoder_inputs(bare, labels)
             logits = self.model(input_features=features, decoder_input_ids=inputs, use_cache=False).logits
         return utterance_losses(logits, labels)
+
+    def _features(self, micro_batch: MicroBatch) -> Tensor:
+        waveforms = micro_batch.waveforms.to(self._device, non_blocking=True)
+        if self.augmenter:
+            return self.augmenter.features(micro_batch, waveforms, self.log_mel)
+        return self.log_mel(waveforms)
 
     def _forward_only(self, batch: StepBatch, step: int) -> Tensor:
         with torch.no_grad():

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray.train
 import ray.train.torch
@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from raywce.data.features import LogMel
 from raywce.data.labels import LabelEncoder
 from raywce.data.loader import Corpus, Loader, StepBatch
-from raywce.data.sampler import BatchSampler, language_shares, with_both_kinds
+from raywce.data.sampler import BatchSampler, language_shares, with_both_kinds, with_copies
 from raywce.data.store import label_lengths, open_split
 from raywce.errors import InputError
 from raywce.experiment.schema import Experiment
@@ -29,6 +29,9 @@ from raywce.training.evaluation import DevSet
 from raywce.training.optimizer import OptimizerSettings, learning_rate, make_optimizer, set_learning_rate
 from raywce.training.step import NotFiniteError, Stepper, StepResult, update
 from raywce.training.trial import FAILURE
+
+if TYPE_CHECKING:
+    from raywce.augmentation.augmenter import Augmenter
 
 
 def train_worker(config: Mapping[str, Any]) -> None:
@@ -66,22 +69,26 @@ def _on_any_rank(problem: str) -> str:
 
 
 @dataclass
-class _Losses:
-    """Token losses since the last report, over all ranks."""
+class _Seen:
+    """Token losses and utterances since the last report, over all ranks."""
 
     losses: dict[str, float] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
+    utterances: dict[str, int] = field(default_factory=dict)
 
     def add(self, batch: StepBatch, result: StepResult) -> None:
         for language, tokens in batch.tokens.items():
             self.losses[language] = self.losses.get(language, 0.0) + result.losses[language]
             self.tokens[language] = self.tokens.get(language, 0) + tokens
+        for language, count in batch.utterances.items():
+            self.utterances[language] = self.utterances.get(language, 0) + count
 
     def take(self) -> dict[str, float]:
-        """Mean token loss of each language that was seen; starts anew."""
+        """Mean token loss of each language that was seen, and how many utterances of each were; starts anew."""
         means = {f"loss/{name}": self.losses[name] / tokens for name, tokens in self.tokens.items() if tokens}
-        self.losses, self.tokens = {}, {}
-        return means
+        counts = {f"utterances_seen/{name}": float(count) for name, count in self.utterances.items()}
+        self.losses, self.tokens, self.utterances = {}, {}, {}
+        return means | counts
 
 
 class _Run:
@@ -99,6 +106,7 @@ class _Run:
         self.last_evaluation: dict[str, Any] = {}
         self._open_model()
         self._open_data()
+        self.augmenter = self._augmenter()
 
     def _open_model(self) -> None:
         model = self.experiment.model
@@ -146,6 +154,9 @@ class _Run:
         pools = corpus.pools(languages.all)
         self.too_long = {name: len(utterances.ranges[name]) - len(pool) for name, pool in pools.items()}
         counts = {name: len(pool) for name, pool in pools.items()}
+        augmentation = self.experiment.augmentation
+        copies = dict.fromkeys(self.experiment.augmented_languages, augmentation.copies)
+        counts = with_copies(counts, copies)
         shares = language_shares(counts, data.sampling.temperature, data.sampling.shares)
         if data.sampling.both_kinds is True:
             shares = with_both_kinds(shares, set(languages.low_resource), self.training.batch_size)
@@ -157,6 +168,7 @@ class _Run:
             steps=self.training.steps,
             seed=self.training.seed,
             duration_window=data.sampling.duration_window,
+            copies=copies,
         )
         resources = self.experiment.resources
         self.loader = Loader(
@@ -180,7 +192,7 @@ class _Run:
             self._report(steps, self.last_evaluation)
             return
         stepper = self._stepper()
-        losses = _Losses()
+        seen = _Seen()
         for step, batch in enumerate(self.loader.batches(self.first_step), start=self.first_step):
             set_learning_rate(self.optimizer, learning_rate(self.settings, step, steps))
             try:
@@ -188,8 +200,8 @@ class _Run:
                 update(self.model, self.optimizer, self.settings.max_gradient_norm, self.scaler)
             except NotFiniteError as error:
                 raise NotFiniteError(f"step {step + 1}: {error}; utterances: {', '.join(batch.ids)}") from error
-            losses.add(batch, result)
-            self._after(step + 1, result, losses)
+            seen.add(batch, result)
+            self._after(step + 1, result, seen)
 
     def _stepper(self) -> Stepper:
         return Stepper(
@@ -202,16 +214,24 @@ class _Run:
             precision=self.training.precision,
             seed=self.training.seed,
             scaler=self.scaler,
+            augmenter=self.augmenter,
         )
 
-    def _after(self, done: int, result: StepResult, losses: _Losses) -> None:
+    def _augmenter(self) -> Augmenter | None:
+        if not self.experiment.augmentation.active:
+            return None
+        from raywce.training.augmentation import make_augmenter
+
+        return make_augmenter(self.experiment, self.log_mel)
+
+    def _after(self, done: int, result: StepResult, seen: _Seen) -> None:
         """Evaluate, save and report what is due after `done` steps."""
         last = done == self.training.steps
         evaluate = last or _due(done, self.training.evaluate_every)
         save = last or _due(done, self.training.checkpoint_every or self.training.evaluate_every)
         if not (evaluate or save or _due(done, self.training.log_every)):
             return
-        metrics: dict[str, Any] = losses.take()
+        metrics: dict[str, Any] = seen.take()
         metrics |= {f"alpha/{language}": alpha for language, alpha in result.alphas.items()}
         metrics["learning_rate"] = learning_rate(self.settings, done - 1, self.training.steps)
         if evaluate:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jiwer
 import pyarrow.parquet as pq
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from raywce import cli
+from raywce.demo.assets import speech_path
 from raywce.evaluation.normalizer import words
 from tests.evaluation.talking_whisper import write_talking_whisper
 from tests.tiny_corpus import write_tiny_corpus
@@ -118,6 +121,44 @@ def test_a_split_that_is_not_there(run, tmp_path: Path, capsys) -> None:
     (tmp_path / "empty").mkdir()
     assert run(data=tmp_path / "empty") == 2
     assert "must hold dev/<language>/*.parquet" in capsys.readouterr().err
+
+
+@pytest.fixture
+def generated(data, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Folders into which a demo corpus was generated: here a copy of the tiny one."""
+    pytest.importorskip("espeakng_loader")
+    folders: list[Path] = []
+
+    def generate(folder: Path, **options: object) -> SimpleNamespace:
+        shutil.copytree(data, folder)
+        folders.append(folder)
+        return SimpleNamespace(utterances=15)
+
+    monkeypatch.setattr("raywce.demo.corpus.prepare_corpus", generate)
+    return folders
+
+
+def test_the_demo_corpus_is_generated_for_its_name(run, generated, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "figures.json"
+    for _ in range(2):
+        assert run("--split", "test", "--language", "gl", "--json", file, data="demo:six-languages") == 0
+    assert len(generated) == 1
+    assert "generating the demo corpus" in capsys.readouterr().err
+    figures = json.loads(file.read_text())
+    assert figures["data"] == speech_path("demo:six-languages", tmp_path / "cache")
+    assert figures["languages"]["gl"]["utterances"] == 3
+
+
+def test_nothing_is_generated_for_what_can_not_be_evaluated(run, generated, tmp_path: Path, capsys) -> None:
+    options = ["--split", "tets", "--language", "it", "--language-token", "it=es", "--workers", 0]
+    assert run(*options, data="demo:six-languages") == 2
+    printed = capsys.readouterr().err
+    assert [text for text in ("tets", "got it", "--workers") if text not in printed] == []
+    assert run(data="demo:speech", model="demo:micro-whisper") == 2
+    assert "--data: must be demo:six-languages" in capsys.readouterr().err
+    assert run(data="demo:six-languages", model="demo:whisper") == 2
+    assert "MODEL: must be demo:micro-whisper" in capsys.readouterr().err
+    assert generated == []
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raywce.cli import main
+from raywce.demo.assets import checkpoint_path
 from tests.data.conftest import tone
 
 
@@ -57,6 +58,7 @@ def test_prints_counts_that_add_up(
         (["{speech}", "--format", "tape"], "'tape' is not one of"),
         (["{speech}", "--language", "no such one"], "--language: must be a language code"),
         (["{speech}", "--cap", "0"], "--cap: must be at least 1"),
+        (["{speech}", "--tokenizer", "demo:whisper"], "--tokenizer: must be demo:micro-whisper"),
         (["{speech}", "--text-column", "words"], "Name it with --text-column"),
     ],
 )
@@ -74,6 +76,20 @@ def test_bad_input_is_exit_code_2_without_a_stack_trace(
     assert code == 2
     assert said in " ".join(printed.err.split())
     assert "Traceback" not in printed.err + printed.out
+
+
+def test_the_micro_whisper_may_be_the_tokenizer(speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = tmp_path / "counts.json"
+    limits = []
+
+    def no_limit(model: str, save_to: Path) -> None:
+        limits.append(model)
+
+    monkeypatch.setattr("raywce.data.prepare.run.load_label_limit", no_limit)
+    arguments = [speech, "--out", tmp_path / "out", "--jobs", 1, "--tokenizer", "demo:micro-whisper", "--json", counts]
+    assert command(monkeypatch, *arguments) == 0
+    assert limits == [checkpoint_path("demo:micro-whisper")]
+    assert json.loads(counts.read_text())["settings"]["tokenizer"] == limits[0]
 
 
 def test_help_names_every_form(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

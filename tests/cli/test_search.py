@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from raywce.cli import app
-from raywce.errors import InputError
+from raywce.errors import InputError, RunFailed
 from raywce.experiment import surroundings
+from raywce.experiment.load import ExperimentFile
 from raywce.run_folder import RunFolder
 from raywce.search.phases import is_finished
 from tests.search import surrogate
@@ -18,7 +20,7 @@ from tests.search import surrogate
 @pytest.fixture(autouse=True)
 def _nothing_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """No speech and no checkpoint are at hand: only the file itself is checked."""
-    monkeypatch.setattr(surroundings, "missing", lambda sections: [])
+    monkeypatch.setattr(surroundings, "missing", lambda sections, space: [])
     monkeypatch.setattr(surroundings, "cluster_runs", lambda: False)
 
 
@@ -45,7 +47,7 @@ def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
     path, _ = finished(tmp_path)
     result = CliRunner().invoke(app, ["search", str(path), "training.steps=30"])
     assert isinstance(result.exception, InputError)
-    assert "same experiment" in str(result.exception)
+    assert "same file" in str(result.exception)
 
 
 def test_resume_needs_something_to_resume(tmp_path: Path) -> None:
@@ -71,3 +73,20 @@ def test_an_unfinished_folder_of_the_same_file_goes_on(tmp_path: Path) -> None:
     _, folder = finished(tmp_path)
     (folder.local / "outcome.json").unlink()
     assert not is_finished(surrogate.load_file(tmp_path), folder, resume=True)
+
+
+def test_the_demo_corpus_is_generated_before_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def generate(folder: Path, **options: object) -> SimpleNamespace:
+        folder.mkdir()
+        return SimpleNamespace(utterances=10)
+
+    def run_search(file: ExperimentFile) -> None:
+        assert Path(file.experiment.data.folder).is_dir()
+        raise RunFailed("the search begins")
+
+    monkeypatch.setattr("raywce.demo.corpus.prepare_corpus", generate)
+    monkeypatch.setattr("raywce.search.phases.run_search", run_search)
+    demo = ["data.folder=demo:six-languages", f"data.cache={tmp_path / 'cache'}"]
+    result = CliRunner().invoke(app, ["search", str(surrogate.write_file(tmp_path)), *demo])
+    assert str(result.exception) == "the search begins"
+    assert "Note: the demo corpus is generated on first use" in result.stdout

@@ -1,13 +1,16 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from raywce.cli import app
-from raywce.errors import InputError
+from raywce.demo.assets import SIX_LANGUAGES, speech_path
+from raywce.errors import InputError, RunFailed
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -50,6 +53,30 @@ def test_a_folder_with_another_files_run_is_refused_before_a_cluster_is_asked_fo
     result = CliRunner().invoke(app, ["train", str(file), *values])
     assert isinstance(result.exception, InputError)
     assert "another name" in str(result.exception)
+
+
+def test_the_demo_corpus_is_generated_before_a_cluster_is_asked_for(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("espeakng_loader")
+
+    def generate(folder: Path, **options: object) -> SimpleNamespace:
+        shutil.copytree(tmp_path / "data", folder)
+        return SimpleNamespace(utterances=10)
+
+    def connect() -> None:
+        assert speech.is_dir()
+        raise RunFailed("the cluster is asked for")
+
+    monkeypatch.setattr("raywce.demo.corpus.prepare_corpus", generate)
+    monkeypatch.setattr("raywce.cluster.connect", connect)
+    speech = Path(speech_path(SIX_LANGUAGES, tmp_path / "cache"))
+    values = ["weighting.alpha=2", "training.optimizer.learning_rate=1e-5", f"storage={tmp_path / 'runs'}"]
+    values += [f"data.folder={SIX_LANGUAGES}", f"data.cache={tmp_path / 'cache'}"]
+    result = CliRunner().invoke(app, ["train", str(file), *values])
+    assert str(result.exception) == "the cluster is asked for"
+    assert "generated 10 utterances in " in result.stderr
+    assert result.stderr.endswith(f" s: {speech}\n")
 
 
 @pytest.mark.slow

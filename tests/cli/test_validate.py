@@ -76,6 +76,17 @@ def test_a_hub_id_is_checked_without_torch(example: Path, tmp_path: Path) -> Non
     assert done.stdout.endswith("loaded: []\n")
 
 
+def test_demo_names_are_checked_and_nothing_is_generated(example: Path, tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    cache = tmp_path / "cache"
+    demo = ["data.folder=demo:six-languages", f"data.cache={cache}"]
+    done = validate(tmp_path, str(example), *demo)
+    assert done.returncode == 0, done.stderr
+    assert "note: the demo corpus is generated on first use" in done.stdout
+    assert done.stdout.endswith("loaded: []\n")
+    assert not cache.exists()
+
+
 def test_a_yaml_error_is_one_line_with_its_place(tmp_path: Path) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text("name: a\nname: b\n")

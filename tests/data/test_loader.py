@@ -44,6 +44,7 @@ def make_loader(corpus: Corpus, **changes: Any) -> Loader:
         steps=STEPS,
         seed=3,
         duration_window=3,
+        copies=changes.pop("copies", None),
     )
     defaults = {"rank": 0, "workers": 1, "accumulation_steps": 1, "threads": 2, "prefetch": 4}
     return Loader(corpus, sampler, **(defaults | changes))
@@ -55,6 +56,7 @@ def assert_equal_batches(first: list[StepBatch], second: list[StepBatch]) -> Non
         assert (one.tokens, one.utterances, one.ids) == (other.tokens, other.utterances, other.ids)
         for a, b in zip(one.micro_batches, other.micro_batches, strict=True):
             assert (a.samples, a.languages, a.ids) == (b.samples, b.languages, b.ids)
+            assert (a.epochs, a.copies) == (b.epochs, b.copies)
             assert torch.equal(a.waveforms, b.waveforms)
             assert torch.equal(a.labels, b.labels)
 
@@ -78,6 +80,15 @@ def test_a_micro_batch_holds_what_the_corpus_says(corpus: Corpus) -> None:
                 (expected,) = corpus.encoder.encode([rows[id_]["text"]], [rows[id_]["language"]])
                 labels = micro_batch.labels[number]
                 assert labels[labels != IGNORED].tolist() == expected
+
+
+def test_a_micro_batch_says_which_draws_its_utterances_are(corpus: Corpus) -> None:
+    loader = make_loader(corpus, copies={"gl": 1})
+    for step, batch in enumerate(loader.batches(0)):
+        draws = {corpus.utterances.id(draw.index): (draw.epoch, draw.copy) for draw in loader.sampler.batch(step)}
+        (micro_batch,) = batch.micro_batches
+        assert [draws[id_] for id_ in micro_batch.ids] == list(zip(micro_batch.epochs, micro_batch.copies, strict=True))
+    assert {draw.copy for step in range(STEPS) for draw in loader.sampler.batch(step)} == {0, 1}
 
 
 @pytest.mark.parametrize("first_step", [1, 5, STEPS - 1, STEPS])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from raywce.data.sampler import BatchSampler, Draw, language_shares, split_batch, with_both_kinds
+from raywce.data.sampler import BatchSampler, Draw, language_shares, split_batch, with_both_kinds, with_copies
 
 ROOT = Path(__file__).parents[2]
 COUNTS = {"gl": 37, "ca": 90, "es": 400, "pt": 151}
@@ -210,3 +210,40 @@ def test_processes_agree_whatever_their_hash_seed() -> None:
     }
     assert len(outputs) == 1
     assert "Draw(index=" in outputs.pop()
+
+
+def test_counts_grow_with_the_copies() -> None:
+    assert with_copies(COUNTS, {"gl": 2, "ca": "all", "es": 0}) == {**COUNTS, "gl": 3 * COUNTS["gl"]}
+
+
+@pytest.mark.parametrize("copies", [0, 1, 3, "all"])
+def test_which_utterances_are_drawn_does_not_depend_on_the_copies(copies: Any) -> None:
+    plain, augmented = make_sampler(), make_sampler(copies={"gl": copies})
+    for step in range(plain.steps):
+        drawn = [(draw.index, draw.epoch) for draw in augmented.batch(step)]
+        assert drawn == [(draw.index, draw.epoch) for draw in plain.batch(step)]
+
+
+@pytest.mark.parametrize("copies", [1, 2, 4])
+def test_n_of_n_plus_1_draws_are_augmented(copies: int) -> None:
+    shares = {"gl": 0.5, "ca": 0.2, "es": 0.2, "pt": 0.1}
+    sampler = make_sampler(shares=shares, copies={"gl": copies}, steps=600)
+    draws = [draw for step in range(sampler.steps) for draw in sampler.batch(step)]
+    assert {draw.copy for draw in draws if language(draw) != "gl"} == {0}
+    seen: dict[int, list[tuple[int, int]]] = {}
+    for draw in draws:
+        if language(draw) == "gl":
+            seen.setdefault(draw.index, []).append((draw.epoch, draw.copy))
+    for turns in seen.values():  # in any n + 1 epochs in a row, once as recorded and once each copy
+        numbers = [copy for _, copy in sorted(turns)]
+        for start in range(len(numbers) - copies):
+            assert sorted(numbers[start : start + copies + 1]) == list(range(copies + 1))
+    for epoch in range(3):  # and in each epoch, that share of the utterances
+        as_recorded = sum((epoch, 0) in turns for turns in seen.values())
+        assert as_recorded == pytest.approx(COUNTS["gl"] / (copies + 1), abs=1)
+
+
+def test_all_augments_each_draw() -> None:
+    draws = [draw for step in range(200) for draw in make_sampler(copies={"gl": "all"}).batch(step)]
+    assert {draw.copy for draw in draws if language(draw) == "gl"} == {1}
+    assert {draw.copy for draw in draws if language(draw) != "gl"} == {0}

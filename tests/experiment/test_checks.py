@@ -12,6 +12,7 @@ import pytest
 from tests.experiment.example import FAMILY, SEARCHED_RATE, changed, problems
 
 SEARCHED_ALPHA = "weighting.alpha={uniform: [1, 6]}"
+PAPER = "augmentation.preset=paper"
 RULES = [
     # keys and types
     (["trianing.steps=3"], "trianing", "is not a known key. Did you mean training?"),
@@ -67,6 +68,96 @@ RULES = [
         ["data.sampling.both_kinds=true", "languages.high_resource=[]"],
         "data.sampling.both_kinds",
         "must have high-resource languages",
+    ),
+    # augmentation
+    (["augmentation.copys=1"], "augmentation.copys", "is not a known key. Did you mean copies?"),
+    (["augmentation.pitch_shift.semitone=1"], "augmentation.pitch_shift.semitone", "Did you mean semitones?"),
+    ([PAPER, "augmentation.pitch_shift.semitone=1"], "augmentation.pitch_shift.semitone", "Did you mean semitones?"),
+    (["augmentation=3"], "augmentation", "must be a section of keys and values, but got 3"),
+    (["augmentation={preset: paper, gain: 3}"], "augmentation.gain", "must be a section of keys and values, but got 3"),
+    (["augmentation={preset: paper, gain: null}"], "augmentation.gain", "must be a section of keys and values"),
+    ([PAPER, "augmentation.gain={uniform: [0, 6]}"], "augmentation.gain", "but got 0.0 in {uniform: [0.0, 6.0]}"),
+    (["augmentation={preset: papers, gain: 3}"], "augmentation.preset", "must be 'paper', but got \"papers\""),
+    (["augmentation.preset=[paper]"], "augmentation.preset", "must be 'paper'"),
+    ([PAPER, "augmentation.gain.decibels=loud"], "augmentation.gain.decibels", 'must be a number, but got "loud"'),
+    (["augmentation.copies=two"], "augmentation.copies", "must be a whole number or 'all', but got \"two\""),
+    ([PAPER, "augmentation.copies=two"], "augmentation.copies", "must be a whole number or 'all', but got \"two\""),
+    (["augmentation.copies=-1"], "augmentation.copies", "must be at least 0"),
+    (
+        ["augmentation.copies={uniform: [0, 2]}"],
+        "augmentation.copies",
+        "whole number or 'all', but got 0.0 in {uniform",
+    ),
+    (["augmentation.copies={choice: [1, some]}"], "augmentation.copies", 'but got "some" in {choice'),
+    (["augmentation.gain.probability=1.5"], "augmentation.gain.probability", "must be at most 1, but got 1.5"),
+    (["augmentation.strength=-1"], "augmentation.strength", "must be at least 0, but got -1"),
+    (
+        ["augmentation.time_stretch.rate={uniform: [0, 1]}"],
+        "augmentation.time_stretch.rate",
+        "at most 0.5, but got 1.0",
+    ),
+    (["augmentation.pitch_shift.semitones=13"], "augmentation.pitch_shift.semitones", "must be at most 12, but got 13"),
+    (["augmentation.background_noise.snr=.inf"], "augmentation.background_noise.snr", "must be finite"),
+    (["augmentation.white_noise.amplitude=0"], "augmentation.white_noise.amplitude", "must be greater than 0"),
+    (["augmentation.preset={choice: [paper]}"], "augmentation.preset", "must be a value, not a distribution"),
+    (["augmentation.languages={choice: [gl, es]}"], "augmentation.languages", "must be a value, not a distribution"),
+    (
+        ["augmentation.background_noise.folder={choice: [a, b]}"],
+        "augmentation.background_noise.folder",
+        "must be a value, not a distribution",
+    ),
+    (["augmentation.languages=[]"], "augmentation.languages", "must name at least 1"),
+    (["augmentation.languages=[gl, 3]"], "augmentation.languages[1]", "must be text, but got 3"),
+    (
+        ["augmentation.languages=[gl, fr]"],
+        "augmentation.languages",
+        "languages of the experiment, but got fr. Known: gl",
+    ),
+    (["augmentation.languages=[gl, es, gl]"], "augmentation.languages", "name a language once, but got gl twice"),
+    (
+        [PAPER, "augmentation.white_noise.snr=10"],
+        "augmentation.white_noise",
+        "an amplitude or an snr where its probability can be above 0, but got amplitude 0.01 and snr 10.0. Give one",
+    ),
+    (
+        [PAPER, "augmentation.white_noise.snr={uniform: [5, 20]}"],
+        "augmentation.white_noise",
+        "but got amplitude 0.01 and snr {uniform: [5.0, 20.0]}",
+    ),
+    (
+        ["augmentation.white_noise={probability: {uniform: [0, 1]}, amplitude: null}"],
+        "augmentation.white_noise",
+        "but got amplitude null and snr null",
+    ),
+    (
+        [PAPER, "augmentation.white_noise.amplitude={choice: [0.01, null]}"],
+        "augmentation.white_noise",
+        "but got amplitude {choice: [0.01, null]} and snr null",
+    ),
+    (
+        ["augmentation.background_noise.probability=0.5"],
+        "augmentation.background_noise.folder",
+        "must name a folder of recordings where its probability can be above 0",
+    ),
+    (
+        ["augmentation.impulse_response.probability={choice: [0, 0.5]}"],
+        "augmentation.impulse_response.folder",
+        "must name a folder of recordings",
+    ),
+    (
+        ["augmentation.background_noise={probability: {choice: [0, 0.5]}, folder: ./nowhere}"],
+        "augmentation.background_noise.folder",
+        "must be a folder with .wav, .flac",
+    ),
+    (
+        [PAPER, "augmentation.strength={uniform: [0, 2]}", "augmentation.time_stretch.rate={uniform: [0, 0.3]}"],
+        "augmentation.time_stretch.rate",
+        "must be at most 0.5 when multiplied by augmentation.strength, but got 0.3 x 2 = 0.6",
+    ),
+    (
+        [PAPER, "augmentation.strength=4"],
+        "augmentation.pitch_shift.semitones",
+        "must be at most 12 when multiplied by augmentation.strength, but got 4 x 4 = 16. Lower one of the two",
     ),
     # steps, batches, machine
     (["resources.workers=3"], "training.batch_size", "divisible by resources.workers x training.accumulation_steps"),
@@ -124,6 +215,44 @@ def test_a_broken_rule_is_reported_at_its_key_path(example: Path, overrides: lis
 
 def test_the_example_itself_holds(example: Path) -> None:
     assert not changed(example).notes
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [PAPER, "augmentation.copies=0"],
+        [PAPER, "augmentation.white_noise={amplitude: null, snr: {uniform: [-5, 20]}}"],
+        [PAPER, "augmentation.white_noise.amplitude={loguniform: [0.001, 0.02]}"],
+        ["augmentation.white_noise={probability: 0, amplitude: null}"],
+        ["augmentation.white_noise={probability: 0, snr: 10}"],
+        ["augmentation.background_noise={probability: 0, folder: ./nowhere}"],
+        [PAPER, "augmentation.strength=3"],
+        ["augmentation.strength=10", "augmentation.gain.probability=0.5"],
+    ],
+)
+def test_an_augmentation_that_holds(example: Path, overrides: list[str]) -> None:
+    assert changed(example, *overrides)
+
+
+def test_a_wrong_augmentation_is_reported_once(example: Path) -> None:
+    wrong = ["augmentation={preset: paper, gain: 3, white_noise: {probabilty: 1}, copies: two}"]
+    paths = [problem.path for problem in problems(example, wrong)]
+    assert sorted(paths) == ["augmentation.copies", "augmentation.gain", "augmentation.white_noise.probabilty"]
+
+
+@pytest.mark.parametrize("file", ["0.wav", "0.FLAC", "music/0.ogg", "0.mp3", "0.txt", None])
+def test_a_folder_of_recordings_must_hold_some(example: Path, file: str | None) -> None:
+    folder = example.parent / "noise"
+    if file:
+        (folder / file).parent.mkdir(parents=True)
+        (folder / file).touch()
+    noise = f"augmentation.background_noise={{probability: 0.5, folder: {folder}}}"
+    if file and not file.endswith(".txt"):
+        assert changed(example, noise)
+    else:
+        found = problems(example, [noise])
+        assert [problem.path for problem in found] == ["augmentation.background_noise.folder"]
+        assert changed(example, noise, check_files=False)
 
 
 def test_everything_is_reported_at_once(example: Path) -> None:

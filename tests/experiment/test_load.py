@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from raywce.demo.assets import checkpoint_path, provide_speech, speech_path
 from raywce.errors import InputError
+from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.load import load
 from raywce.experiment.schema import NoWeighting
-from tests.experiment.example import FAMILY, SEARCHED_RATE, changed
+from tests.experiment.example import FAMILY, SEARCHED_RATE, changed, problems
 
 RATE = "training.optimizer.learning_rate"
 BASELINE_RATE = f"search.baseline.{RATE}=2e-5"
+NOT_YET = "the demo corpus is generated on first use"
 
 
 def test_what_is_resolved_reads_back_as_the_same(example: Path, tmp_path: Path) -> None:
@@ -89,6 +93,14 @@ def test_the_baseline_is_plain_fine_tuning_at_its_own_optimizer(example: Path) -
     assert baseline.model_dump(exclude=same) == file.experiment.model_dump(exclude=same)
 
 
+def test_the_baseline_has_no_augmentation(example: Path) -> None:
+    paper = ["augmentation={preset: paper, copies: 2, strength: {uniform: [0.5, 1.5]}}"]
+    file = changed(example, *paper, SEARCHED_RATE, BASELINE_RATE)
+    assert file.experiment.augmentation.active
+    assert file.baseline().augmentation == Augmentation()
+    assert file.at({"augmentation.strength": 1.5, RATE: 1e-5}).augmentation.strength == 1.5
+
+
 @pytest.mark.parametrize(
     ("overrides", "both"),
     [
@@ -119,7 +131,87 @@ def test_local_paths_become_absolute(example: Path, monkeypatch: pytest.MonkeyPa
     assert experiment.storage == str(example.parent / "runs")
 
 
+def test_folders_of_recordings_become_absolute(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(example.parent)
+    rooms, noise = (example.parent / name for name in ("rooms", "noise"))
+    for folder in (rooms, noise):
+        folder.mkdir()
+        (folder / "0.wav").touch()
+    named = [
+        "augmentation.impulse_response={probability: 1, folder: rooms}",
+        "augmentation.background_noise.folder=noise",
+    ]
+    file = changed(example, *named)
+    augmentation = file.experiment.augmentation
+    assert augmentation.folders == {"impulse_response": str(rooms), "background_noise": str(noise)}
+    assert f"folder: {noise}" in file.resolved_yaml()
+
+
 def test_uris_and_hub_ids_stay(example: Path) -> None:
     experiment = changed(example, "storage=s3://bucket/runs", "model.checkpoint=openai/whisper-small").experiment
     assert experiment.storage == "s3://bucket/runs"
     assert experiment.model.checkpoint == "openai/whisper-small"
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Modules that can be found; espeak-ng's wheel is one of them."""
+    found = {"espeakng_loader"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in found else None)
+    return found
+
+
+def test_demo_names_are_resolved(example: Path, tmp_path: Path) -> None:
+    names = ("data.folder=demo:six-languages", "model.checkpoint=demo:micro-whisper", f"data.cache={tmp_path}/cache")
+    file = changed(example, *names, check_files=False)
+    assert file.experiment.data.folder == speech_path("demo:six-languages", tmp_path / "cache")
+    assert file.experiment.model.checkpoint == checkpoint_path("demo:micro-whisper")
+    assert "demo:" not in file.resolved_yaml()
+
+
+def test_a_resolved_demo_file_reads_back_as_the_same(example: Path, tmp_path: Path, installed: set[str]) -> None:
+    file = changed(example, "data.folder=demo:six-languages", f"data.cache={tmp_path}/cache")
+    resolved = tmp_path / "resolved.yaml"
+    resolved.write_text(file.resolved_yaml())
+    assert load(resolved) == file
+    assert file.notes == [NOT_YET]
+
+
+def test_the_demo_corpus_is_checked_before_it_is_there(example: Path, tmp_path: Path, installed: set[str]) -> None:
+    demo = ["data.folder=demo:six-languages", f"data.cache={tmp_path}/cache"]
+    assert changed(example, *demo).notes == [NOT_YET]
+    assert not (tmp_path / "cache").exists(), "checking generates nothing"
+
+    installed.clear()
+    (problem,) = problems(example, demo)
+    assert (problem.path, problem.do) == ("data.folder", "Run pip install 'raywce[demo]'")
+    italian = ["languages.high_resource=[es, it]", "languages.language_tokens={it: es}"]
+    _, problem = problems(example, [*demo, *italian])
+    assert (problem.path, problem.got) == ("data.folder", "it")
+
+
+def test_the_demo_corpus_is_checked_as_any_speech_once_it_is_there(
+    example: Path, tmp_path: Path, installed: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech = example.parent / "prepared"
+
+    def generate(folder: Path, **options: object) -> SimpleNamespace:
+        speech.rename(folder)
+        return SimpleNamespace(utterances=0)
+
+    monkeypatch.setattr("raywce.demo.corpus.prepare_corpus", generate)
+    provide_speech(Path(speech_path("demo:six-languages", tmp_path / "cache")))
+    installed.clear()
+    demo = ["data.folder=demo:six-languages", f"data.cache={tmp_path}/cache"]
+    assert changed(example, *demo).notes == []
+    rules = [problem.rule for problem in problems(example, [*demo, "languages.high_resource=[es, en]"])]
+    assert rules == ["must hold train/en/*.parquet", "must hold dev/en/*.parquet"]
+
+
+def test_unknown_demo_names_are_told_with_all_else(example: Path) -> None:
+    wrong = ["data.folder=demo:seven-languages", "model.checkpoint=demo:whisper", "training.steps=0"]
+    found = {problem.path: str(problem) for problem in problems(example, wrong)}
+    assert set(found) == {"data.folder", "model.checkpoint", "training.steps"}
+    for path in ("data.folder", "model.checkpoint"):
+        assert "demo:micro-whisper" in found[path]
+        assert "demo:six-languages" in found[path]

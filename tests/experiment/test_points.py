@@ -78,6 +78,50 @@ def test_searched_optimizer_leaves_start_at_the_baseline(example: Path) -> None:
     assert "search.baseline" in str(found[0])
 
 
+def test_searched_augmentation_starts_at_the_papers(example: Path) -> None:
+    searched = {
+        "augmentation.strength": ("{uniform: [0, 1.5]}", 1.0),
+        "augmentation.copies": ("{choice: [0, 1, all]}", 1),
+        "augmentation.time_stretch.rate": ("{uniform: [0, 0.2]}", 0.1),
+        "augmentation.pitch_shift.probability": ("{uniform: [0, 1]}", 0.2),
+        "augmentation.pitch_shift.semitones": ("{int: [1, 6]}", 4),
+        "augmentation.gain.decibels": ("{uniform: [0, 12]}", 6.0),
+        "augmentation.white_noise.amplitude": ("{loguniform: [0.001, 0.02]}", 0.01),
+        "augmentation.spec_augment.probability": ("{uniform: [0, 1]}", 0.0),
+        "augmentation.spec_augment.frequency_width": ("{uniform: [0, 0.5]}", 0.2),
+    }
+    file = changed(example, FAMILY, *(f"{path}={written}" for path, (written, _) in searched.items()))
+    points = file.published_points()
+    assert [file.at(point).schedules()["gl"] for point in points] == PUBLISHED
+    for point in points:
+        assert {path: point[path] for path in searched} == {path: value for path, (_, value) in searched.items()}
+    assert not file.notes
+
+
+@pytest.mark.parametrize(
+    ("path", "written", "value", "why"),
+    [
+        ("strength", "{uniform: [0, 0.5]}", 0.5, "the nearest to the paper's 1.0"),
+        ("copies", "{int: [2, 4]}", 2, "the nearest to the paper's 1"),
+        ("copies", "{choice: [all, 0]}", 0, "the nearest to the paper's 1"),
+        ("white_noise.snr", "{uniform: [5, 20]}", 5.0, "as the paper has none"),
+    ],
+)
+def test_what_cannot_be_the_papers_is_the_nearest_with_a_note(
+    example: Path, path: str, written: str, value: object, why: str
+) -> None:
+    file = changed(example, FAMILY, "augmentation.white_noise.amplitude=null", f"augmentation.{path}={written}")
+    assert [point[f"augmentation.{path}"] for point in file.published_points()] == [value] * 3
+    assert file.notes == [f"the first points have augmentation.{path} = {value}, {why}"]
+
+
+@pytest.mark.parametrize("augmentation", ["{preset: paper, strength: 0.5}", "{gain: {probability: 1}, copies: all}"])
+def test_a_fixed_augmentation_excludes_no_setting(example: Path, augmentation: str) -> None:
+    file = changed(example, FAMILY, f"augmentation={augmentation}")
+    assert len(file.published_points()) == 3
+    assert not file.notes
+
+
 def test_listed_points(example: Path) -> None:
     alpha = "weighting.alpha={uniform: [1, 6]}"
     assert changed(example, alpha, "search.points=[{weighting.alpha: 3}]").published_points() == [

@@ -44,6 +44,22 @@ def test_as_drawn_has_the_type_of_draws() -> None:
     assert Distribution("choice", (0, False)).as_drawn(False) is False
 
 
+@pytest.mark.parametrize(
+    ("distribution", "value", "nearest"),
+    [
+        (Distribution("uniform", (0.0, 0.5)), 1.0, 0.5),
+        (Distribution("loguniform", (0.02, 0.1)), 0.01, 0.02),
+        (Distribution("int", (2, 3)), 1, 2),
+        (Distribution("choice", (0, 0.9, "all")), 1, 0.9),
+        (Distribution("choice", ("all", None)), 1, "all"),
+        (Distribution("uniform", (5.0, 20.0)), None, 5.0),
+    ],
+)
+def test_nearest_is_a_bound_or_a_choice(distribution: Distribution, value: Any, nearest: Any) -> None:
+    assert distribution.nearest(value) == nearest
+    assert distribution.holds(nearest)
+
+
 def test_distributions_are_taken_out_of_the_leaves_where_they_may_stand() -> None:
     tree = {
         "weighting": {
@@ -51,6 +67,7 @@ def test_distributions_are_taken_out_of_the_leaves_where_they_may_stand() -> Non
             "alpha": {"uniform": [1, 6]},
             "languages": {"gl": {"alpha": {"int": [1, 2]}}},
         },
+        "augmentation": {"copies": {"choice": [0, "all"]}, "gain": {"decibels": {"uniform": [0, 6]}}},
         "training": {"steps": 3, "optimizer": {"decay": {"choice": ["linear", "none"]}}},
         "languages": {"language_tokens": {"int": "es"}},  # a language, not a distribution
     }
@@ -61,9 +78,12 @@ def test_distributions_are_taken_out_of_the_leaves_where_they_may_stand() -> Non
     assert space == {
         "weighting.alpha": Distribution("uniform", (1.0, 6.0)),
         "weighting.languages.gl.alpha": Distribution("int", (1, 2)),
+        "augmentation.copies": Distribution("choice", (0, "all")),
+        "augmentation.gain.decibels": Distribution("uniform", (0.0, 6.0)),
         "training.optimizer.decay": Distribution("choice", ("linear", "none")),
     }
     assert out["weighting"] == {"kind": "constant", "alpha": 1.0, "languages": {"gl": {"alpha": 1}}}
+    assert out["augmentation"] == {"copies": 0, "gain": {"decibels": 0.0}}
     assert out["languages"] == tree["languages"]
 
 
@@ -95,7 +115,17 @@ def test_malformed_distributions(value: Any, words: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["weighting.kind", "weighting.scope", "training.steps", "data.sampling.temperature", "name", "search.trials"],
+    [
+        "weighting.kind",
+        "weighting.scope",
+        "augmentation.preset",
+        "augmentation.languages",
+        "augmentation.impulse_response.folder",
+        "training.steps",
+        "data.sampling.temperature",
+        "name",
+        "search.trials",
+    ],
 )
 def test_a_misplaced_distribution_says_where_one_may_stand(path: str) -> None:
     tree: Any = {"choice": [1, 2]}
@@ -104,4 +134,5 @@ def test_a_misplaced_distribution_says_where_one_may_stand(path: str) -> None:
     problems = Problems()
     take_out(tree, problems)
     assert [problem.path for problem in problems.found] == [path]
+    assert "under augmentation (not preset" in str(problems.found[0])
     assert "under training.optimizer" in str(problems.found[0])

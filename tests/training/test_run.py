@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 
 from raywce.cli.train import report_line
-from raywce.errors import InputError
 from raywce.experiment.schema import Experiment
 from raywce.run_folder import RunFolder
 from raywce.training import run
@@ -70,16 +69,6 @@ def test_the_model_is_the_last_checkpoint_without_the_trainings_state(
     again = run.train_run(experiment, folder, lambda report: None)
     assert trainer.calls == 1, "a finished run is not trained again"
     assert [one["step"] for one in again.reports] == [4]
-
-
-def test_another_files_run_is_not_touched(tmp_path: Path) -> None:
-    folder = RunFolder.of(str(tmp_path), "a")
-    run.check_run(folder, "one: 1\n")
-    run.open_run(folder, "one: 1\n")
-    run.check_run(folder, "one: 1\n")
-    with pytest.raises(InputError, match="another name"):
-        run.check_run(folder, "one: 2\n")
-    assert folder.has("versions.json")
 
 
 def test_left_out_utterances_are_counted_by_language() -> None:

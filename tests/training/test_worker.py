@@ -8,9 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import ray.train
+import soundfile
 import torch
 from safetensors.torch import load_file
 
@@ -207,6 +209,112 @@ def test_what_is_only_about_speed_or_looking_changes_nothing(
     run: Run, plain: dict[str, torch.Tensor], changes: dict[str, Any]
 ) -> None:
     assert equal(weights(run(**changes)), plain)
+
+
+EACH_DRAW = {"probability": 1.0}
+ALL_DRAWS: dict[str, Any] = {"copies": "all"}
+NOISY = {**ALL_DRAWS, "white_noise": EACH_DRAW}
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("recordings")
+    for number in range(3):
+        noise = np.random.default_rng(number).standard_normal(4_000) * 0.1
+        soundfile.write(folder / f"{number}.flac", noise, 22_050)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        NOISY,
+        {**NOISY, "copies": 1},
+        {**NOISY, "strength": 0.5},
+        {**NOISY, "languages": ["gl", "es"]},
+        {**ALL_DRAWS, "white_noise": {**EACH_DRAW, "amplitude": 0.05}},
+        {**ALL_DRAWS, "white_noise": {**EACH_DRAW, "amplitude": None, "snr": 10.0}},
+        {**ALL_DRAWS, "white_noise": {**EACH_DRAW, "amplitude": None, "snr": 20.0}},
+        {**ALL_DRAWS, "time_stretch": EACH_DRAW},
+        {**ALL_DRAWS, "time_stretch": {**EACH_DRAW, "rate": 0.3}},
+        {**ALL_DRAWS, "pitch_shift": EACH_DRAW},
+        {**ALL_DRAWS, "pitch_shift": {**EACH_DRAW, "semitones": 1.0}},
+        {**ALL_DRAWS, "gain": EACH_DRAW},
+        {**ALL_DRAWS, "gain": {**EACH_DRAW, "decibels": 20.0}},
+        {**ALL_DRAWS, "impulse_response": {**EACH_DRAW, "folder": "RECORDINGS"}},
+        {**ALL_DRAWS, "impulse_response": {**EACH_DRAW, "folder": "RECORDINGS", "wet": 0.3}},
+        {**ALL_DRAWS, "background_noise": {**EACH_DRAW, "folder": "RECORDINGS"}},
+        {**ALL_DRAWS, "background_noise": {**EACH_DRAW, "folder": "RECORDINGS", "snr": 0.0}},
+        {**ALL_DRAWS, "spec_augment": EACH_DRAW},
+        {**ALL_DRAWS, "spec_augment": {**EACH_DRAW, "time_masks": 9}},
+        {**ALL_DRAWS, "spec_augment": {**EACH_DRAW, "time_width": 0.5}},
+        {**ALL_DRAWS, "spec_augment": {**EACH_DRAW, "frequency_masks": 0}},
+        {**ALL_DRAWS, "spec_augment": {**EACH_DRAW, "frequency_width": 0.9}},
+        {"preset": "paper", "copies": "all"},
+    ],
+    ids=str,
+)
+def test_each_option_of_the_augmentation_changes_what_is_learnt(
+    run: Run, recordings: str, seen: list[dict[str, torch.Tensor]], augmentation: dict[str, Any]
+) -> None:
+    named = {
+        key: {**value, "folder": recordings} if isinstance(value, dict) and "folder" in value else value
+        for key, value in augmentation.items()
+    }
+    # Exposure is the same in all of them: what differs is what the draws sound like.
+    learnt = weights(run(augmentation=named, data={"sampling": FIXED_SHARES}))
+    assert not any(equal(learnt, other) for other in seen)
+    seen.append(learnt)
+
+
+FIXED_SHARES = {"shares": {"gl": 2.0, "es": 1.0, "en": 1.0}}
+
+
+@pytest.fixture(scope="module")
+def seen() -> list[dict[str, torch.Tensor]]:
+    return []
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        {**NOISY, "strength": 0.0},
+        {**NOISY, "copies": 0},
+        {**ALL_DRAWS, "white_noise": {"probability": 0.0}},
+        {"copies": 3},
+        {**ALL_DRAWS, "time_stretch": {**EACH_DRAW, "rate": 0.0}, "pitch_shift": {**EACH_DRAW, "semitones": 0.0}},
+    ],
+    ids=str,
+)
+def test_an_augmentation_that_is_off_is_none_to_the_bit(
+    run: Run, plain: dict[str, torch.Tensor], augmentation: dict[str, Any]
+) -> None:
+    assert equal(weights(run(augmentation=augmentation)), plain)
+
+
+def test_recordings_that_can_not_be_read_are_reported_as_a_failure(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    noise = {**EACH_DRAW, "folder": str(tmp_path)}
+    (report,) = run(augmentation={**ALL_DRAWS, "background_noise": noise}).reports
+    assert "augmentation.background_noise.folder: recordings must be whole" in report["failure"]
+
+
+def test_copies_count_in_the_temperature(run: Run) -> None:
+    """Three copies of gl's 6 utterances beside 20 and 20: its share goes from 13 to 37 %."""
+    training = {"steps": 1, "batch_size": 32}
+    noise = {"probability": 1e-9}
+    sessions = [run(training=training, augmentation={"copies": copies, "white_noise": noise}) for copies in (0, 3)]
+    drawn = [session.reports[-1]["utterances_seen/gl"] for session in sessions]
+    assert drawn == [pytest.approx(32 * 6 / 46, abs=1), pytest.approx(32 * 24 / 64, abs=1)]
+
+
+def test_a_resumed_training_goes_on_with_the_same_augmentation(run: Run) -> None:
+    settings: dict[str, Any] = {
+        "training": {"steps": 4, "accumulation_steps": 2, "checkpoint_every": 2},
+        "augmentation": {"preset": "paper", "copies": 1, "spec_augment": EACH_DRAW, "white_noise": EACH_DRAW},
+    }
+    whole = run(**settings)
+    assert equal(weights(run(resume=whole, at="step-00000002", **settings)), weights(whole))
 
 
 def test_the_metric_is_the_one_asked_for(run: Run) -> None:

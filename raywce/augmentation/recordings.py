@@ -1,0 +1,112 @@
+"""A folder of recordings (noises, impulse responses) at 16 kHz: brought there once, then memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from raywce.data.prepare.audio import BadAudioError, decode
+from raywce.errors import Problems
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+_LONGEST_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """16 kHz mono recordings, one behind the other.
+
+    Attributes:
+        samples: (T,) float32, memory-mapped.
+        ends: (n,) where each recording ends.
+    """
+
+    samples: NDArray[np.float32]
+    ends: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index: int) -> NDArray[np.float32]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        start = int(self.ends[index - 1]) if index else 0
+        return self.samples[start : int(self.ends[index])]
+
+    def any_of(self, generator: np.random.Generator) -> NDArray[np.float32]:
+        """A recording, each as likely."""
+        return self[int(generator.integers(len(self)))]
+
+    def piece(self, generator: np.random.Generator, length: int) -> NDArray[np.float32]:
+        """(length,) float32 of some recording, from some place in it on; one that is too short begins again."""
+        recording = self.any_of(generator)
+        start = int(generator.integers(max(1, len(recording) - length + 1)))
+        return np.resize(recording[start:], length)
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """The recordings in a folder and the folders in it, by name."""
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def check_recordings(folder: Path, path: str) -> Problems:
+    """What a folder of recordings lacks; `path` names its key in the messages."""
+    problems = Problems()
+    if not audio_files(folder):
+        problems.add(path, f"must be a folder with {', '.join(SUFFIXES)} files", folder)
+    return problems
+
+
+def open_recordings(folder: Path, cache: Path, path: str) -> Recordings:
+    """Open a folder's recordings, bringing them to 16 kHz mono in the node's cache where that was not done yet.
+
+    Args:
+        folder: of any formats and rates of libsndfile.
+        cache: of this node; the copy is kept by the files' names, sizes and times.
+        path: the folder's key path, for messages.
+
+    Raises:
+        InputError: no recordings, or ones that can't be decoded: all of these are named.
+    """
+    check_recordings(folder, path).raise_any()
+    files = audio_files(folder)
+    target = cache / "recordings" / _key(files)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not target.with_suffix(".ends.npy").exists():
+            _write(files, target, path)
+    samples = np.load(target.with_suffix(".samples.npy"), mmap_mode="r")
+    return Recordings(samples, np.load(target.with_suffix(".ends.npy")))
+
+
+def _key(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        stat = file.stat()
+        digest.update(f"{file}:{stat.st_size}:{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _write(files: list[Path], target: Path, path: str) -> None:
+    recordings = list(_decoded(files, path))
+    temporary = target.with_suffix(".tmp.npy")  # under the lock; what a killed process left is written over
+    np.save(temporary, np.concatenate(recordings))
+    temporary.replace(target.with_suffix(".samples.npy"))
+    np.save(temporary, np.cumsum([len(recording) for recording in recordings]))
+    temporary.replace(target.with_suffix(".ends.npy"))
+
+
+def _decoded(files: list[Path], path: str) -> Iterator[NDArray[np.float32]]:
+    problems = Problems()
+    for file in files:
+        try:
+            yield decode(file.read_bytes(), _LONGEST_S)
+        except BadAudioError as error:
+            problems.add(path, "recordings must be whole", f"{file}: {error}", "Mend it, or take it out of the folder")
+    problems.raise_any()
