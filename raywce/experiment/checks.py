@@ -7,6 +7,7 @@ from typing import Any
 
 from raywce.errors import Problem
 from raywce.experiment.augmentation_schema import Augmentation
+from raywce.experiment.rungs import rungs, same_until
 from raywce.experiment.schema import Data, Languages, Resources, Search, Training
 from raywce.experiment.space import Distribution, Scalar
 from raywce.experiment.text import shown
@@ -196,6 +197,26 @@ def _but_searched(searched: list[str]) -> str:
     return f"; searched are {', '.join(searched)}" if searched else ", or give that leaf a distribution"
 
 
+def _early_stopping(search: Search, training: Training, weighting: Any, space: Space) -> Iterator[Problem]:
+    # `auto` declines where these do not hold.
+    if not space or not search.early_stopping or search.sampler == "auto":
+        return
+    path, or_not = "search.early_stopping", "search.early_stopping: false"
+    if search.sampler == "gp":
+        rule = "must be false with search.sampler: gp, which learns nothing from a trial that was stopped"
+        yield Problem(path, rule, "true", "Take search.sampler: tpe or auto, or set it to false")
+    elif training.evaluate_every in (None, training.steps):
+        rule = f"must be below training.steps ({training.steps}) for trials to be stopped early"
+        do = f"Set it to a step within the training, or {or_not}"
+        yield Problem("training.evaluate_every", rule, shown(training.evaluate_every), do)
+    elif not rungs(training, weighting, space, search.reduction_factor):
+        same = same_until(training, weighting, space)
+        rule = f"must have an evaluation before the last step ({training.steps}) at which trials can differ"
+        got = f"trials that are the same until step {same:g}, evaluated every {training.evaluate_every} steps"
+        do = f"Lower training.evaluate_every, weighting.ramp_start or training.optimizer.warmup_steps, or set {or_not}"
+        yield Problem(path, rule, got, do)
+
+
 def _listed_points(search: Search, space: Space) -> Iterator[Problem]:
     if isinstance(search.points, str) or not space:
         return
@@ -236,5 +257,6 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _intervals: ("training",),
     _whole_resources: ("resources",),
     _baseline_values: ("search", "space"),
+    _early_stopping: ("search", "training", "weighting", "space"),
     _listed_points: ("search", "space"),
 }

@@ -255,7 +255,15 @@ class Search(Section):
 
     trials: Count = 20
     seed: Annotated[int, Field(ge=0)] = 0
-    sampler: Literal["gp", "tpe", "random"] = "gp"
+    sampler: Literal["auto", "gp", "tpe", "random"] = Field(
+        "auto", description="auto: tpe where trials are stopped early, gp (Gaussian process) where they are not."
+    )
+    early_stopping: bool = Field(
+        False, description="Stop trials whose evaluations on the way are worse than others', feasible ones last."
+    )
+    reduction_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
+        3.0, description="With early_stopping: one trial in this many goes on from a rung, and how far rungs lie apart."
+    )
     points: Literal["published", "none"] | list[dict[str, bool | int | float | str]] = Field(
         "published", description="Tried first: the paper's settings, none, or a list of {key path: value}."
     )

@@ -9,13 +9,19 @@ from ray.tune import Callback
 
 from raywce.experiment.schema import Experiment
 from raywce.run_folder import RunFolder
-from raywce.search.searcher import FAILURE
-from raywce.search.tables import BASELINE, COMPLETE, FAIL, RUNNING, Trial, TrialTable, trial_schema
+from raywce.search.pace import Pace
+from raywce.search.searcher import FAILURE, FINAL
+from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING, Trial, TrialTable, trial_schema
 from raywce.search.view import View, open_view
+
+_WRITE_S = 1.0
 
 
 class TableCallback(Callback):
-    """Writes `trials.parquet` at each report and change of state, and shows both.
+    """Writes `trials.parquet` after reports and changes of state, and shows both.
+
+    The table is written before Tune saves its own state, and else at most once a second: what Tune has saved as ended
+    has ended in the table, and what was not yet written when a search was killed is run again.
 
     Tune stores its callbacks when a phase begins and opens them again to resume it: what changes while running lives
     in the run folder, and is read when a phase is set up.
@@ -39,12 +45,15 @@ class TableCallback(Callback):
         self.folder, self.phase, self.experiment, self.space, self.fixed = folder, phase, experiment, space, fixed
         self._table: TrialTable | None = None
         self._view: View | None = None
+        self._pace = Pace(_WRITE_S)
+        self._is_written = True
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_table": None, "_view": None}
 
     def setup(self, **_: Any) -> None:
         """Open table and screen."""
+        self._pace = Pace(_WRITE_S)  # the clock of another process says nothing
         self._table = TrialTable.open(self.folder, schema_of(self.experiment, self.space))
         self._view = open_view(self.phase, self.experiment, list(self.space))
 
@@ -73,9 +82,10 @@ class TableCallback(Callback):
         self._show(trial)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A trial ended by itself, well or with a reason."""
-        reason = (trial.last_result or {}).get(FAILURE)
-        self._end(trial, FAIL if reason else COMPLETE, reason)
+        """A trial ended by itself, well or with a reason, or Tune stopped it."""
+        last = trial.last_result or {}
+        reason = last.get(FAILURE)
+        self._end(trial, FAIL if reason else COMPLETE if last.get(FINAL) else PRUNED, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """A trial's driver died, or raised what it should not."""
@@ -90,15 +100,30 @@ class TableCallback(Callback):
             if trial_id not in known and row["state"] == RUNNING:
                 lost = Trial(self.phase, trial_id, row["seed"], {})
                 self.table.finish(lost, FAIL, "lost: the search was stopped before it had saved this trial")
-        self.table.write(self.folder)
+        self._write()
         self.view.close()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        """Tune has handled what came in."""
+        if not self._is_written and self._pace.is_due():
+            self._write()
+
+    def get_state(self) -> None:
+        """Tune is about to save its state."""
+        if not self._is_written:
+            self._write()
+
+    def _write(self) -> None:
+        with self._pace:
+            self.table.write(self.folder)
+        self._is_written = True
 
     def _end(self, trial: Any, state: str, reason: str | None) -> None:
         self.table.finish(self._trial(trial), state, reason)
         self._show(trial)
 
     def _show(self, trial: Any) -> None:
-        self.table.write(self.folder)
+        self._is_written = False
         self.view.show(self.table.of(trial.config["trial_id"]))
 
     def _trial(self, trial: Any) -> Trial:

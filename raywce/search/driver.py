@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from raywce.errors import InputError, RunFailed
@@ -27,13 +27,15 @@ class Driver:
     Attributes:
         folder: where the trials' own folders are.
         run_trial: `raywce.training.trial.run_trial`, or one of its signature.
-        limits: of the high-resource languages; None in the baseline, which they are derived from.
+        limits: of the high-resource languages, at the end; None in the baseline, which they are derived from.
+        limits_at: by step before the end, where the baseline has an evaluation there; elsewhere `limits` hold.
     """
 
     file: ExperimentFile
     folder: str
     run_trial: RunTrial
     limits: Mapping[str, Limit] | None = None
+    limits_at: Mapping[int, Mapping[str, Limit]] = field(default_factory=dict)
 
     def __call__(self, config: dict[str, Any]) -> None:
         """Run the trial of `config`: its `trial_id`, and its `values` (search) or `index` (baseline)."""
@@ -75,7 +77,8 @@ class Driver:
         wers = {language: report.get(f"wer/{language}", math.nan) for language in languages.all}
         if self.limits is None or all(f"wer/{language}" not in report for language in languages.all):
             return {}
-        found = violations(wers, self.limits)
+        on_the_way = None if report.get("final") else self.limits_at.get(report["step"])
+        found = violations(wers, on_the_way or self.limits)
         largest = worst(found)
         return {
             OBJECTIVE: objective(wers, languages.low_resource),

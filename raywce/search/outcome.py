@@ -11,7 +11,7 @@ from typing import Any, Literal
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.search.constraints import mean_wers, reference_wers, worst
-from raywce.search.tables import BASELINE, COMPLETE, FAIL, SEARCH, TrialTable
+from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, TrialTable
 
 FOUND, NOTHING_FEASIBLE = 0, 3  # exit codes
 
@@ -62,6 +62,7 @@ class SearchOutcome:
         nearest: the trial with the least violation, where none is feasible.
         baseline_objective: the baseline's mean low-resource WER, a fraction.
         failed: trials that failed, with their reasons.
+        stopped: how many trials were stopped early; none of them is best, nearest or counted as feasible.
     """
 
     name: str
@@ -75,6 +76,7 @@ class SearchOutcome:
     trials: int
     feasible: int
     failed: dict[str, str]
+    stopped: int
     tables: dict[str, str]
     state: Literal["found", "nothing feasible"]
 
@@ -122,6 +124,20 @@ def references(table: TrialTable, experiment: Experiment) -> References:
     return References(baseline, original, limits)
 
 
+def references_on_the_way(table: TrialTable, experiment: Experiment) -> dict[int, dict[str, float]]:
+    """What each high-resource language is held against, as fractions, by step before the end.
+
+    The steps are those at which all runs of the baseline were evaluated.
+    """
+    original, languages = references(table, experiment).original, experiment.languages
+    runs = [_evaluations(table.of(trial_id), languages.all) for trial_id in table.trial_ids(BASELINE)]
+    at = {step: mean_wers([run[step] for run in runs]) for step in runs[0] if all(step in run for run in runs)}
+    return {
+        step: reference_wers(experiment.search.constraints, languages.high_resource, wers, original)
+        for step, wers in at.items()
+    }
+
+
 def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -> SearchOutcome:
     """Judge the finished search.
 
@@ -132,8 +148,9 @@ def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -
     rows = {trial_id: table.of(trial_id) for trial_id in table.trial_ids(SEARCH)}
     failed = {trial_id: str(of[-1].get("reason")) for trial_id, of in rows.items() if of[-1]["state"] == FAIL}
     done = [_figures(of, experiment) for of in rows.values() if of[-1]["state"] == COMPLETE]
+    stopped = sum(of[-1]["state"] == PRUNED for of in rows.values())
     if not done:
-        raise RunFailed(f"all {len(failed)} trials failed; the last one: {list(failed.values())[-1]}")
+        raise RunFailed(_nothing_done(list(failed.values()), stopped))
     feasible = [trial for trial in done if trial.feasible]
     best = min(feasible, key=lambda trial: trial.objective, default=None)
     return SearchOutcome(
@@ -148,9 +165,16 @@ def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -
         trials=len(rows),
         feasible=len(feasible),
         failed=failed,
+        stopped=stopped,
         tables=tables,
         state="found" if best else "nothing feasible",
     )
+
+
+def _nothing_done(reasons: list[str], stopped: int) -> str:
+    what = f"no trial was completed: {len(reasons)} failed, {stopped} were stopped early"
+    what = what if stopped else f"all {len(reasons)} trials failed"
+    return f"{what}; the last one: {reasons[-1]}" if reasons else what
 
 
 def _final(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -160,6 +184,12 @@ def _final(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 def _wers(row: Mapping[str, Any], languages: Sequence[str]) -> dict[str, float]:
     found = {language: row.get(f"wer/{language}") for language in languages}
     return {language: math.nan if wer is None else wer for language, wer in found.items()}
+
+
+def _evaluations(rows: Sequence[Mapping[str, Any]], languages: Sequence[str]) -> dict[int, dict[str, float]]:
+    """WERs by step before the end, where each language has one."""
+    found = {row.get("step"): _wers(row, languages) for row in rows if not row.get("final")}
+    return {step: wers for step, wers in found.items() if step is not None and not any(map(math.isnan, wers.values()))}
 
 
 def _largest_violation(trial: TrialFigures) -> float:

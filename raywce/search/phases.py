@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -19,12 +20,15 @@ from raywce.errors import RunFailed, fail
 from raywce.experiment.schema import Experiment
 from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
 from raywce.search.callback import TableCallback, schema_of
+from raywce.search.choice import Choice, chosen
 from raywce.search.constraints import limits
 from raywce.search.driver import Driver, RunTrial
-from raywce.search.outcome import References, SearchOutcome, outcome, references
+from raywce.search.outcome import References, SearchOutcome, outcome, references, references_on_the_way
 from raywce.search.reaper import PlacementGroupReaper
+from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
-from raywce.search.tables import BASELINE, COMPLETE, RUNNING, SEARCH, TrialTable, write_utterances
+from raywce.search.tables import BASELINE, COMPLETE, RUNNING, SEARCH, TrialTable, rows_in, write_utterances
+from raywce.search.view import show_line
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
@@ -68,6 +72,7 @@ def run_search(file: ExperimentFile, storage: str | None = None, trial: RunTrial
         folder.open(file.resolved_yaml())
         phases = _Phases(file, folder, cluster, trial or _run_trial())
         against = phases.baseline()
+        show_line(str(phases.choice))
         phases.search(against)
         result = outcome(phases.table(), file.experiment, _tables(folder))
     folder.write_text(OUTCOME, result.to_json())
@@ -88,6 +93,10 @@ class _Phases:
     @property
     def space(self) -> dict[str, BaseDistribution]:
         return {path: distribution.to_optuna() for path, distribution in self.file.space.items()}
+
+    @property
+    def choice(self) -> Choice:
+        return chosen(self.experiment, self.file.space)
 
     def table(self) -> TrialTable:
         return TrialTable.open(self.folder, schema_of(self.experiment, self.space))
@@ -114,14 +123,25 @@ class _Phases:
         ended = [trial_id for trial_id in table.trial_ids(SEARCH) if table.of(trial_id)[-1]["state"] != RUNNING]
         if len(ended) >= wanted:
             return
-        allowed = limits(self.experiment.search.constraints, against.limits)
-        trainable = self._trainable(Driver(self.file, self.folder.path("trials"), self.trial, allowed))
+        constraints = self.experiment.search.constraints
+        on_the_way = references_on_the_way(table, self.experiment)
+        driver = Driver(
+            self.file,
+            self.folder.path("trials"),
+            self.trial,
+            limits(constraints, against.limits),
+            {step: limits(constraints, wers) for step, wers in on_the_way.items()},
+        )
+        trainable = self._trainable(driver)
         path = self.folder.path(SEARCH)
         if tune.Tuner.can_restore(path):
             tuner = tune.Tuner.restore(path, trainable)
         else:
             config = self._tune_config(
-                search_alg=self._searcher(), num_samples=wanted, max_concurrent_trials=self._at_once()
+                search_alg=self._searcher(),
+                scheduler=self._scheduler(),
+                num_samples=wanted,
+                max_concurrent_trials=self._at_once(),
             )
             tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(SEARCH))
         self._fit(tuner, SEARCH, wanted)
@@ -139,11 +159,19 @@ class _Phases:
         return ConstrainedOptunaSearch(
             self.space,
             constraints=self.experiment.languages.high_resource,
-            sampler=SamplerChoice(settings.sampler, settings.seed),
+            sampler=SamplerChoice(self.choice.sampler, settings.seed),
             study_name=self.experiment.name,
             points=self.file.published_points(),
             storage=_journal(self.folder),
         )
+
+    def _scheduler(self) -> FeasibleFirstASHA | None:
+        """None: each trial has its full length."""
+        if not self.choice.rungs:
+            return None
+        factor = self.experiment.search.reduction_factor
+        earlier = partial(rows_in, self.folder, SEARCH)
+        return FeasibleFirstASHA(self.choice.rungs, self.experiment.training.steps, factor, earlier)
 
     def _at_once(self) -> int:
         holds = trials_at_once(self.experiment.resources, self.cluster.nodes)

@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from raywce.run_folder import TRIALS, UTTERANCES, RunFolder, read_parquet
 
 RUNNING, COMPLETE, FAIL = "RUNNING", "COMPLETE", "FAIL"
+PRUNED = "PRUNED"  # stopped early: Optuna's word
 BASELINE, SEARCH = "baseline", "search"
 ORIGINAL = "original"
 _CHOICES = {
@@ -39,17 +40,21 @@ class Trial:
 
 @dataclass
 class TrialTable:
-    """`trials.parquet`, in memory: the last report of a trial's step is the one that counts."""
+    """`trials.parquet`, in memory: the last report of a trial's step is the one that counts.
+
+    Attributes:
+        trials: each trial's rows by step, by trial; a trial without a report has one row at None.
+    """
 
     schema: pa.Schema
-    rows: dict[tuple[str, int | None], dict[str, Any]] = field(default_factory=dict)
+    trials: dict[str, dict[int | None, dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: RunFolder, schema: pa.Schema) -> TrialTable:
         """The folder's table, or an empty one where none was written yet."""
         table = cls(schema)
-        if folder.has(TRIALS):
-            table.rows = {(row["trial_id"], row["step"]): row for row in folder.read_table(TRIALS).to_pylist()}
+        for row in rows_in(folder):
+            table.trials.setdefault(row["trial_id"], {})[row["step"]] = row
         return table
 
     def record(self, trial: Trial, report: Mapping[str, Any]) -> None:
@@ -57,26 +62,27 @@ class TrialTable:
         values = {f"config/{path}": value for path, value in trial.values.items()}
         known = {name: report[name] for name in self.schema.names if report.get(name) is not None}
         row = {"phase": trial.phase, "trial_id": trial.trial_id, "seed": trial.seed, "state": RUNNING}
-        self.rows.pop((trial.trial_id, None), None)
-        self.rows[trial.trial_id, report["step"]] = {**known, **_fitting(self.schema, values), **row}
+        rows = self.trials.setdefault(trial.trial_id, {})
+        rows.pop(None, None)
+        rows[report["step"]] = {**known, **_fitting(self.schema, values), **row}
 
     def finish(self, trial: Trial, state: str, reason: str | None = None) -> None:
         """Set the state of all the trial's rows; one without a report gets a row without a step."""
-        if not self.of(trial.trial_id):
+        if trial.trial_id not in self.trials:
             values = {f"config/{path}": value for path, value in trial.values.items()}
             row = {"phase": trial.phase, "trial_id": trial.trial_id, "seed": trial.seed}
-            self.rows[trial.trial_id, None] = {**row, **_fitting(self.schema, values)}
-        for row in self.of(trial.trial_id):
+            self.trials[trial.trial_id] = {None: {**row, **_fitting(self.schema, values)}}
+        for row in self.trials[trial.trial_id].values():
             row.update(state=state, reason=reason)
 
     def of(self, trial_id: str) -> list[dict[str, Any]]:
         """A trial's rows, by step."""
-        rows = [row for (of, _), row in self.rows.items() if of == trial_id]
-        return sorted(rows, key=lambda row: -1 if row.get("step") is None else row["step"])
+        rows = self.trials.get(trial_id, {})
+        return [rows[step] for step in sorted(rows, key=lambda step: -1 if step is None else step)]
 
     def trial_ids(self, phase: str) -> list[str]:
         """A phase's trials, in alphabetical order."""
-        return sorted({row["trial_id"] for row in self.rows.values() if row["phase"] == phase})
+        return sorted(trial_id for trial_id, rows in self.trials.items() if _any(rows)["phase"] == phase)
 
     def to_arrow(self) -> pa.Table:
         """Rows by phase, trial and step."""
@@ -87,6 +93,12 @@ class TrialTable:
     def write(self, folder: RunFolder) -> None:
         """Replace the folder's table, at once."""
         folder.write_table(TRIALS, self.to_arrow())
+
+
+def rows_in(folder: RunFolder, phase: str | None = None) -> list[dict[str, Any]]:
+    """The rows of a folder's table, of one phase or of all; none where no table was written yet."""
+    rows = folder.read_table(TRIALS).to_pylist() if folder.has(TRIALS) else []
+    return [row for row in rows if phase in (None, row["phase"])]
 
 
 def trial_schema(
@@ -119,6 +131,10 @@ def write_utterances(folder: RunFolder, table: TrialTable) -> None:
     parts = [_labelled(read_parquet(uri), phase, trial_id) for phase, trial_id, uri in _sources(table)]
     if parts:
         folder.write_table(UTTERANCES, pa.concat_tables(parts, promote_options="permissive"))
+
+
+def _any(rows: Mapping[int | None, dict[str, Any]]) -> dict[str, Any]:
+    return next(iter(rows.values()))
 
 
 def _sources(table: TrialTable) -> list[tuple[str, str, str]]:

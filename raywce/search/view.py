@@ -12,9 +12,11 @@ from rich.table import Table
 
 from raywce.experiment.schema import Experiment
 from raywce.search.outcome import SearchOutcome, TrialFigures
-from raywce.search.tables import BASELINE, FAIL, RUNNING
+from raywce.search.pace import Pace
+from raywce.search.tables import BASELINE, FAIL, PRUNED, RUNNING
 
 Row = Mapping[str, Any]
+_DRAW_S = 0.5
 
 
 class View(Protocol):
@@ -66,13 +68,16 @@ class TerminalView:
     def __init__(self, console: Console, phase: str, experiment: Experiment, leaves: Sequence[str]) -> None:
         self.phase, self.languages, self.leaves = phase, experiment.languages.all, leaves
         self._trials: dict[str, Sequence[Row]] = {}
+        self._pace = Pace(_DRAW_S)
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="visible")
         self._live.start()
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Draw the table with this trial's new row."""
+        """Draw the table with this trial's new row, unless it was drawn just now."""
         self._trials[rows[-1]["trial_id"]] = rows
-        self._live.update(self.table(), refresh=True)
+        if self._pace.is_due():
+            with self._pace:
+                self._live.update(self.table(), refresh=True)
 
     def table(self) -> Table:
         """The table as it stands."""
@@ -85,6 +90,7 @@ class TerminalView:
 
     def close(self) -> None:
         """Leave the last table on the screen."""
+        self._live.update(self.table(), refresh=True)
         self._live.stop()
 
     def _cells(self, rows: Sequence[Row]) -> list[str]:
@@ -96,15 +102,19 @@ class TerminalView:
         return [last["trial_id"], step, *values, *wers, _feasible(row), _state(last)]
 
 
+def show_line(text: str) -> None:
+    """Print a line as it is."""
+    rich.get_console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def show_outcome(outcome: SearchOutcome) -> None:
     """Print the best feasible trial beside the baseline and the original, or what stood in the way of one."""
-    console = rich.get_console()
-    lines = [_headline(outcome), *(f"{path} = {_value(value)}" for path, value in _shown(outcome).values.items())]
-    for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(comparison(outcome))
+    show_line(_headline(outcome))
+    for path, value in _shown(outcome).values.items():
+        show_line(f"{path} = {_value(value)}")
+    rich.get_console().print(comparison(outcome))
     for name, path in outcome.tables.items():
-        console.print(f"{name}: {path}", highlight=False, markup=False, soft_wrap=True)
+        show_line(f"{name}: {path}")
 
 
 def comparison(outcome: SearchOutcome) -> Table:
@@ -130,6 +140,7 @@ def comparison(outcome: SearchOutcome) -> Table:
 
 def _headline(outcome: SearchOutcome) -> str:
     counts = f"{outcome.trials} trials, {outcome.feasible} feasible, {len(outcome.failed)} failed"
+    counts += f", {outcome.stopped} stopped early" if outcome.stopped else ""
     if outcome.best is None:
         assert outcome.nearest is not None
         stopped = outcome.nearest.worst
@@ -162,6 +173,8 @@ def _is_evaluated(row: Row, languages: Sequence[str]) -> bool:
 def _state(row: Row) -> str:
     if row["state"] == FAIL:
         return f"{FAIL}: {row.get('reason')}"
+    if row["state"] == PRUNED:
+        return f"stopped early at step {row.get('step')}"
     return str(row["state"])
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.experiment.example import FAMILY, SEARCHED_RATE, changed, problems
 
 SEARCHED_ALPHA = "weighting.alpha={uniform: [1, 6]}"
+STOPPED = [SEARCHED_ALPHA, "search.early_stopping=true", "training.evaluate_every=10"]
 PAPER = "augmentation.preset=paper"
 RULES = [
     # keys and types
@@ -204,6 +205,34 @@ RULES = [
         "must be a searched leaf",
     ),
     (["search.points=all"], "search.points", "'published' or 'none'"),
+    (["search.sampler=cma"], "search.sampler", "must be 'auto', 'gp', 'tpe' or 'random'"),
+    (["search.early_stopping=3"], "search.early_stopping", "must be true or false, but got 3"),
+    (["search.reduction_factor=1"], "search.reduction_factor", "must be greater than 1, but got 1"),
+    (
+        [*STOPPED, "search.sampler=gp"],
+        "search.early_stopping",
+        "must be false with search.sampler: gp, which learns nothing from a trial that was stopped, but got true",
+    ),
+    (
+        [*STOPPED, "search.sampler=tpe", "training.evaluate_every=null"],
+        "training.evaluate_every",
+        "must be below training.steps (100) for trials to be stopped early, but got null",
+    ),
+    (
+        [*STOPPED, "search.sampler=random", "training.evaluate_every=100"],
+        "training.evaluate_every",
+        "must be below training.steps (100)",
+    ),
+    (
+        [*STOPPED, "search.sampler=tpe", "training.optimizer.warmup_steps=90"],
+        "search.early_stopping",
+        "at which trials can differ, but got trials that are the same until step 90, evaluated every 10 steps. Lower",
+    ),
+    (
+        [FAMILY.replace("0.75", "0.95"), *STOPPED[1:], "search.sampler=random"],
+        "search.early_stopping",
+        "the same until step 95",
+    ),
 ]
 
 
@@ -231,6 +260,21 @@ def test_the_example_itself_holds(example: Path) -> None:
     ],
 )
 def test_an_augmentation_that_holds(example: Path, overrides: list[str]) -> None:
+    assert changed(example, *overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [*STOPPED, "search.sampler=auto"],
+        [*STOPPED, "search.sampler=auto", "training.evaluate_every=null"],  # auto declines
+        [*STOPPED, "search.sampler=tpe", "search.reduction_factor=2.5"],
+        [*STOPPED, "search.sampler=random", "training.optimizer.warmup_steps=89"],
+        [*STOPPED[1:], "search.sampler=gp"],  # nothing is searched
+        [SEARCHED_ALPHA, "search.sampler=gp", "search.reduction_factor=7"],
+    ],
+)
+def test_an_early_stopping_that_holds(example: Path, overrides: list[str]) -> None:
     assert changed(example, *overrides)
 
 

@@ -10,8 +10,8 @@ import rich
 from rich.console import Console
 
 from raywce.errors import RunFailed
-from raywce.search.outcome import SearchOutcome, objective, outcome
-from raywce.search.tables import BASELINE, COMPLETE, FAIL, RUNNING, SEARCH, Trial, TrialTable, trial_schema
+from raywce.search.outcome import SearchOutcome, objective, outcome, references_on_the_way
+from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING, SEARCH, Trial, TrialTable, trial_schema
 from raywce.search.view import PlainView, TerminalView, show_outcome
 from tests.search import surrogate
 
@@ -85,10 +85,36 @@ def test_a_search_whose_trials_all_failed_is_a_failure(file, table) -> None:
     add(table, 0, 0.4, 0, 0, FAIL)
     with pytest.raises(RunFailed, match="all 1 trials failed; the last one: no memory"):
         outcome(table, file.experiment, TABLES)
+    add(table, 1, 0.3, -1, -1, PRUNED)
+    with pytest.raises(RunFailed, match="no trial was completed: 1 failed, 1 were stopped early; the last one: no mem"):
+        outcome(table, file.experiment, TABLES)
+
+
+def test_a_trial_that_was_stopped_early_is_counted_and_is_no_candidate(file, table, monkeypatch) -> None:
+    add(table, 0, 0.45, -0.5, -0.2)
+    add(table, 1, 0.30, -0.5, -0.5, PRUNED)
+    add(table, 2, 0.20, 9.0, 9.0, PRUNED)
+    result = outcome(table, file.experiment, TABLES)
+    assert (result.best.trial_id, result.trials, result.feasible, result.stopped) == ("search-0", 3, 1, 2)
+    assert "(3 trials, 1 feasible, 0 failed, 2 stopped early)" in printed(result, monkeypatch)
+
+
+def test_on_the_way_trials_are_held_against_the_baseline_at_the_same_step(file, table) -> None:
+    for index, es in enumerate([0.40, 0.30]):
+        run = Trial(BASELINE, f"baseline-{index}", index, {})
+        table.record(run, {"step": 5, "wer/gl": 0.8, "wer/es": es, "wer/pt": 0.3})
+        table.record(run, {"step": 10})
+        table.record(run, {"step": 20, "final": True, "wer/gl": 0.5, "wer/es": 0.2, "wer/pt": 0.2})
+        table.finish(run, COMPLETE)
+    assert references_on_the_way(table, file.experiment) == {5: {"es": pytest.approx(0.35), "pt": pytest.approx(0.3)}}
+    original = file.experiment.search.constraints.model_copy(update={"reference": "original"})
+    search = file.experiment.search.model_copy(update={"constraints": original})
+    against = references_on_the_way(table, file.experiment.model_copy(update={"search": search}))
+    assert against == {5: {"es": 0.3, "pt": 0.3}}
 
 
 def test_a_baseline_without_a_figure_is_a_failure(file, table) -> None:
-    table.rows["baseline-0", 20]["wer/pt"] = math.nan
+    table.of("baseline-0")[-1]["wer/pt"] = math.nan
     with pytest.raises(RunFailed, match="no WER for pt"):
         outcome(table, file.experiment, TABLES)
 
@@ -121,6 +147,14 @@ def test_plain_lines_come_once_for_each_state_and_evaluation(file, table) -> Non
         "search-1: step 20, WER gl 40.00, es 20.00, pt 21.25. not feasible by 0.75 points.",
         "search-1: FAIL: no memory",
     ]
+
+
+def test_a_trial_that_was_stopped_early_is_shown_with_its_last_step(file, table) -> None:
+    stream = io.StringIO()
+    view = PlainView(Console(file=stream, width=80), SEARCH, file.experiment, list(file.space))
+    add(table, 1, 0.4, -0.5, 0.75, PRUNED)
+    view.show(table.of("search-1"))
+    assert stream.getvalue().splitlines()[0] == "search-1: stopped early at step 20"
 
 
 def test_the_live_table_has_a_row_a_trial(file, table) -> None:

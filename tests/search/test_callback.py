@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from raywce.run_folder import RunFolder
+from raywce.search import callback, pace
+from raywce.search.callback import TableCallback
+from raywce.search.tables import COMPLETE, FAIL, PRUNED, RUNNING, SEARCH, rows_in
+from tests.search import surrogate
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(pace, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def tables(tmp_path: Path, clock: Clock) -> TableCallback:
+    file = surrogate.load_file(tmp_path)
+    space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+    made = TableCallback(RunFolder(str(tmp_path / "run")), SEARCH, file.experiment, space, {})
+    made.setup()
+    return made
+
+
+def trial(name: str = "search-0", **last: Any) -> SimpleNamespace:
+    values = {"weighting.alpha": 2.0, "training.optimizer.learning_rate": 1e-5}
+    return SimpleNamespace(config={"trial_id": name, "values": values}, last_result=last, get_error=lambda: "lost")
+
+
+def states(tables: TableCallback) -> dict[str, str]:
+    return {row["trial_id"]: row["state"] for row in rows_in(tables.folder)}
+
+
+@pytest.mark.parametrize(
+    ("last", "state", "reason"),
+    [
+        ({"step": 20, "final": True}, COMPLETE, None),
+        ({"step": 10, "final": False}, PRUNED, None),
+        ({"step": 10, "final": False, "failure": "no memory"}, FAIL, "no memory"),
+    ],
+)
+def test_how_a_trial_ends(tables: TableCallback, last: dict[str, Any], state: str, reason: str | None) -> None:
+    tables.on_trial_start(0, [], trial())
+    tables.on_trial_result(0, [], trial(), {"step": 10, "wer/gl": 0.4})
+    tables.on_trial_complete(0, [], trial(**last))
+    (row,) = tables.table.of("search-0")
+    assert (row["state"], row["reason"], row["wer/gl"]) == (state, reason, 0.4)
+
+
+def test_the_table_is_written_at_most_once_a_second(tables: TableCallback, clock: Clock) -> None:
+    tables.on_trial_start(0, [], trial())
+    tables.on_step_end(0, [])
+    assert states(tables) == {"search-0": RUNNING}
+    tables.on_trial_complete(0, [], trial(final=True))
+    tables.on_step_end(0, [])
+    assert states(tables) == {"search-0": RUNNING}
+    clock.now += callback._WRITE_S
+    tables.on_step_end(0, [])
+    assert states(tables) == {"search-0": COMPLETE}
+
+
+def test_the_table_is_written_before_tune_saves_its_state(tables: TableCallback) -> None:
+    for name in ("search-0", "search-1"):
+        tables.on_trial_start(0, [], trial(name))
+        tables.get_state()
+    assert states(tables) == {"search-0": RUNNING, "search-1": RUNNING}
+
+
+def test_the_end_of_a_phase_is_written(tables: TableCallback) -> None:
+    tables.on_trial_start(0, [], trial())
+    tables.on_step_end(0, [])
+    tables.on_trial_complete(0, [], trial(final=True))
+    tables.on_experiment_end([trial()])
+    assert states(tables) == {"search-0": COMPLETE}
+
+
+def test_nothing_is_written_where_nothing_changed(tables: TableCallback) -> None:
+    tables.on_step_end(0, [])
+    tables.get_state()
+    assert not tables.folder.has("trials.parquet")
+
+
+def test_what_is_slow_waits_for_ten_times_as_long(clock: Clock) -> None:
+    made = pace.Pace(1.0)
+    assert made.is_due()
+    with made:
+        clock.now += 0.5
+    clock.now += 4.9
+    assert not made.is_due()
+    clock.now += 0.2
+    assert made.is_due()
