@@ -41,9 +41,9 @@ def write_file(folder: Path, name: str = "toy", **search: Any) -> Path:
     return file
 
 
-def load_file(folder: Path, **search: Any) -> ExperimentFile:
+def load_file(folder: Path, *overrides: str, **search: Any) -> ExperimentFile:
     """The file of `write_file`, read."""
-    return load(write_file(folder, **search), [], check_files=False)
+    return load(write_file(folder, **search), overrides, check_files=False)
 
 
 def wers(experiment: Experiment) -> dict[str, float]:
@@ -51,6 +51,18 @@ def wers(experiment: Experiment) -> dict[str, float]:
     alpha = getattr(experiment.weighting, "alpha", 1.0)
     noise = 0.001 * experiment.training.seed
     return {"gl": 0.50 - 0.03 * alpha + noise, "es": 0.20 + 0.004 * (alpha - 1), "pt": 0.19 + 0.002 * (alpha - 1)}
+
+
+def wers_at(experiment: Experiment, step: int) -> dict[str, float]:
+    """On the way to `wers`: 30 points more at the beginning, in each language."""
+    more = 0.3 * (1 - step / experiment.training.steps)
+    return {language: rate + more for language, rate in wers(experiment).items()}
+
+
+def evaluations(experiment: Experiment) -> range:
+    """The steps of the evaluations."""
+    every = experiment.training.evaluate_every or experiment.training.steps
+    return range(every, experiment.training.steps + 1, every)
 
 
 def report(experiment: Experiment, step: int, rates: dict[str, float] | None, **more: Any) -> dict[str, Any]:
@@ -84,6 +96,18 @@ def trial(
         on_report(report(experiment, 0, ORIGINAL, utterances=write_utterances(folder, name, 0)))
     on_report(report(experiment, steps // 2, None))
     on_report(report(experiment, steps, wers(experiment), utterances=write_utterances(folder, name, steps)))
+
+
+def curve_trial(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    """The figures of `wers_at` at each evaluation, and a report of the loss before each."""
+    assert on_report is not None
+    if experiment.training.evaluate_at_start:
+        on_report(report(experiment, 0, ORIGINAL))
+    for step in evaluations(experiment):
+        on_report(report(experiment, step - 1, None))
+        on_report(report(experiment, step, wers_at(experiment, step)))
 
 
 def slow_trial(
@@ -137,3 +161,43 @@ def ray_train_trial(
     )
     trainer.fit()
     trial(experiment, folder, name, on_report)
+
+
+def ray_train_curve(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    """The evaluations of `curve_trial` from Ray Train workers, through the real trial's queue, half a second each.
+
+    Each worker leaves the steps that it came to in `<folder>/<name>.steps`.
+    """
+    import ray
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+    from raywce.listening import fit, look_often, message_queue
+    from raywce.training.trial import _Forward
+
+    assert on_report is not None
+
+    def worker(config: dict[str, Any]) -> None:
+        for step in evaluations(experiment):
+            time.sleep(0.5)
+            with (Path(folder) / f"{name}.steps").open("a") as stream:
+                stream.write(f"{step}\n")
+            group = ray.util.get_current_placement_group().id.hex()
+            ray.train.report(report(experiment, step, wers_at(experiment, step), placement_group_id=group))
+
+    if experiment.training.evaluate_at_start:
+        on_report(report(experiment, 0, ORIGINAL))
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    look_often()
+    queue = message_queue()
+    trainer = DataParallelTrainer(
+        worker,
+        train_loop_config={},
+        scaling_config=ScalingConfig(
+            num_workers=experiment.resources.workers, resources_per_worker={"CPU": experiment.resources.cpus_per_worker}
+        ),
+        run_config=RunConfig(name=name, storage_path=folder, callbacks=[_Forward(queue)]),
+    )
+    fit(trainer, queue, on_report)

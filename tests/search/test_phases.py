@@ -10,9 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from raywce.errors import InputError, RunFailed
 from raywce.run_folder import RunFolder
@@ -35,8 +38,8 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return pq.read_table(folder / "trials.parquet").to_pylist()
 
 
-def run(tmp_path: Path, trial: Any = surrogate.trial, **search: Any) -> tuple[Any, Path]:
-    file = surrogate.load_file(tmp_path, **search)
+def run(tmp_path: Path, trial: Any = surrogate.trial, *overrides: str, **search: Any) -> tuple[Any, Path]:
+    file = surrogate.load_file(tmp_path, *overrides, **search)
     return run_search(file, trial=trial), tmp_path / "runs" / "toy"
 
 
@@ -131,6 +134,69 @@ def test_two_trials_of_two_workers_on_two_cpus_leave_nothing_behind(cluster: Non
     assert not outcome.failed
     groups = placement_group_table()
     assert len(groups) >= 3
+    assert {group["state"] for group in groups.values()} == {"REMOVED"}
+    assert ray.available_resources()["CPU"] == 2
+
+
+def points(*alphas: float) -> list[dict[str, float]]:
+    return [{"weighting.alpha": alpha, "training.optimizer.learning_rate": 1e-5} for alpha in alphas]
+
+
+def test_trials_that_fall_behind_are_stopped_early(
+    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alphas = (2.0, 6.0, 2.2, 1.0)  # feasible up to 2.25; the larger, the lower the WER of gl
+    outcome, folder = run(
+        tmp_path, surrogate.curve_trial, "training.evaluate_every=4", early_stopping=True, points=points(*alphas)
+    )
+    by_alpha: dict[float, list[dict[str, Any]]] = {alpha: [] for alpha in alphas}
+    for row in rows(folder):
+        if row["phase"] == SEARCH:
+            by_alpha[row["config/weighting.alpha"]].append(row)
+    assert {alpha: (of[-1]["state"], of[-1]["step"]) for alpha, of in by_alpha.items()} == {
+        2.0: ("COMPLETE", 20),
+        6.0: ("PRUNED", 4),  # infeasible, though its gl is the best
+        2.2: ("COMPLETE", 20),
+        1.0: ("PRUNED", 4),  # feasible, and the worst of those
+    }
+    for alpha, of in by_alpha.items():  # against the baseline at the same step, all curves being parallel
+        violations = [row["violation/es"] for row in of if row["violation/es"] is not None]
+        assert violations == pytest.approx([0.4 * (alpha - 1) - 0.5] * len(violations))
+    assert outcome.best.values["weighting.alpha"] == 2.2
+    assert (outcome.trials, outcome.feasible, outcome.stopped, outcome.failed) == (4, 2, 2, {})
+    assert json.loads((folder / "outcome.json").read_text())["stopped"] == 2
+
+    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.journal")))
+    study = optuna.load_study(study_name="toy", storage=storage)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "COMPLETE", "PRUNED"]
+    assert list(study.trials[1].intermediate_values) == [4]
+    assert study.trials[1].constraints["es"] == pytest.approx(1.5)
+    printed = capsys.readouterr().out
+    assert "Sampler tpe, trials may be stopped early at step 4, 12" in printed
+    assert printed.count("stopped early at step 4\n") == 2
+
+
+def test_a_trial_that_is_stopped_early_ends_its_training_and_leaves_nothing_behind(
+    cluster: None, tmp_path: Path
+) -> None:
+    import ray
+    from ray.util import placement_group_table
+
+    outcome, folder = run(
+        tmp_path,
+        surrogate.ray_train_curve,
+        "training.steps=40",
+        "training.evaluate_every=4",
+        early_stopping=True,
+        points=points(2.0, 6.0, 2.2),
+        trials=3,
+    )
+    assert (outcome.trials, outcome.stopped, outcome.failed) == (3, 1, {})
+    (stopped,) = {row["trial_id"] for row in rows(folder) if row["state"] == "PRUNED"}
+    steps = [int(line) for line in (folder / "trials" / f"{stopped}.steps").read_text().split()]
+    assert max(steps) < 40
+    groups = placement_group_table()
+    assert len(groups) >= 4
     assert {group["state"] for group in groups.values()} == {"REMOVED"}
     assert ray.available_resources()["CPU"] == 2
 
