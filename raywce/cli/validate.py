@@ -11,6 +11,7 @@ import typer
 
 from raywce.cli.figures import write_figures
 from raywce.errors import InputError
+from raywce.search.choice import Choice, chosen
 
 
 def validate(
@@ -48,6 +49,7 @@ def _summary(loaded: Any) -> dict[str, Any]:
         "searched": {path: str(distribution) for path, distribution in space.items()},
         "first_points": loaded.published_points(),
         "runs": {"baseline": experiment.search.baseline_seeds, "trials": experiment.search.trials} if space else None,
+        "sampler": asdict(chosen(experiment, space)) if space else None,
         "trial": {
             "steps": training.steps,
             "batch_size": training.batch_size,
@@ -77,6 +79,7 @@ def _lines(file: Path, summary: dict[str, Any]) -> list[str]:
         lines.append(f"search         baseline runs: {runs['baseline']}, trials: {runs['trials']}, over")
         lines += [f"  {path}: {distribution}" for path, distribution in summary["searched"].items()]
         lines += [f"first point    {_point(point)}" for point in summary["first_points"]]
+        lines.append(str(Choice(**summary["sampler"])))
     else:
         lines.append("search         no leaf has a distribution: for raywce train")
     return lines + [f"note: {note}" for note in summary["notes"]]

@@ -107,7 +107,8 @@ class ConstrainedOptunaSearch(OptunaSearch):
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """The next trial's id and values; the same again for a `trial_id` that was asked before."""
         if trial_id not in self._ot_trials:
-            self._fail_unknown()
+            if not self._ot_trials:  # begun, and lost before it was saved
+                self._fail_unknown()
             self._ot_study.sampler = self._choice.build(self._suggestions, self._points)
             trial = self._ot_study.ask(fixed_distributions=self._space)
             trial.set_user_attr("trial_id", suggestion_id(self._suggestions, trial.params))
@@ -153,17 +154,13 @@ class ConstrainedOptunaSearch(OptunaSearch):
                 self._ot_study.tell(trial.number, state=TrialState.FAIL)
 
     def _is_finished(self, trial_id: str) -> bool:
-        # Asked of the storage: after a restore it may know more than this object.
-        number = self._ot_trials[trial_id].number
-        state: TrialState = self._ot_study.get_trials(deepcopy=False)[number].state
-        return bool(state.is_finished())
+        return bool(_stored(self._ot_trials[trial_id]).state.is_finished())
 
     def _report(self, trial: optuna.Trial, result: Mapping[str, Any]) -> None:
         value, step = result.get(OBJECTIVE), result.get(STEP)
         if _is_missing(value) or step is None:
             return
-        reported = self._ot_study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        if int(step) not in reported:
+        if int(step) not in _stored(trial).intermediate_values:
             trial.report(float(value), int(step))  # type: ignore[arg-type]
 
     def _why_failed(self, result: Mapping[str, Any]) -> str | None:
@@ -178,6 +175,14 @@ def suggestion_id(suggestion: int, values: Mapping[str, Any]) -> str:
     """A trial's id: its suggestion's index, and a digest of its values."""
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     return f"search-{suggestion:03d}-{digest[:6]}"
+
+
+def _stored(trial: optuna.Trial) -> optuna.trial.FrozenTrial:
+    """The trial as the storage has it: after a restore it may know more than this process.
+
+    Not by `Study.get_trials`, which lists all trials for each report of each.
+    """
+    return trial.storage.get_trial(trial._trial_id)
 
 
 def _is_missing(value: Any) -> bool:

@@ -40,6 +40,7 @@ def test_a_summary_of_a_valid_file(example: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "weighting.alpha_final: {uniform: [1.0, 6.0]}" in done.stdout
     assert "100 steps of 8 utterances (800 in all)" in done.stdout
+    assert "Sampler gp, each trial at its full length: search.early_stopping is false." in done.stdout
     assert "note: published linear progressive alpha 2 to 5 is not among the first points" in done.stdout
     assert done.stdout.endswith("loaded: []\n")
     written = json.loads(outcome.read_text())
@@ -47,6 +48,7 @@ def test_a_summary_of_a_valid_file(example: Path, tmp_path: Path) -> None:
     assert written["languages"] == {"low_resource": ["gl"], "high_resource": ["es", "pt"]}
     assert [point["weighting.alpha_final"] for point in written["first_points"]] == [2.0, 1.5]
     assert written["trial"]["utterances"] == 800
+    assert (written["sampler"]["sampler"], written["sampler"]["rungs"]) == ("gp", [])
 
 
 def test_every_error_of_a_bad_file(example: Path, tmp_path: Path) -> None:
