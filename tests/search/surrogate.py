@@ -114,10 +114,16 @@ def slow_trial(
     experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
 ) -> None:
     """As `trial`, after a second, and leaves its name in a file when it begins."""
-    with (Path(folder).parent.parent / "began").open("a") as stream:
-        stream.write(f"{name}\n")
-    time.sleep(1.0)
+    _begin_slowly(folder, name)
     trial(experiment, folder, name, on_report)
+
+
+def slow_curve_trial(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    """As `curve_trial`, in the manner of `slow_trial`."""
+    _begin_slowly(folder, name)
+    curve_trial(experiment, folder, name, on_report)
 
 
 def failing_trial(
@@ -201,3 +207,9 @@ def ray_train_curve(
         run_config=RunConfig(name=name, storage_path=folder, callbacks=[_Forward(queue)]),
     )
     fit(trainer, queue, on_report)
+
+
+def _begin_slowly(folder: str, name: str) -> None:
+    with (Path(folder).parent.parent / "began").open("a") as stream:
+        stream.write(f"{name}\n")
+    time.sleep(1.0)

@@ -204,34 +204,49 @@ def test_a_trial_that_is_stopped_early_ends_its_training_and_leaves_nothing_behi
 KILLED = """
 import sys
 from pathlib import Path
-from raywce.search.phases import run_search
 from tests.search import surrogate
-run_search(surrogate.load_file(Path(sys.argv[1]), sampler="random"), trial=surrogate.slow_trial)
+from tests.search.test_phases import SEARCHES, run
+trial, overrides, search = SEARCHES[sys.argv[2]]
+run(Path(sys.argv[1]), trial, *overrides, **search)
 """
+SEARCHES: dict[str, tuple[Any, list[str], dict[str, Any]]] = {
+    "whole trials": (surrogate.slow_trial, [], {"sampler": "random"}),
+    # 5.0 is to be stopped for what the two before it came to at the first rung
+    "stopped early": (
+        surrogate.slow_curve_trial,
+        ["training.evaluate_every=4"],
+        {"sampler": "random", "early_stopping": True, "points": points(2.0, 6.0, 5.0, 2.2)},
+    ),
+}
 
 
-def test_a_killed_search_goes_on_to_the_same_table(cluster: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "begun"), [("whole trials", 2), ("stopped early", 3)])
+def test_a_killed_search_goes_on_to_the_same_table(cluster: None, tmp_path: Path, kind: str, begun: int) -> None:
+    trial, overrides, search = SEARCHES[kind]
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     killed.mkdir()
     undisturbed.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(killed)],
+        [sys.executable, "-c", KILLED, str(killed), kind],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "RAY_ADDRESS": "local"},
     )
     began = killed / "runs" / "began"
     end = time.monotonic() + 120
-    while not (began.exists() and began.read_text().count("search") >= 2) and time.monotonic() < end:
+    while not (began.exists() and began.read_text().count("search") >= begun) and time.monotonic() < end:
         time.sleep(0.2)
     process.kill()
     process.wait()
-    before = [row for row in rows(killed / "runs" / "toy") if row["state"] == "COMPLETE"]
+    before = [row for row in rows(killed / "runs" / "toy") if row["state"] != "RUNNING"]
     assert 0 < len({row["trial_id"] for row in before}) < 5
 
-    after = rows(run(killed, surrogate.slow_trial, sampler="random")[1])
-    expected = rows(run(undisturbed, surrogate.slow_trial, sampler="random")[1])
+    after = rows(run(killed, trial, *overrides, **search)[1])
+    expected = rows(run(undisturbed, trial, *overrides, **search)[1])
     for row in [*before, *after, *expected]:
         row.pop("utterances")
     assert after == expected
     assert all(row in after for row in before)
     assert began.read_text().split().count("baseline-0") == 1  # the finished phase is not run again
+    states = {row["config/weighting.alpha"]: row["state"] for row in after if row["phase"] == SEARCH}
+    stopped = {alpha for alpha, state in states.items() if state == "PRUNED"}
+    assert stopped == ({6.0, 5.0} if kind == "stopped early" else set())
