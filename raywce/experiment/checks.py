@@ -196,6 +196,30 @@ def _but_searched(searched: list[str]) -> str:
     return f"; searched are {', '.join(searched)}" if searched else ", or give that leaf a distribution"
 
 
+def _grid(search: Search, space: Space) -> Iterator[Problem]:
+    if not space:
+        return
+    if search.sampler != "grid":
+        if search.trials is None:
+            yield Problem("search.trials", "must be a number: only a grid has an end of its own", "null")
+        if search.seeds > 1:
+            do = "Set it to 1, or take search.sampler: grid"
+            yield Problem("search.seeds", f"must be 1 with search.sampler: {search.sampler}", str(search.seeds), do)
+        return
+    if search.trials is not None:
+        yield Problem("search.trials", "must be null with search.sampler: grid: all settings", str(search.trials))
+    if search.points != "none":
+        rule = "must be none with search.sampler: grid, which tries every setting"
+        yield Problem("search.points", rule, shown(search.points))
+    if search.baseline_seeds != search.seeds:
+        rule = f"must be search.seeds ({search.seeds}) with search.sampler: grid, as settings are held against it"
+        yield Problem("search.baseline_seeds", rule, str(search.baseline_seeds))
+    for path, distribution in space.items():
+        if distribution.kind in ("uniform", "loguniform"):
+            do = "List its values: {choice: […]}"
+            yield Problem(path, "must be choice or int with search.sampler: grid", str(distribution), do)
+
+
 def _listed_points(search: Search, space: Space) -> Iterator[Problem]:
     if isinstance(search.points, str) or not space:
         return
@@ -236,5 +260,6 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _intervals: ("training",),
     _whole_resources: ("resources",),
     _baseline_values: ("search", "space"),
+    _grid: ("search", "space"),
     _listed_points: ("search", "space"),
 }

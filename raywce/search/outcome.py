@@ -11,6 +11,7 @@ from typing import Any, Literal
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.search.constraints import mean_wers, reference_wers, worst
+from raywce.search.settings import Setting, compared, setting_name
 from raywce.search.tables import BASELINE, COMPLETE, FAIL, SEARCH, TrialTable
 
 FOUND, NOTHING_FEASIBLE = 0, 3  # exit codes
@@ -27,7 +28,7 @@ class References:
 
 @dataclass(frozen=True)
 class TrialFigures:
-    """One finished trial.
+    """One finished trial, or the means over the seeds of a grid's setting, whose trials' ids are then listed.
 
     Attributes:
         values: key path to value, of the searched leaves.
@@ -61,7 +62,9 @@ class SearchOutcome:
         best: the feasible trial with the lowest objective; None where no trial is feasible.
         nearest: the trial with the least violation, where none is feasible.
         baseline_objective: the baseline's mean low-resource WER, a fraction.
+        feasible: how many trials are; of a grid, how many settings.
         failed: trials that failed, with their reasons.
+        settings: of a grid: original, baseline and each setting, over its seeds; else None.
     """
 
     name: str
@@ -76,6 +79,7 @@ class SearchOutcome:
     feasible: int
     failed: dict[str, str]
     tables: dict[str, str]
+    settings: list[Setting] | None
     state: Literal["found", "nothing feasible"]
 
     @property
@@ -134,6 +138,13 @@ def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -
     done = [_figures(of, experiment) for of in rows.values() if of[-1]["state"] == COMPLETE]
     if not done:
         raise RunFailed(f"all {len(failed)} trials failed; the last one: {list(failed.values())[-1]}")
+    settings = _settings(table, done, found.original, experiment) if experiment.search.sampler == "grid" else None
+    if settings:
+        done = _means(done, experiment.search.seeds)
+    if not done:
+        raise RunFailed(
+            f"no setting was completed with each of its seeds; the last failure: {list(failed.values())[-1]}"
+        )
     feasible = [trial for trial in done if trial.feasible]
     best = min(feasible, key=lambda trial: trial.objective, default=None)
     return SearchOutcome(
@@ -149,7 +160,42 @@ def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -
         feasible=len(feasible),
         failed=failed,
         tables=tables,
+        settings=settings,
         state="found" if best else "nothing feasible",
+    )
+
+
+def _settings(
+    table: TrialTable, done: Sequence[TrialFigures], original: dict[str, float], experiment: Experiment
+) -> list[Setting]:
+    languages = experiment.languages
+    baseline = [_wers(_final(table.of(trial_id)), languages.all) for trial_id in table.trial_ids(BASELINE)]
+    factors = experiment.search.alternatives
+    named = {setting_name(of[0].values, factors): [trial.wer for trial in of] for of in _by_setting(done)}
+    return compared(original, baseline, named, languages.low_resource, languages.high_resource)
+
+
+def _by_setting(trials: Sequence[TrialFigures]) -> list[list[TrialFigures]]:
+    """Trials of the same values together, in the order of their first."""
+    found: dict[tuple[Any, ...], list[TrialFigures]] = {}
+    for trial in trials:
+        found.setdefault(tuple(trial.values.items()), []).append(trial)
+    return list(found.values())
+
+
+def _means(trials: Sequence[TrialFigures], seeds: int) -> list[TrialFigures]:
+    """Each setting over its seeds; without one that lacks a seed, which the baseline's mean has."""
+    return [_mean(of) for of in _by_setting(trials) if len(of) == seeds]
+
+
+def _mean(of: Sequence[TrialFigures]) -> TrialFigures:
+    # A violation is linear in the WER: the mean's violation is the violations' mean.
+    return TrialFigures(
+        trial_id=", ".join(trial.trial_id for trial in of),
+        values=of[0].values,
+        wer=mean_wers([trial.wer for trial in of]),
+        violations=mean_wers([trial.violations for trial in of]),
+        objective=sum(trial.objective for trial in of) / len(of),
     )
 
 

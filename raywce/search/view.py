@@ -12,6 +12,7 @@ from rich.table import Table
 
 from raywce.experiment.schema import Experiment
 from raywce.search.outcome import SearchOutcome, TrialFigures
+from raywce.search.settings_view import settings_tables
 from raywce.search.tables import BASELINE, FAIL, RUNNING
 
 Row = Mapping[str, Any]
@@ -103,6 +104,8 @@ def show_outcome(outcome: SearchOutcome) -> None:
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(comparison(outcome))
+    for table in settings_tables(outcome.settings) if outcome.settings else []:
+        console.print(table)
     for name, path in outcome.tables.items():
         console.print(f"{name}: {path}", highlight=False, markup=False, soft_wrap=True)
 

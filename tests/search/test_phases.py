@@ -18,6 +18,7 @@ from raywce.errors import InputError, RunFailed
 from raywce.run_folder import RunFolder
 from raywce.search.phases import is_finished, run_search
 from raywce.search.tables import SEARCH
+from raywce.search.view import show_outcome
 from tests.search import surrogate
 
 pytestmark = pytest.mark.slow
@@ -135,6 +136,54 @@ def test_two_trials_of_two_workers_on_two_cpus_leave_nothing_behind(cluster: Non
     assert ray.available_resources()["CPU"] == 2
 
 
+LEVELS = {"alpha": {"plain": {}, "weak": {"weighting.alpha": 2.0}, "strong": {"weighting.alpha": 4.0}}}
+
+
+def test_a_grid_over_two_seeds(cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = surrogate.load_grid(tmp_path, LEVELS, seeds=2)
+    outcome = run_search(file, trial=surrogate.trial)
+    found = [row for row in rows(tmp_path / "runs" / "toy") if row["phase"] == SEARCH and row["final"]]
+    assert [(row["config/alpha"], row["seed"]) for row in found] == [
+        ("weak", 0),
+        ("strong", 0),
+        ("weak", 1),
+        ("strong", 1),
+    ]
+    assert len({row["trial_id"] for row in found}) == 4
+    for row in found:  # each trained with the seed that its row names
+        alpha = {"weak": 2.0, "strong": 4.0}[row["config/alpha"]]
+        assert row["wer/gl"] == pytest.approx(0.50 - 0.03 * alpha + 0.001 * row["seed"])
+    weak = outcome.settings[2]
+    assert (weak.name, weak.runs, weak.wer["gl"]) == ("weak", 2, pytest.approx(0.4405))
+    assert weak.against_baseline["gl"] == pytest.approx(100 * (0.4405 / 0.4705 - 1))
+    assert outcome.best.values == {"alpha": "weak"}  # strong breaks a limit
+    show_outcome(outcome)
+    assert "44.05 ± 0.07" in capsys.readouterr().out
+
+
+KILLED_GRID = """
+import sys
+from pathlib import Path
+from raywce.search.phases import run_search
+from tests.search import surrogate, test_phases
+run_search(surrogate.load_grid(Path(sys.argv[1]), test_phases.LEVELS, seeds=2), trial=surrogate.slow_trial)
+"""
+
+
+def test_a_killed_grid_goes_on_to_the_same_table(cluster: None, tmp_path: Path) -> None:
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    killed.mkdir()
+    undisturbed.mkdir()
+    kill_in_the_second_trial(KILLED_GRID, killed)
+    tables = []
+    for folder in (killed, undisturbed):
+        run_search(surrogate.load_grid(folder, LEVELS, seeds=2), trial=surrogate.slow_trial)
+        tables.append(rows(folder / "runs" / "toy"))
+    for row in [row for table in tables for row in table]:
+        row.pop("utterances")
+    assert tables[0] == tables[1]
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -148,17 +197,7 @@ def test_a_killed_search_goes_on_to_the_same_table(cluster: None, tmp_path: Path
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     killed.mkdir()
     undisturbed.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(killed)],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "RAY_ADDRESS": "local"},
-    )
-    began = killed / "runs" / "began"
-    end = time.monotonic() + 120
-    while not (began.exists() and began.read_text().count("search") >= 2) and time.monotonic() < end:
-        time.sleep(0.2)
-    process.kill()
-    process.wait()
+    began = kill_in_the_second_trial(KILLED, killed)
     before = [row for row in rows(killed / "runs" / "toy") if row["state"] == "COMPLETE"]
     assert 0 < len({row["trial_id"] for row in before}) < 5
 
@@ -169,3 +208,19 @@ def test_a_killed_search_goes_on_to_the_same_table(cluster: None, tmp_path: Path
     assert after == expected
     assert all(row in after for row in before)
     assert began.read_text().split().count("baseline-0") == 1  # the finished phase is not run again
+
+
+def kill_in_the_second_trial(script: str, folder: Path) -> Path:
+    """Run `script` on `folder` and kill it once its second trial began; the file of what began."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "RAY_ADDRESS": "local"},
+    )
+    began = folder / "runs" / "began"
+    end = time.monotonic() + 120
+    while not (began.exists() and began.read_text().count("search") >= 2) and time.monotonic() < end:
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    return began
