@@ -57,6 +57,17 @@ def test_the_resolved_file_gives_the_same(example: Path, tmp_path: Path) -> None
     assert Path(level["augmentation"]["background_noise"]["folder"]) == Path("noises").absolute()
 
 
+def test_an_override_below_a_level_is_keyed_by_path(example: Path) -> None:
+    more = "search.alternatives.audio.augmented.augmentation.strength=0.5"
+    file = changed(
+        example, TWO.replace("{augmentation: {preset: paper}}", "{augmentation.copies: all}"), more, NO_POINTS
+    )
+    assert file.experiment.search.alternatives["audio"]["augmented"] == {
+        "augmentation.copies": "all",
+        "augmentation.strength": 0.5,
+    }
+
+
 def test_published_points_have_no_level(example: Path) -> None:
     file = changed(example, TWO)
     assert not file.published_points()
