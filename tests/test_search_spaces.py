@@ -11,13 +11,15 @@ from raywce.experiment import text
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.editor_schema import as_text, experiment_schema
 from raywce.experiment.load import load
+from raywce.weighting import AlphaSchedule
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))
 
 
 def test_they_are_there() -> None:
-    assert {file.stem for file in FILES} >= {"galician", "quickstart_augmentation", "small_cpu"}
+    shipped = {"ablation", "galician", "other_language", "paper", "paper_demo", "quickstart_augmentation", "small_cpu"}
+    assert {file.stem for file in FILES} >= shipped
 
 
 def test_the_schema_is_current() -> None:
@@ -28,7 +30,7 @@ def test_the_schema_is_current() -> None:
 def test_a_shipped_file_holds(file: Path) -> None:
     loaded = load(file, check_files=False)
     loaded.require_space()
-    assert len(loaded.published_points()) == 3
+    assert len(loaded.published_points()) == (0 if loaded.experiment.search.sampler == "grid" else 3)
     assert not loaded.notes
     assert loaded.experiment.name == file.stem
     Draft202012Validator(experiment_schema()).validate(text.read(file))
@@ -37,6 +39,31 @@ def test_a_shipped_file_holds(file: Path) -> None:
 def test_galician_starts_from_the_papers_augmentation() -> None:
     augmentation = load(FOLDER / "galician.yaml", check_files=False).experiment.augmentation
     assert augmentation.model_copy(update={"strength": 1.0}) == Augmentation(preset="paper")
+
+
+@pytest.mark.parametrize("name", ["paper", "paper_demo"])
+def test_the_papers_comparison(name: str) -> None:
+    loaded = load(FOLDER / f"{name}.yaml", check_files=False)
+    made = {tuple(values.values()): loaded.at(values) for values in loaded.settings()}
+    plain, progressive, dynamic = AlphaSchedule(), AlphaSchedule(2, 5, 0.5, 1), AlphaSchedule(1.5, 1.5, adaptive=True)
+    assert {key: (one.schedules()["gl"], one.augmentation.active) for key, one in made.items()} == {
+        ("plain", "augmented"): (plain, True),
+        ("LP", "as recorded"): (progressive, False),
+        ("LP", "augmented"): (progressive, True),
+        ("DA", "as recorded"): (dynamic, False),
+        ("DA", "augmented"): (dynamic, True),
+    }
+    assert made["LP", "augmented"].augmentation == Augmentation(preset="paper")
+    assert [list(values.values()) for values in loaded.stood_for()] == [["plain", "as recorded"]]
+
+
+def test_the_ablation_turns_on_one_augmentation_at_a_time_and_holds_the_shares_fixed() -> None:
+    loaded = load(FOLDER / "ablation.yaml", check_files=False)
+    assert loaded.experiment.data.sampling.shares
+    for values in loaded.settings():
+        transforms = loaded.at(values).augmentation.transforms.values()
+        assert sum(transform.probability > 0 for transform in transforms) == (values["augmentation"] != "none")
+    assert len(loaded.settings()) == 11
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -48,8 +48,9 @@ def _summary(loaded: Any) -> dict[str, Any]:
         "weighting": experiment.weighting.kind,
         "searched": {path: str(distribution) for path, distribution in space.items()},
         "first_points": loaded.published_points(),
-        "runs": {"baseline": experiment.search.baseline_seeds, "trials": experiment.search.trials} if space else None,
+        "runs": {"baseline": experiment.search.baseline_seeds, "trials": loaded.trials} if space else None,
         "sampler": asdict(chosen(experiment, space)) if space else None,
+        "grid": _grid(loaded) if space and experiment.search.sampler == "grid" else None,
         "trial": {
             "steps": training.steps,
             "batch_size": training.batch_size,
@@ -61,6 +62,11 @@ def _summary(loaded: Any) -> dict[str, Any]:
         },
         "notes": loaded.notes,
     }
+
+
+def _grid(loaded: Any) -> dict[str, Any]:
+    """The settings of a grid, and those that the baseline's runs stand for."""
+    return {"settings": loaded.settings(), "seeds": loaded.experiment.search.seeds, "baseline": loaded.stood_for()}
 
 
 def _lines(file: Path, summary: dict[str, Any]) -> list[str]:
@@ -80,6 +86,9 @@ def _lines(file: Path, summary: dict[str, Any]) -> list[str]:
         lines += [f"  {path}: {distribution}" for path, distribution in summary["searched"].items()]
         lines += [f"first point    {_point(point)}" for point in summary["first_points"]]
         lines.append(str(Choice(**summary["sampler"])))
+        if grid := summary["grid"]:
+            lines.append(f"grid           settings: {len(grid['settings'])}, seeds of each: {grid['seeds']}")
+            lines += [f"baseline       stands for {_point(values)}" for values in grid["baseline"]]
     else:
         lines.append("search         no leaf has a distribution: for raywce train")
     return lines + [f"note: {note}" for note in summary["notes"]]

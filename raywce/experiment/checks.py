@@ -14,6 +14,7 @@ from raywce.experiment.text import shown
 
 Space = Mapping[str, Distribution]
 OPTIMIZER = "training.optimizer."
+_WHOLE_TRIALS = {"gp": "learns nothing from a trial that was stopped", "grid": "compares whole trainings"}
 # The largest that these leaves may be: augmentation.strength is no way past it.
 _STRONGEST = {"time_stretch.rate": 0.5, "pitch_shift.semitones": 12.0}
 
@@ -202,8 +203,8 @@ def _early_stopping(search: Search, training: Training, weighting: Any, space: S
     if not space or not search.early_stopping or search.sampler == "auto":
         return
     path, or_not = "search.early_stopping", "search.early_stopping: false"
-    if search.sampler == "gp":
-        rule = "must be false with search.sampler: gp, which learns nothing from a trial that was stopped"
+    if search.sampler in _WHOLE_TRIALS:
+        rule = f"must be false with search.sampler: {search.sampler}, which {_WHOLE_TRIALS[search.sampler]}"
         yield Problem(path, rule, "true", "Take search.sampler: tpe or auto, or set it to false")
     elif training.evaluate_every in (None, training.steps):
         rule = f"must be below training.steps ({training.steps}) for trials to be stopped early"
@@ -215,6 +216,30 @@ def _early_stopping(search: Search, training: Training, weighting: Any, space: S
         got = f"trials that are the same until step {same:g}, evaluated every {training.evaluate_every} steps"
         do = f"Lower training.evaluate_every, weighting.ramp_start or training.optimizer.warmup_steps, or set {or_not}"
         yield Problem(path, rule, got, do)
+
+
+def _grid(search: Search, space: Space) -> Iterator[Problem]:
+    if not space:
+        return
+    if search.sampler != "grid":
+        if search.trials is None:
+            yield Problem("search.trials", "must be a number: only a grid has an end of its own", "null")
+        if search.seeds > 1:
+            do = "Set it to 1, or take search.sampler: grid"
+            yield Problem("search.seeds", f"must be 1 with search.sampler: {search.sampler}", str(search.seeds), do)
+        return
+    if search.trials is not None:
+        yield Problem("search.trials", "must be null with search.sampler: grid: all settings", str(search.trials))
+    if search.points != "none":
+        rule = "must be none with search.sampler: grid, which tries every setting"
+        yield Problem("search.points", rule, shown(search.points))
+    if search.baseline_seeds != search.seeds:
+        rule = f"must be search.seeds ({search.seeds}) with search.sampler: grid, as settings are held against it"
+        yield Problem("search.baseline_seeds", rule, str(search.baseline_seeds))
+    for path, distribution in space.items():
+        if distribution.kind in ("uniform", "loguniform"):
+            do = "List its values: {choice: […]}"
+            yield Problem(path, "must be choice or int with search.sampler: grid", str(distribution), do)
 
 
 def _listed_points(search: Search, space: Space) -> Iterator[Problem]:
@@ -258,5 +283,6 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _whole_resources: ("resources",),
     _baseline_values: ("search", "space"),
     _early_stopping: ("search", "training", "weighting", "space"),
+    _grid: ("search", "space"),
     _listed_points: ("search", "space"),
 }

@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from raywce.demo import assets
 from raywce.errors import InputError, Problem, Problems, fail
-from raywce.experiment import checks, surroundings, text, validation
+from raywce.experiment import alternatives, checks, grid, surroundings, text, validation
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.overrides import put_in as put_overrides_in
 from raywce.experiment.points import FirstPoints, in_draws, published
-from raywce.experiment.schema import Data, Experiment, Model
+from raywce.experiment.schema import Data, Experiment, Model, Search
 from raywce.experiment.space import Distribution, take_out
 
 
@@ -24,7 +25,8 @@ class ExperimentFile:
 
     Attributes:
         experiment: with a value in every leaf; a searched one has its distribution's first value.
-        space: the distributions, by dotted key path, in the file's order.
+        space: what is searched: the distributions, by dotted key path, in the file's order, then the alternatives, a
+            choice of its levels for each factor.
         notes: what is worth knowing, though not wrong.
     """
 
@@ -44,16 +46,37 @@ class ExperimentFile:
             problems.add(path, "must be given" if path in self.space else "must be a searched leaf")
         problems.found.extend(checks.outside("", values, self.space))
         problems.raise_any()
-        return _with(self.experiment, in_draws(values, self.space))
+        drawn = {path: value for path, value in in_draws(values, self.space).items() if path in self.leaves}
+        return _with(self.experiment, drawn | alternatives.changes(self.experiment.search.alternatives, values))
+
+    @property
+    def leaves(self) -> dict[str, Distribution]:
+        """The searched leaves: the space without the alternatives."""
+        factors = self.experiment.search.alternatives
+        return {path: distribution for path, distribution in self.space.items() if path not in factors}
+
+    def settings(self) -> list[dict[str, Any]]:
+        """A grid's settings in its order, without those that are the baseline, whose runs stand for them."""
+        return [values for values in grid.settings(self.space) if not self._is_baseline(values)]
+
+    def stood_for(self) -> list[dict[str, Any]]:
+        """A grid's settings that the baseline's runs stand for."""
+        return [values for values in grid.settings(self.space) if self._is_baseline(values)]
+
+    @property
+    def trials(self) -> int:
+        """How many trials the search runs: a grid's settings over its seeds, or `search.trials`."""
+        search = self.experiment.search
+        return len(self.settings()) * search.seeds if search.trials is None else search.trials
 
     def concrete(self) -> Experiment:
-        """The experiment of a file without distributions.
+        """The experiment of a file without distributions; of alternatives, what they change is as the file has it.
 
         Raises:
             InputError: names each leaf that still has one.
         """
         problems = Problems()
-        for path, distribution in self.space.items():
+        for path, distribution in self.leaves.items():
             problems.add(path, "must have a value to train with", distribution, f"Give it one: {path}=VALUE")
         problems.raise_any()
         return self.experiment
@@ -73,14 +96,17 @@ class ExperimentFile:
 
     def baseline(self) -> Experiment:
         """Plain fine-tuning on the same data: weight 1, no augmentation, `search.baseline`'s optimizer leaves."""
-        values = {path: value for path, value in self.experiment.search.baseline.items() if path in self.space}
+        values = {path: value for path, value in self.experiment.search.baseline.items() if path in self.leaves}
         return _with(self.experiment, values | {"weighting": {"kind": "none"}, "augmentation": {}})
 
     def resolved_yaml(self) -> str:
         """The whole file: defaults filled in, paths absolute, distributions kept. Loading it gives the same."""
         tree = self.experiment.model_dump()
-        searched = {path: distribution.as_yaml() for path, distribution in self.space.items()}
+        searched = {path: distribution.as_yaml() for path, distribution in self.leaves.items()}
         return text.write(validation.put(tree, searched))
+
+    def _is_baseline(self, values: Mapping[str, Any]) -> bool:
+        return grid.is_baseline(self.at(values), self.baseline())
 
 
 def load(path: Path, overrides: Sequence[str] = (), check_files: bool = True) -> ExperimentFile:
@@ -96,18 +122,33 @@ def load(path: Path, overrides: Sequence[str] = (), check_files: bool = True) ->
     """
     problems = Problems()
     written = put_overrides_in(text.read(path), overrides, problems)
-    tree, space, broken = take_out(written, problems)
-    problems.found += [problem for problem in validation.errors_in(tree, space) if problem.path not in broken]
+    tree, leaves, broken = take_out(written, problems)
+    problems.found += [problem for problem in validation.errors_in(tree, leaves) if problem.path not in broken]
     sections = _absolute(validation.valid_sections(tree), problems)
+    factors = sections["search"].alternatives if "search" in sections else {}
+    space = leaves | alternatives.dimensions(factors)
+    problems.found += alternatives.problems(tree, factors, leaves, partial(_found_in, leaves, check_files))
     first = _first_points(sections, space)
     problems.found += checks.combinations(sections, space) + first.problems
     problems.found += _baseline_problems(tree, sections, space)
     if check_files:
-        problems.found += surroundings.missing(sections, space)
+        problems.found += surroundings.missing(sections, leaves)
     if problems.found:
         raise InputError(list(dict.fromkeys(problems.found)))
     notes = first.notes + (surroundings.notes(sections) if check_files else [])
-    return ExperimentFile(_with_both_kinds(Experiment(**sections), space), space, notes, first.points)
+    experiment = _with_both_kinds(Experiment(**sections), leaves)
+    loaded = ExperimentFile(experiment, space, notes, first.points)
+    if space and experiment.search.sampler == "grid" and not loaded.settings():
+        fail("search.sampler", "a grid must have a setting that is not the baseline", "none")
+    return loaded
+
+
+def _found_in(leaves: Mapping[str, Distribution], check_files: bool, tree: dict[str, Any]) -> list[Problem]:
+    """What is wrong with a tree, as far as a level of an alternative can change it."""
+    sections = validation.valid_sections(tree)
+    found = validation.errors_in(tree, leaves) + checks.combinations(sections, leaves)
+    changeable = {name: sections[name] for name in ("augmentation",) if name in sections}
+    return found + (surroundings.missing(changeable, leaves) if check_files else [])
 
 
 def _absolute(sections: dict[str, Any], problems: Problems) -> dict[str, Any]:
@@ -117,6 +158,7 @@ def _absolute(sections: dict[str, Any], problems: Problems) -> dict[str, Any]:
         "data": _data,
         "model": _model,
         "augmentation": _augmentation,
+        "search": _search,
         "storage": _path,
     }
     for name, resolved in resolvers.items():
@@ -151,6 +193,10 @@ def _augmentation(augmentation: Augmentation) -> Augmentation:
     return augmentation.model_copy(update=resolved)
 
 
+def _search(search: Search) -> Search:
+    return search.model_copy(update={"alternatives": alternatives.with_folders(search.alternatives, _path)})
+
+
 def _path(written: str) -> str:
     return written if surroundings.is_uri(written) else str(Path(written).expanduser().absolute())
 
@@ -160,6 +206,9 @@ def _first_points(sections: Mapping[str, Any], space: Mapping[str, Distribution]
     if not space or "search" not in sections or "weighting" not in sections:
         return nothing
     search = sections["search"]
+    if search.points == "published" and search.alternatives:
+        note = "no published setting is among the first points, as they have no level of search.alternatives"
+        return FirstPoints([], [note], [])
     if search.points == "published":
         return published(sections["weighting"], space, search.baseline)
     return nothing if search.points == "none" else FirstPoints([in_draws(p, space) for p in search.points], [], [])
@@ -179,7 +228,9 @@ def _with_both_kinds(experiment: Experiment, space: Mapping[str, Distribution]) 
     """`auto` decided once for the file, so that the baseline and every trial see the same data."""
     if experiment.data.sampling.both_kinds != "auto":
         return experiment
-    both = checks.can_adapt(experiment.weighting, space)
+    factors = experiment.search.alternatives
+    made = [_with(experiment, alternatives.changes(factors, levels)) for levels in alternatives.combinations(factors)]
+    both = any(checks.can_adapt(one.weighting, space) for one in made)
     return _with(experiment, {"data.sampling.both_kinds": both})
 
 

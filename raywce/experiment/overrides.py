@@ -9,8 +9,8 @@ from typing import Any
 from raywce.errors import InputError, Problems, fail
 from raywce.experiment import text
 
-# Below it a key is a dotted key path itself.
-_KEYED_BY_PATH = "search.baseline."
+# Below so many keys, a key is a dotted key path itself.
+_KEYED_BY_PATH = {"search.baseline.": 2, "search.alternatives.": 4}
 
 
 def put_in(tree: dict[str, Any], overrides: Sequence[str], problems: Problems) -> dict[str, Any]:
@@ -26,9 +26,8 @@ def put_in(tree: dict[str, Any], overrides: Sequence[str], problems: Problems) -
 
 def keys_of(path: str) -> list[str]:
     """The keys that a dotted key path passes."""
-    if path.startswith(_KEYED_BY_PATH):
-        return [*_KEYED_BY_PATH.rstrip(".").split("."), path.removeprefix(_KEYED_BY_PATH)]
-    return path.split(".")
+    above = next((count for prefix, count in _KEYED_BY_PATH.items() if path.startswith(prefix)), -1)
+    return path.split(".", above)
 
 
 def _put(tree: dict[str, Any], override: str) -> None:

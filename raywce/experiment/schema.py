@@ -5,7 +5,7 @@ Distributions are taken out of the file before it is held against these models (
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -253,16 +253,23 @@ class Constraints(Section):
 class Search(Section):
     """The search over the file's distributions."""
 
-    trials: Count = 20
+    trials: Count | None = Field(20, description="null: all settings of a grid.")
     seed: Annotated[int, Field(ge=0)] = 0
-    sampler: Literal["auto", "gp", "tpe", "random"] = Field(
-        "auto", description="auto: tpe where trials are stopped early, gp (Gaussian process) where they are not."
+    sampler: Literal["auto", "gp", "tpe", "random", "grid"] = Field(
+        "auto",
+        description="auto: tpe where trials are stopped early, gp (Gaussian process) where they are not; "
+        "grid: every combination of choices, whole numbers and alternatives.",
     )
     early_stopping: bool = Field(
         False, description="Stop trials whose evaluations on the way are worse than others', feasible ones last."
     )
     reduction_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
         3.0, description="With early_stopping: one trial in this many goes on from a rung, and how far rungs lie apart."
+    )
+    seeds: Count = Field(1, description="Seeds of each setting of a grid: training.seed, training.seed + 1, …")
+    alternatives: dict[str, Annotated[dict[str, dict[str, Any]], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="Named factors, each with named levels: changes to the file, {key path: value}.",
     )
     points: Literal["published", "none"] | list[dict[str, bool | int | float | str]] = Field(
         "published", description="Tried first: the paper's settings, none, or a list of {key path: value}."

@@ -131,7 +131,7 @@ class TableCallback(Callback):
         seed = self.experiment.training.seed
         if self.phase == BASELINE:
             return Trial(BASELINE, config["trial_id"], seed + config["index"], self.fixed)
-        return Trial(self.phase, config["trial_id"], seed, config["values"])
+        return Trial(self.phase, config["trial_id"], seed + config["seed_index"], config["values"])
 
 
 def schema_of(experiment: Experiment, space: dict[str, BaseDistribution]) -> Any:

@@ -8,7 +8,7 @@ from typing import Literal
 from raywce.experiment.rungs import Space, first_rung, rungs, same_until
 from raywce.experiment.schema import Experiment
 
-SamplerKind = Literal["gp", "tpe", "random"]
+SamplerKind = Literal["gp", "tpe", "random", "grid"]
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Driver:
     limits_at: Mapping[int, Mapping[str, Limit]] = field(default_factory=dict)
 
     def __call__(self, config: dict[str, Any]) -> None:
-        """Run the trial of `config`: its `trial_id`, and its `values` (search) or `index` (baseline)."""
+        """Run the trial of `config`: its `trial_id`, its `values` and `seed_index` (search) or `index` (baseline)."""
         from ray import tune
 
         last: Report = {}
@@ -60,7 +60,7 @@ class Driver:
     def experiment(self, config: Mapping[str, Any]) -> Experiment:
         """The concrete experiment of one trial."""
         if "values" in config:
-            return self.file.at(config["values"])
+            return _with_training(self.file.at(config["values"]), config["seed_index"])
         return baseline_run(self.file, config["index"])
 
     def why_unusable(self, last: Report) -> str | None:
@@ -91,7 +91,11 @@ class Driver:
 def baseline_run(file: ExperimentFile, index: int) -> Experiment:
     """The baseline with its own seed; the first run evaluates the original model too, before its first step."""
     experiment = file.baseline()
+    at_start = experiment.training.evaluate_at_start or index == 0
+    return _with_training(experiment, index, evaluate_at_start=at_start)
+
+
+def _with_training(experiment: Experiment, seed_index: int, **changes: Any) -> Experiment:
     training = experiment.training
-    at_start = training.evaluate_at_start or index == 0
-    changes = {"seed": training.seed + index, "evaluate_at_start": at_start}
-    return experiment.model_copy(update={"training": training.model_copy(update=changes)})
+    changed = training.model_copy(update={"seed": training.seed + seed_index, **changes})
+    return experiment.model_copy(update={"training": changed})

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.search.constraints import mean_wers, reference_wers, worst
+from raywce.search.settings import Setting, compared, setting_name
 from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, TrialTable
 
 FOUND, NOTHING_FEASIBLE = 0, 3  # exit codes
@@ -27,7 +28,7 @@ class References:
 
 @dataclass(frozen=True)
 class TrialFigures:
-    """One finished trial.
+    """One finished trial, or the means over the seeds of a grid's setting, whose trials' ids are then listed.
 
     Attributes:
         values: key path to value, of the searched leaves.
@@ -61,8 +62,10 @@ class SearchOutcome:
         best: the feasible trial with the lowest objective; None where no trial is feasible.
         nearest: the trial with the least violation, where none is feasible.
         baseline_objective: the baseline's mean low-resource WER, a fraction.
+        feasible: how many trials are; of a grid, how many settings.
         failed: trials that failed, with their reasons.
         stopped: how many trials were stopped early; none of them is best, nearest or counted as feasible.
+        settings: of a grid: original, baseline and each setting, over its seeds; else None.
     """
 
     name: str
@@ -78,6 +81,7 @@ class SearchOutcome:
     failed: dict[str, str]
     stopped: int
     tables: dict[str, str]
+    settings: list[Setting] | None
     state: Literal["found", "nothing feasible"]
 
     @property
@@ -151,6 +155,13 @@ def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -
     stopped = sum(of[-1]["state"] == PRUNED for of in rows.values())
     if not done:
         raise RunFailed(_nothing_done(list(failed.values()), stopped))
+    settings = _settings(table, done, found.original, experiment) if experiment.search.sampler == "grid" else None
+    if settings:
+        done = _means(done, experiment.search.seeds)
+    if not done:
+        raise RunFailed(
+            f"no setting was completed with each of its seeds; the last failure: {list(failed.values())[-1]}"
+        )
     feasible = [trial for trial in done if trial.feasible]
     best = min(feasible, key=lambda trial: trial.objective, default=None)
     return SearchOutcome(
@@ -167,6 +178,7 @@ def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -
         failed=failed,
         stopped=stopped,
         tables=tables,
+        settings=settings,
         state="found" if best else "nothing feasible",
     )
 
@@ -175,6 +187,40 @@ def _nothing_done(reasons: list[str], stopped: int) -> str:
     what = f"no trial was completed: {len(reasons)} failed, {stopped} were stopped early"
     what = what if stopped else f"all {len(reasons)} trials failed"
     return f"{what}; the last one: {reasons[-1]}" if reasons else what
+
+
+def _settings(
+    table: TrialTable, done: Sequence[TrialFigures], original: dict[str, float], experiment: Experiment
+) -> list[Setting]:
+    languages = experiment.languages
+    baseline = [_wers(_final(table.of(trial_id)), languages.all) for trial_id in table.trial_ids(BASELINE)]
+    factors = experiment.search.alternatives
+    named = {setting_name(of[0].values, factors): [trial.wer for trial in of] for of in _by_setting(done)}
+    return compared(original, baseline, named, languages.low_resource, languages.high_resource)
+
+
+def _by_setting(trials: Sequence[TrialFigures]) -> list[list[TrialFigures]]:
+    """Trials of the same values together, in the order of their first."""
+    found: dict[tuple[Any, ...], list[TrialFigures]] = {}
+    for trial in trials:
+        found.setdefault(tuple(trial.values.items()), []).append(trial)
+    return list(found.values())
+
+
+def _means(trials: Sequence[TrialFigures], seeds: int) -> list[TrialFigures]:
+    """Each setting over its seeds; without one that lacks a seed, which the baseline's mean has."""
+    return [_mean(of) for of in _by_setting(trials) if len(of) == seeds]
+
+
+def _mean(of: Sequence[TrialFigures]) -> TrialFigures:
+    # A violation is linear in the WER: the mean's violation is the violations' mean.
+    return TrialFigures(
+        trial_id=", ".join(trial.trial_id for trial in of),
+        values=of[0].values,
+        wer=mean_wers([trial.wer for trial in of]),
+        violations=mean_wers([trial.violations for trial in of]),
+        objective=sum(trial.objective for trial in of) / len(of),
+    )
 
 
 def _final(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

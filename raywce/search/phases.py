@@ -118,7 +118,7 @@ class _Phases:
 
     def search(self, against: References) -> None:
         """Run the trials that are left, where an earlier run stopped."""
-        wanted = self.experiment.search.trials
+        wanted = self.file.trials
         table = self.table()
         ended = [trial_id for trial_id in table.trial_ids(SEARCH) if table.of(trial_id)[-1]["state"] != RUNNING]
         if len(ended) >= wanted:
@@ -161,7 +161,8 @@ class _Phases:
             constraints=self.experiment.languages.high_resource,
             sampler=SamplerChoice(self.choice.sampler, settings.seed),
             study_name=self.experiment.name,
-            points=self.file.published_points(),
+            points=self.file.settings() if settings.sampler == "grid" else self.file.published_points(),
+            seeds=settings.seeds,
             storage=_journal(self.folder),
         )
 
@@ -195,7 +196,7 @@ class _Phases:
     def _fixed(self) -> dict[str, Any]:
         """The baseline's values of the searched leaves; none of weighting and augmentation, which it is without."""
         tree = {"training": self.file.baseline().training.model_dump()}
-        return {path: _leaf(tree, path.split(".")) for path in self.file.space}
+        return {path: _leaf(tree, path.split(".")) for path in self.file.leaves}
 
 
 def _run_trial() -> RunTrial:

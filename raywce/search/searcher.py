@@ -32,7 +32,7 @@ _LARGEST = 1e6  # Optuna's samplers standardise constraints: an infinite one wou
 class SamplerChoice:
     """Which sampler draws, and from which seed."""
 
-    kind: Literal["gp", "tpe", "random"]
+    kind: Literal["gp", "tpe", "random", "grid"]
     seed: int
 
     def build(self, suggestion: int, points: Sequence[Mapping[str, Any]]) -> BaseSampler:
@@ -62,8 +62,9 @@ class ConstrainedOptunaSearch(OptunaSearch):
     * a last result that is not `final`: PRUNED, with all its steps and its constraints;
     * else COMPLETE.
 
-    Suggestions are `{"trial_id": "search-007-1a2b3c", "values": {key path: value}}`: the id holds the index of the
-    suggestion and a digest of its values, so that one made again after a crash finds its own folder, and no other's.
+    Suggestions are `{"trial_id": "search-007-1a2b3c", "seed_index": 0, "values": {key path: value}}`: the id holds the
+    index of the suggestion and a digest of its values and seed, so that one made again after a crash finds its own
+    folder, and no other's. The training's seed is the experiment's plus `seed_index`.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         sampler: SamplerChoice,
         study_name: str,
         points: Sequence[Mapping[str, Any]] = (),
+        seeds: int = 1,
         storage: optuna.storages.BaseStorage | None = None,
     ) -> None:
         """Open the study.
@@ -83,12 +85,14 @@ class ConstrainedOptunaSearch(OptunaSearch):
             constraints: names in the order in which every trial carries them.
             sampler: kind and seed.
             study_name: the experiment's name, as experiments may share a storage.
-            points: values over exactly the space's key paths, tried first.
+            points: values over exactly the space's key paths, tried first; with a grid they are all that is tried.
+            seeds: how often the points are tried, all of them with one seed before the next.
             storage: Optuna's; None: in memory, saved with the searcher.
         """
         self._constraints = tuple(constraints)
         self._choice = sampler
-        self._points = tuple(points)
+        self._points = tuple(points) * seeds
+        self._points_of_a_seed = len(points)
         self._suggestions = 0
         super().__init__(
             space,
@@ -104,18 +108,28 @@ class ConstrainedOptunaSearch(OptunaSearch):
         """The Optuna study."""
         return self._ot_study
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        """The next trial's id and values; the same again for a `trial_id` that was asked before."""
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next trial's id and values; the same again for a `trial_id` that was asked before.
+
+        A grid that is through is `FINISHED`.
+        """
         if trial_id not in self._ot_trials:
+            if self._choice.kind == "grid" and self._suggestions >= len(self._points):
+                return str(self.FINISHED)
             if not self._ot_trials:  # begun, and lost before it was saved
                 self._fail_unknown()
             self._ot_study.sampler = self._choice.build(self._suggestions, self._points)
             trial = self._ot_study.ask(fixed_distributions=self._space)
-            trial.set_user_attr("trial_id", suggestion_id(self._suggestions, trial.params))
+            seed_index = self._seed_index(self._suggestions)
+            trial.set_user_attr("trial_id", suggestion_id(self._suggestions, trial.params, seed_index))
+            trial.set_user_attr("seed_index", seed_index)
             self._ot_trials[trial_id] = trial
             self._suggestions += 1
         trial = self._ot_trials[trial_id]
-        return {"trial_id": trial.user_attrs["trial_id"], "values": dict(trial.params)}
+        return {**trial.user_attrs, "values": dict(trial.params)}
+
+    def _seed_index(self, suggestion: int) -> int:
+        return suggestion // self._points_of_a_seed if suggestion < len(self._points) else 0
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass an evaluation on to Optuna, at its own step; other reports hold nothing for it."""
@@ -171,9 +185,10 @@ class ConstrainedOptunaSearch(OptunaSearch):
         return f"missing or not a number in the last report: {', '.join(missing)}" if missing else None
 
 
-def suggestion_id(suggestion: int, values: Mapping[str, Any]) -> str:
-    """A trial's id: its suggestion's index, and a digest of its values."""
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+def suggestion_id(suggestion: int, values: Mapping[str, Any], seed_index: int = 0) -> str:
+    """A trial's id: its suggestion's index, and a digest of its values and of a seed that is not the first."""
+    digested = {**values, "training.seed": seed_index} if seed_index else dict(values)
+    digest = hashlib.sha256(json.dumps(digested, sort_keys=True).encode()).hexdigest()
     return f"search-{suggestion:03d}-{digest[:6]}"
 
 

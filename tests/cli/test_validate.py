@@ -95,3 +95,17 @@ def test_a_yaml_error_is_one_line_with_its_place(tmp_path: Path) -> None:
     done = validate(tmp_path, str(file))
     assert done.returncode == 2
     assert done.stderr == f"raywce: 1 problem:\n  {file}, line 2, column 1: must be YAML: key 'name' is there twice\n"
+
+
+def test_a_grid_says_how_many_settings_it_runs_and_which_the_baseline_stands_for(example: Path, tmp_path: Path) -> None:
+    outcome = tmp_path / "outcome.json"
+    grid = ["search.sampler=grid", "search.trials=null", "search.points=none", "search.seeds=2"]
+    weight = "weight: {plain: {weighting.alpha: 1}, two: {}}"
+    rate = "rate: {one: {}, half: {training.optimizer.learning_rate: 5e-6}}"
+    levels = f"search.alternatives={{{weight}, {rate}}}"
+    done = validate(tmp_path, str(example), *grid, "search.baseline_seeds=2", levels, "--json", str(outcome))
+    assert done.stderr == ""
+    assert "baseline runs: 2, trials: 6, over" in done.stdout
+    assert "grid           settings: 3, seeds of each: 2" in done.stdout
+    assert 'stands for weight "plain", rate "one"' in done.stdout
+    assert json.loads(outcome.read_text())["grid"]["baseline"] == [{"weight": "plain", "rate": "one"}]

@@ -205,13 +205,18 @@ RULES = [
         "must be a searched leaf",
     ),
     (["search.points=all"], "search.points", "'published' or 'none'"),
-    (["search.sampler=cma"], "search.sampler", "must be 'auto', 'gp', 'tpe' or 'random'"),
+    (["search.sampler=cma"], "search.sampler", "must be 'auto', 'gp', 'tpe', 'random' or 'grid'"),
     (["search.early_stopping=3"], "search.early_stopping", "must be true or false, but got 3"),
     (["search.reduction_factor=1"], "search.reduction_factor", "must be greater than 1, but got 1"),
     (
         [*STOPPED, "search.sampler=gp"],
         "search.early_stopping",
         "must be false with search.sampler: gp, which learns nothing from a trial that was stopped, but got true",
+    ),
+    (
+        [*STOPPED, "search.sampler=grid"],
+        "search.early_stopping",
+        "must be false with search.sampler: grid, which compares whole trainings, but got true",
     ),
     (
         [*STOPPED, "search.sampler=tpe", "training.evaluate_every=null"],

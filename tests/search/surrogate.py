@@ -46,6 +46,13 @@ def load_file(folder: Path, *overrides: str, **search: Any) -> ExperimentFile:
     return load(write_file(folder, **search), overrides, check_files=False)
 
 
+def load_grid(folder: Path, alternatives: dict[str, Any], seeds: int) -> ExperimentFile:
+    """The file of `write_file` as a grid over alternatives alone."""
+    grid = {"sampler": "grid", "trials": None, "points": "none", "seeds": seeds, "baseline_seeds": seeds}
+    file = write_file(folder, **grid, alternatives=alternatives, baseline={})
+    return load(file, ["weighting.alpha=1.0", "training.optimizer.learning_rate=1e-5"], check_files=False)
+
+
 def wers(experiment: Experiment) -> dict[str, float]:
     """Falls for gl and rises for es and pt with alpha; the seed moves the third digit."""
     alpha = getattr(experiment.weighting, "alpha", 1.0)

@@ -21,6 +21,7 @@ from raywce.errors import InputError, RunFailed
 from raywce.run_folder import RunFolder
 from raywce.search.phases import is_finished, run_search
 from raywce.search.tables import SEARCH
+from raywce.search.view import show_outcome
 from tests.search import surrogate
 
 pytestmark = pytest.mark.slow
@@ -201,6 +202,54 @@ def test_a_trial_that_is_stopped_early_ends_its_training_and_leaves_nothing_behi
     assert ray.available_resources()["CPU"] == 2
 
 
+LEVELS = {"alpha": {"plain": {}, "weak": {"weighting.alpha": 2.0}, "strong": {"weighting.alpha": 4.0}}}
+
+
+def test_a_grid_over_two_seeds(cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = surrogate.load_grid(tmp_path, LEVELS, seeds=2)
+    outcome = run_search(file, trial=surrogate.trial)
+    found = [row for row in rows(tmp_path / "runs" / "toy") if row["phase"] == SEARCH and row["final"]]
+    assert [(row["config/alpha"], row["seed"]) for row in found] == [
+        ("weak", 0),
+        ("strong", 0),
+        ("weak", 1),
+        ("strong", 1),
+    ]
+    assert len({row["trial_id"] for row in found}) == 4
+    for row in found:  # each trained with the seed that its row names
+        alpha = {"weak": 2.0, "strong": 4.0}[row["config/alpha"]]
+        assert row["wer/gl"] == pytest.approx(0.50 - 0.03 * alpha + 0.001 * row["seed"])
+    weak = outcome.settings[2]
+    assert (weak.name, weak.runs, weak.wer["gl"]) == ("weak", 2, pytest.approx(0.4405))
+    assert weak.against_baseline["gl"] == pytest.approx(100 * (0.4405 / 0.4705 - 1))
+    assert outcome.best.values == {"alpha": "weak"}  # strong breaks a limit
+    show_outcome(outcome)
+    assert "44.05 ± 0.07" in capsys.readouterr().out
+
+
+KILLED_GRID = """
+import sys
+from pathlib import Path
+from raywce.search.phases import run_search
+from tests.search import surrogate, test_phases
+run_search(surrogate.load_grid(Path(sys.argv[1]), test_phases.LEVELS, seeds=2), trial=surrogate.slow_trial)
+"""
+
+
+def test_a_killed_grid_goes_on_to_the_same_table(cluster: None, tmp_path: Path) -> None:
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    killed.mkdir()
+    undisturbed.mkdir()
+    kill_once_begun(killed, 2, KILLED_GRID)
+    tables = []
+    for folder in (killed, undisturbed):
+        run_search(surrogate.load_grid(folder, LEVELS, seeds=2), trial=surrogate.slow_trial)
+        tables.append(rows(folder / "runs" / "toy"))
+    for row in [row for table in tables for row in table]:
+        row.pop("utterances")
+    assert tables[0] == tables[1]
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -226,17 +275,7 @@ def test_a_killed_search_goes_on_to_the_same_table(cluster: None, tmp_path: Path
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     killed.mkdir()
     undisturbed.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(killed), kind],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "RAY_ADDRESS": "local"},
-    )
-    began = killed / "runs" / "began"
-    end = time.monotonic() + 120
-    while not (began.exists() and began.read_text().count("search") >= begun) and time.monotonic() < end:
-        time.sleep(0.2)
-    process.kill()
-    process.wait()
+    began = kill_once_begun(killed, begun, KILLED, kind)
     before = [row for row in rows(killed / "runs" / "toy") if row["state"] != "RUNNING"]
     assert 0 < len({row["trial_id"] for row in before}) < 5
 
@@ -250,3 +289,19 @@ def test_a_killed_search_goes_on_to_the_same_table(cluster: None, tmp_path: Path
     states = {row["config/weighting.alpha"]: row["state"] for row in after if row["phase"] == SEARCH}
     stopped = {alpha for alpha, state in states.items() if state == "PRUNED"}
     assert stopped == ({6.0, 5.0} if kind == "stopped early" else set())
+
+
+def kill_once_begun(folder: Path, trials: int, script: str, *arguments: str) -> Path:
+    """Run `script` on `folder` and kill it once so many trials of the search began; the file of what began."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder), *arguments],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "RAY_ADDRESS": "local"},
+    )
+    began = folder / "runs" / "began"
+    end = time.monotonic() + 120
+    while not (began.exists() and began.read_text().count("search") >= trials) and time.monotonic() < end:
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    return began

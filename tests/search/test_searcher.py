@@ -259,3 +259,16 @@ def test_a_constrained_search_beats_random_draws(kind: str) -> None:
     guided = sorted(best(kind, seed, trials) for seed in seeds)[1]
     random = sorted(best("random", seed, trials) for seed in seeds)[1]
     assert guided < random
+
+
+def test_a_grid_tries_each_point_with_each_seed_and_is_through() -> None:
+    search = searcher("grid", seeds=2)
+    suggestions = run(search, 0, 4)
+    assert [(one["values"], one["seed_index"]) for one in suggestions] == [
+        (POINTS[0], 0),
+        (POINTS[1], 0),
+        (POINTS[0], 1),
+        (POINTS[1], 1),
+    ]
+    assert len({one["trial_id"].split("-")[2] for one in suggestions}) == 4
+    assert search.suggest("one more") == search.FINISHED
