@@ -12,7 +12,7 @@ from rich.table import Table
 
 from raywce.experiment.schema import Experiment
 from raywce.search.outcome import SearchOutcome, TrialFigures
-from raywce.search.settings_view import settings_tables
+from raywce.search.settings_view import print_settings
 from raywce.search.tables import BASELINE, FAIL, RUNNING
 
 Row = Mapping[str, Any]
@@ -104,8 +104,8 @@ def show_outcome(outcome: SearchOutcome) -> None:
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(comparison(outcome))
-    for table in settings_tables(outcome.settings) if outcome.settings else []:
-        console.print(table)
+    if outcome.settings:
+        print_settings(console, outcome.settings)
     for name, path in outcome.tables.items():
         console.print(f"{name}: {path}", highlight=False, markup=False, soft_wrap=True)
 
