@@ -5,9 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from rich.console import Console
 from rich.table import Table
 
 from raywce.search.settings import Setting
+
+_UNBOUNDED = 10_000
+
+
+def print_settings(console: Console, rows: Sequence[Setting]) -> None:
+    """Print the tables, as wide as they are where no terminal bounds the lines."""
+    for table in settings_tables(rows):
+        if not console.is_terminal:
+            table.width = console.measure(table, options=console.options.update(max_width=_UNBOUNDED)).maximum
+        console.print(table, crop=False)
 
 
 def settings_tables(rows: Sequence[Setting]) -> list[Table]:

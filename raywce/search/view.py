@@ -13,7 +13,7 @@ from rich.table import Table
 from raywce.experiment.schema import Experiment
 from raywce.search.outcome import SearchOutcome, TrialFigures
 from raywce.search.pace import Pace
-from raywce.search.settings_view import settings_tables
+from raywce.search.settings_view import print_settings
 from raywce.search.tables import BASELINE, FAIL, PRUNED, RUNNING
 
 Row = Mapping[str, Any]
@@ -114,8 +114,8 @@ def show_outcome(outcome: SearchOutcome) -> None:
     for path, value in _shown(outcome).values.items():
         show_line(f"{path} = {_value(value)}")
     rich.get_console().print(comparison(outcome))
-    for table in settings_tables(outcome.settings) if outcome.settings else []:
-        rich.get_console().print(table)
+    if outcome.settings:
+        print_settings(rich.get_console(), outcome.settings)
     for name, path in outcome.tables.items():
         show_line(f"{name}: {path}")
 

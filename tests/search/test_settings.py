@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import math
 from pathlib import Path
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from raywce.search.outcome import outcome
 from raywce.search.settings import compared, setting_name
-from raywce.search.settings_view import settings_tables
+from raywce.search.settings_view import print_settings
 from raywce.search.tables import BASELINE, COMPLETE, FAIL, SEARCH, Trial, TrialTable, trial_schema
 from tests.search import surrogate
 
@@ -101,10 +102,9 @@ def test_a_setting_that_lacks_a_seed_is_shown_as_such_and_cannot_win(file: Any, 
     add(table, 3, "weak", 0.44, -0.5)
     result = outcome(table, without_pt(file), {})
     assert result.best.values == {"alpha": "weak"}
-    console = Console(width=160, record=True, quiet=False)
-    for shown in settings_tables(result.settings):
-        console.print(shown)
-    text = console.export_text()
+    stream = io.StringIO()
+    print_settings(Console(width=30, file=stream), result.settings)  # whole, though it is wider
+    text = stream.getvalue()
     assert "strong (1 of 2 seeds)" in text
     assert "43.00 ± 1.41" in text
     assert "-21.82" in text  # weak against the baseline
