@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,6 @@ from raywce.evaluation.normalizer import DEFAULT_NORMALIZER
 from raywce.evaluation.utterances import UtteranceResult, to_table
 from raywce.model import AUTOCAST_DTYPES, load_model, load_tokenizer
 
-# fp32 decodes without autocast.
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """What to decode and how; paths must hold on every node.
@@ -34,6 +31,7 @@ class Evaluation:
         language_tokens: Whisper's code for a language that takes another's token.
         precision: a key of `AUTOCAST_DTYPES`.
         cache: where a node keeps its Arrow copy of the data.
+        identify_language: also find which language token the model holds for the likeliest.
     """
 
     model: str
@@ -45,6 +43,7 @@ class Evaluation:
     batch_size: int = 8
     precision: str = "fp32"
     normalizer: str = DEFAULT_NORMALIZER
+    identify_language: bool = False
 
 
 def run_evaluation(
@@ -61,12 +60,40 @@ def run_evaluation(
         InputError: the cluster has no room for the workers, or data is missing.
         RunFailed: a worker failed.
     """
+    tables: list[pa.Table] = []
+    run_evaluations([evaluation], workers, on_batch, lambda index, table: tables.append(table))
+    return tables[0]
+
+
+def run_evaluations(
+    evaluations: Sequence[Evaluation],
+    workers: int,
+    on_batch: Callable[[int], None],
+    on_table: Callable[[int, pa.Table], None],
+) -> None:
+    """Several, one after the other; `on_table` has the number and the table of each as soon as it is complete.
+
+    Args:
+        evaluations: what to do.
+        workers: as for `run_evaluation`, started once for all.
+        on_batch: as for `run_evaluation`.
+        on_table: called in this process.
+
+    Raises:
+        InputError: the cluster has no room for the workers, or data is missing.
+        RunFailed: a worker failed.
+    """
+
+    def on_rows(index: int, rows: list[UtteranceResult]) -> None:
+        done = evaluations[index]
+        on_table(index, to_table(rows, model=done.model, data=str(done.data), split=done.split))
+
     if workers == 1:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        rows = gather_rows(_decode_share(evaluation, device, 0, 1, on_batch))
+        for index, evaluation in enumerate(evaluations):
+            on_rows(index, gather_rows(_decode_share(evaluation, device, 0, 1, on_batch)))
     else:
-        rows = _decode_on_cluster(evaluation, workers, on_batch)
-    return to_table(rows, model=evaluation.model, data=str(evaluation.data), split=evaluation.split)
+        _decode_on_cluster(evaluations, workers, on_batch, on_rows)
 
 
 def _decode_share(
@@ -83,6 +110,7 @@ def _decode_share(
         evaluation.language_tokens,
         batch_size=evaluation.batch_size,
         normalizer=evaluation.normalizer,
+        identify_language=evaluation.identify_language,
         autocast_dtype=AUTOCAST_DTYPES[evaluation.precision],
         rank=rank,
         world_size=workers,
@@ -96,23 +124,26 @@ def _worker(config: Mapping[str, Any]) -> None:
 
     context, queue = ray.train.get_context(), config["queue"]
     rank, workers = context.get_world_rank(), context.get_world_size()
-    share = _decode_share(config["evaluation"], ray.train.torch.get_device(), rank, workers, queue.put)
-    rows = gather_rows(share)
-    if rank == 0:
-        queue.put(rows)
+    for index, evaluation in enumerate(config["evaluations"]):
+        rows = gather_rows(_decode_share(evaluation, ray.train.torch.get_device(), rank, workers, queue.put))
+        if rank == 0:
+            queue.put((index, rows))
 
 
-def _decode_on_cluster(evaluation: Evaluation, workers: int, on_batch: Callable[[int], None]) -> list[UtteranceResult]:
+def _decode_on_cluster(
+    evaluations: Sequence[Evaluation],
+    workers: int,
+    on_batch: Callable[[int], None],
+    on_rows: Callable[[int, list[UtteranceResult]], None],
+) -> None:
     from raywce.cluster import connect
     from raywce.listening import TrainerFailed, fit, message_queue
 
-    rows: list[UtteranceResult] = []
-
-    def hear(message: int | list[UtteranceResult]) -> None:
+    def hear(message: int | tuple[int, list[UtteranceResult]]) -> None:
         if isinstance(message, int):
             on_batch(message)
         else:
-            rows.extend(message)
+            on_rows(*message)
 
     with connect() as cluster, tempfile.TemporaryDirectory() as folder:
         use_gpu = cluster.resources.get("GPU", 0) > 0
@@ -122,13 +153,12 @@ def _decode_on_cluster(evaluation: Evaluation, workers: int, on_batch: Callable[
             fail("--workers", "must fit into the cluster", f"{workers} workers for {room}", "Lower it.")
         queue = message_queue()
         try:
-            fit(_trainer(evaluation, workers, use_gpu, queue, folder), queue, hear)
+            fit(_trainer(evaluations, workers, use_gpu, queue, folder), queue, hear)
         except TrainerFailed as error:
             raise RunFailed(f"a worker failed: {error}") from error
-    return rows
 
 
-def _trainer(evaluation: Evaluation, workers: int, use_gpu: bool, queue: Any, folder: str) -> Any:
+def _trainer(evaluations: Sequence[Evaluation], workers: int, use_gpu: bool, queue: Any, folder: str) -> Any:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -138,7 +168,7 @@ def _trainer(evaluation: Evaluation, workers: int, use_gpu: bool, queue: Any, fo
     look_often()
     return TorchTrainer(
         _worker,
-        train_loop_config={"evaluation": evaluation, "queue": queue},
+        train_loop_config={"evaluations": list(evaluations), "queue": queue},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         run_config=RunConfig(name="evaluate", storage_path=folder),  # nothing is stored: the queue has the rows

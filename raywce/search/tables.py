@@ -12,7 +12,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from raywce.run_folder import TRIALS, UTTERANCES, RunFolder, read_parquet
 
 RUNNING, COMPLETE, FAIL = "RUNNING", "COMPLETE", "FAIL"
-BASELINE, SEARCH = "baseline", "search"
+BASELINE, SEARCH, CONFIRM, TEST = "baseline", "search", "confirm", "test"
+PHASES = (BASELINE, SEARCH, CONFIRM)
 ORIGINAL = "original"
 _CHOICES = {
     frozenset([bool]): pa.bool_(),
@@ -56,16 +57,15 @@ class TrialTable:
         """Take a report in; its unknown keys are left out."""
         values = {f"config/{path}": value for path, value in trial.values.items()}
         known = {name: report[name] for name in self.schema.names if report.get(name) is not None}
-        row = {"phase": trial.phase, "trial_id": trial.trial_id, "seed": trial.seed, "state": RUNNING}
         self.rows.pop((trial.trial_id, None), None)
-        self.rows[trial.trial_id, report["step"]] = {**known, **_fitting(self.schema, values), **row}
+        row = {**known, **_fitting(self.schema, values), **trial.row, "state": RUNNING}
+        self.rows[trial.trial_id, report["step"]] = row
 
     def finish(self, trial: Trial, state: str, reason: str | None = None) -> None:
         """Set the state of all the trial's rows; one without a report gets a row without a step."""
         if not self.of(trial.trial_id):
             values = {f"config/{path}": value for path, value in trial.values.items()}
-            row = {"phase": trial.phase, "trial_id": trial.trial_id, "seed": trial.seed}
-            self.rows[trial.trial_id, None] = {**row, **_fitting(self.schema, values)}
+            self.rows[trial.trial_id, None] = {**trial.row, **_fitting(self.schema, values)}
         for row in self.of(trial.trial_id):
             row.update(state=state, reason=reason)
 
@@ -80,7 +80,7 @@ class TrialTable:
 
     def to_arrow(self) -> pa.Table:
         """Rows by phase, trial and step."""
-        rows = [row for phase in (BASELINE, SEARCH) for trial_id in self.trial_ids(phase) for row in self.of(trial_id)]
+        rows = [row for phase in PHASES for trial_id in self.trial_ids(phase) for row in self.of(trial_id)]
         columns = {name: [row.get(name) for row in rows] for name in self.schema.names}
         return pa.table(columns, schema=self.schema)
 
@@ -99,7 +99,8 @@ def trial_schema(
     `utterances` is the file of the row's decoded utterances.
     """
     languages = [*low_resource, *high_resource]
-    fixed = [("phase", pa.string()), ("trial_id", pa.string()), ("seed", pa.int64()), ("step", pa.int64())]
+    fixed = [("phase", pa.string()), ("trial_id", pa.string()), ("candidate", pa.string())]
+    fixed += [("seed", pa.int64()), ("step", pa.int64())]
     fixed += [("state", pa.string()), ("reason", pa.string()), ("final", pa.bool_())]
     fixed += [("feasible", pa.bool_()), ("violation", pa.float64())]
     by_language = [f"violation/{language}" for language in high_resource]
@@ -123,7 +124,7 @@ def write_utterances(folder: RunFolder, table: TrialTable) -> None:
 
 def _sources(table: TrialTable) -> list[tuple[str, str, str]]:
     sources: list[tuple[str, str, str]] = []
-    for phase in (BASELINE, SEARCH):
+    for phase in PHASES:
         for trial_id in table.trial_ids(phase):
             rows = [row for row in table.of(trial_id) if row.get("utterances")]
             if phase == BASELINE and not any(trial == ORIGINAL for _, trial, _ in sources):

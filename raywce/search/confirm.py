@@ -1,0 +1,70 @@
+"""The confirm phase: which trials are trained again, over which seeds, and what they decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from raywce.errors import RunFailed
+from raywce.experiment.schema import Experiment
+from raywce.run_folder import read_parquet
+from raywce.search.comparison import Decoded
+from raywce.search.driver import Run
+from raywce.search.outcome import TrialFigures
+from raywce.search.tables import BASELINE, CONFIRM, FAIL, TrialTable
+
+
+def candidates(feasible: Sequence[TrialFigures], count: int) -> list[TrialFigures]:
+    """The best trials, of those with the same WER in every language the first: they are the same training.
+
+    A weight that never acts, such as an alpha below an adaptive weight's loss ratio, makes such trials.
+    """
+    chosen: list[TrialFigures] = []
+    for trial in sorted(feasible, key=lambda trial: (trial.objective, trial.trial_id)):
+        if all(trial.wer != other.wer for other in chosen):
+            chosen.append(trial)
+    return chosen[:count]
+
+
+def runs(chosen: Sequence[TrialFigures], experiment: Experiment) -> list[Run]:
+    """The baseline and each candidate over the same new seeds; the baseline's first also evaluates the original."""
+    first = experiment.search.baseline_seeds
+    seeds = range(first, first + experiment.search.confirm.seeds)
+    settings = [(BASELINE, None), *((trial.trial_id, trial.values) for trial in chosen)]
+    return [
+        Run(
+            trial_id=f"{CONFIRM}-{name}-{seed}",
+            values=values,
+            seed=seed,
+            candidate=name,
+            evaluates_original=name == BASELINE and seed == first,
+        )
+        for seed in seeds
+        for name, values in settings
+    ]
+
+
+def decoded(table: TrialTable, chosen: Sequence[TrialFigures]) -> Decoded:
+    """What the phase's runs decoded of dev after their last step.
+
+    Raises:
+        RunFailed: a run of the baseline failed. A candidate of which one did is left out.
+    """
+    rows = [table.of(trial_id) for trial_id in table.trial_ids(CONFIRM)]
+    failed = {of[-1]["candidate"]: f"{of[-1]['trial_id']}: {of[-1]['reason']}" for of in rows if of[-1]["state"] == FAIL}
+    if BASELINE in failed:
+        raise RunFailed(f"the baseline failed ({failed[BASELINE]})")
+    original = next(of[0] for of in rows if of[0]["candidate"] == BASELINE and of[0]["step"] == 0)
+    names = [trial.trial_id for trial in chosen if trial.trial_id not in failed]
+    return Decoded(
+        original=read_parquet(original["utterances"]),
+        baseline=_by_seed(rows, BASELINE),
+        candidates={name: _by_seed(rows, name) for name in names},
+    )
+
+
+def _by_seed(trials: Sequence[Sequence[Mapping[str, Any]]], candidate: str) -> list[pa.Table]:
+    last = [rows[-1] for rows in trials if rows[-1]["candidate"] == candidate]
+    return [read_parquet(row["utterances"]) for row in sorted(last, key=lambda row: row["seed"])]
