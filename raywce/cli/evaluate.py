@@ -43,6 +43,9 @@ def evaluate(
     cache: Annotated[Path, typer.Option(help="Where a node keeps its Arrow copy, and the demo corpus.")] = Path(
         "~/.cache/raywce"
     ),
+    open_test_again: Annotated[
+        bool, typer.Option(help="Open the test split of a run whose test split was opened before; it is recorded.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write a row per utterance there, as parquet.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
 ) -> None:
@@ -57,8 +60,11 @@ def evaluate(
     _check_options(problems, workers, batch_size, precision, normalizer, (out, json))
     problems.raise_any()
     provide_speech(data)
+    model = str(Path(model).resolve()) if Path(model).is_dir() else model
+    if split == "test":
+        _record_look(model, open_test_again)
     evaluation = Evaluation(
-        model=str(Path(model).resolve()) if Path(model).is_dir() else model,
+        model=model,
         data=data.resolve(),
         split=split,
         languages=languages,
@@ -71,6 +77,15 @@ def evaluate(
     with _progress(sum(_utterances(data, split, name) for name in languages)) as on_batch:
         table = run_evaluation(evaluation, workers, on_batch)
     _report(evaluation, table, out, json)
+
+
+def _record_look(model: str, again: bool) -> None:
+    """A model of a run opens that run's test split; where it was opened before, only if asked to."""
+    from raywce.looks import EVALUATE, open_test_split, run_of_model
+
+    run = run_of_model(model)
+    if run:
+        open_test_split(run, EVALUATE, [model], again)
 
 
 def _languages_of(data: Path, split: str) -> list[str]:

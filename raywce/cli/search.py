@@ -17,12 +17,15 @@ def search(
         list[str] | None, typer.Argument(help="Changes to the file, as key.path=value.", metavar="[KEY=VALUE]...")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with a search that stopped; refuse to begin one.")] = False,
+    open_test_again: Annotated[
+        bool, typer.Option(help="Open the test splits though they were opened before; it is recorded.")
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="Write the outcome's figures to this file.")] = None,
 ) -> None:
     """Search for the hyperparameters with the lowest low-resource WER that keep the high-resource languages.
 
-    Exit codes: 0 a feasible trial was found, 3 none was feasible, 2 bad input, 1 failed. The same command goes on with
-    a search that stopped, and changes nothing where it is finished.
+    Exit codes: 0 a feasible trial was found, and confirmed where the file has a confirm phase, 3 none was, 2 bad
+    input, 1 failed. The same command goes on with a search that stopped, and changes nothing where it is finished.
     """
     from raywce.experiment.load import load
 
@@ -34,14 +37,14 @@ def search(
     from raywce.search.view import show_outcome
 
     folder = RunFolder.of(loaded.experiment.storage, loaded.experiment.name)
-    if is_finished(loaded, folder, resume):
+    if is_finished(loaded, folder, resume, open_test_again):
         typer.echo(f"This search is finished; nothing was changed in {folder.uri}")
         write_figures(json, loads(folder.read_text(OUTCOME)))
         return
     for note in loaded.notes:
         typer.echo(f"Note: {note}")
     provide_speech(Path(loaded.experiment.data.folder))
-    outcome = run_search(loaded)
+    outcome = run_search(loaded, open_test_again=open_test_again)
     show_outcome(outcome)
     write_figures(json, loads(outcome.to_json()))
     raise typer.Exit(outcome.exit_code)

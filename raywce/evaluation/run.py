@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,6 @@ from raywce.evaluation.normalizer import DEFAULT_NORMALIZER
 from raywce.evaluation.utterances import UtteranceResult, to_table
 from raywce.model import AUTOCAST_DTYPES, load_model, load_tokenizer
 
-# fp32 decodes without autocast.
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -30,10 +28,12 @@ class Evaluation:
 
     Attributes:
         model: a transformers folder or Hub id.
+        revision: of a Hub id.
         data: a folder that `raywce prepare` wrote.
         language_tokens: Whisper's code for a language that takes another's token.
         precision: a key of `AUTOCAST_DTYPES`.
         cache: where a node keeps its Arrow copy of the data.
+        identify_language: also find which language token the model holds for the likeliest.
     """
 
     model: str
@@ -45,6 +45,8 @@ class Evaluation:
     batch_size: int = 8
     precision: str = "fp32"
     normalizer: str = DEFAULT_NORMALIZER
+    identify_language: bool = True
+    revision: str | None = None
 
 
 def run_evaluation(
@@ -61,12 +63,41 @@ def run_evaluation(
         InputError: the cluster has no room for the workers, or data is missing.
         RunFailed: a worker failed.
     """
-    if workers == 1:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        rows = gather_rows(_decode_share(evaluation, device, 0, 1, on_batch))
-    else:
-        rows = _decode_on_cluster(evaluation, workers, on_batch)
-    return to_table(rows, model=evaluation.model, data=str(evaluation.data), split=evaluation.split)
+    if workers > 1:
+        tables: list[pa.Table] = []
+        run_evaluations([evaluation], workers, on_batch, lambda index, table: tables.append(table))
+        return tables[0]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return _table(evaluation, gather_rows(_decode_share(evaluation, device, 0, 1, on_batch)))
+
+
+def run_evaluations(
+    evaluations: Sequence[Evaluation],
+    workers: int,
+    on_batch: Callable[[int], None],
+    on_table: Callable[[int, pa.Table], None],
+) -> None:
+    """Several on a Ray cluster, one after the other, by workers that are started once.
+
+    Args:
+        evaluations: what to do.
+        workers: of one CPU each, or one GPU where there are any.
+        on_batch: called in this process with the number of utterances just decoded.
+        on_table: called in this process with the number and the table of an evaluation, once it is complete.
+
+    Raises:
+        InputError: the cluster has no room for the workers, or data is missing.
+        RunFailed: a worker failed.
+    """
+
+    def on_rows(index: int, rows: list[UtteranceResult]) -> None:
+        on_table(index, _table(evaluations[index], rows))
+
+    _decode_on_cluster(evaluations, workers, on_batch, on_rows)
+
+
+def _table(done: Evaluation, rows: list[UtteranceResult]) -> pa.Table:
+    return to_table(rows, model=done.model, data=str(done.data), split=done.split)
 
 
 def _decode_share(
@@ -74,15 +105,16 @@ def _decode_share(
 ) -> list[UtteranceResult]:
     transformers.utils.logging.disable_progress_bar()
     utterances = open_split(evaluation.data, evaluation.split, evaluation.languages, evaluation.cache)
-    log_mel = LogMel.from_checkpoint(evaluation.model).to(device)
+    log_mel = LogMel.from_checkpoint(evaluation.model, evaluation.revision).to(device)
     return evaluate_utterances(
-        load_model(evaluation.model).to(device),
-        load_tokenizer(evaluation.model),
+        load_model(evaluation.model, evaluation.revision).to(device),
+        load_tokenizer(evaluation.model, evaluation.revision),
         utterances,
         lambda indices: log_mel.of([utterances.audio(index) for index in indices]),
         evaluation.language_tokens,
         batch_size=evaluation.batch_size,
         normalizer=evaluation.normalizer,
+        identify_language=evaluation.identify_language,
         autocast_dtype=AUTOCAST_DTYPES[evaluation.precision],
         rank=rank,
         world_size=workers,
@@ -96,23 +128,26 @@ def _worker(config: Mapping[str, Any]) -> None:
 
     context, queue = ray.train.get_context(), config["queue"]
     rank, workers = context.get_world_rank(), context.get_world_size()
-    share = _decode_share(config["evaluation"], ray.train.torch.get_device(), rank, workers, queue.put)
-    rows = gather_rows(share)
-    if rank == 0:
-        queue.put(rows)
+    for index, evaluation in enumerate(config["evaluations"]):
+        rows = gather_rows(_decode_share(evaluation, ray.train.torch.get_device(), rank, workers, queue.put))
+        if rank == 0:
+            queue.put((index, rows))
 
 
-def _decode_on_cluster(evaluation: Evaluation, workers: int, on_batch: Callable[[int], None]) -> list[UtteranceResult]:
+def _decode_on_cluster(
+    evaluations: Sequence[Evaluation],
+    workers: int,
+    on_batch: Callable[[int], None],
+    on_rows: Callable[[int, list[UtteranceResult]], None],
+) -> None:
     from raywce.cluster import connect
     from raywce.listening import TrainerFailed, fit, message_queue
 
-    rows: list[UtteranceResult] = []
-
-    def hear(message: int | list[UtteranceResult]) -> None:
+    def hear(message: int | tuple[int, list[UtteranceResult]]) -> None:
         if isinstance(message, int):
             on_batch(message)
         else:
-            rows.extend(message)
+            on_rows(*message)
 
     with connect() as cluster, tempfile.TemporaryDirectory() as folder:
         use_gpu = cluster.resources.get("GPU", 0) > 0
@@ -122,13 +157,12 @@ def _decode_on_cluster(evaluation: Evaluation, workers: int, on_batch: Callable[
             fail("--workers", "must fit into the cluster", f"{workers} workers for {room}", "Lower it.")
         queue = message_queue()
         try:
-            fit(_trainer(evaluation, workers, use_gpu, queue, folder), queue, hear)
+            fit(_trainer(evaluations, workers, use_gpu, queue, folder), queue, hear)
         except TrainerFailed as error:
             raise RunFailed(f"a worker failed: {error}") from error
-    return rows
 
 
-def _trainer(evaluation: Evaluation, workers: int, use_gpu: bool, queue: Any, folder: str) -> Any:
+def _trainer(evaluations: Sequence[Evaluation], workers: int, use_gpu: bool, queue: Any, folder: str) -> Any:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -138,7 +172,7 @@ def _trainer(evaluation: Evaluation, workers: int, use_gpu: bool, queue: Any, fo
     look_often()
     return TorchTrainer(
         _worker,
-        train_loop_config={"evaluation": evaluation, "queue": queue},
+        train_loop_config={"evaluations": list(evaluations), "queue": queue},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         run_config=RunConfig(name="evaluate", storage_path=folder),  # nothing is stored: the queue has the rows

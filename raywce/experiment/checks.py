@@ -8,7 +8,7 @@ from typing import Any
 from raywce.errors import Problem
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.rungs import rungs, same_until
-from raywce.experiment.schema import Data, Languages, Resources, Search, Training
+from raywce.experiment.schema import Data, Evaluation, Languages, Resources, Search, Training
 from raywce.experiment.space import Distribution, Scalar
 from raywce.experiment.text import shown
 
@@ -218,6 +218,12 @@ def _early_stopping(search: Search, training: Training, weighting: Any, space: S
         yield Problem(path, rule, got, do)
 
 
+def _part(evaluation: Evaluation, search: Search, space: Space) -> Iterator[Problem]:
+    if space and search.confirm.candidates and evaluation.part != "all":
+        do = "The search sets it phase by phase; set it for raywce train, or with search.confirm.candidates: 0"
+        yield Problem("evaluation.part", "must be all in a search with a confirm phase", evaluation.part, do)
+
+
 def _grid(search: Search, space: Space) -> Iterator[Problem]:
     if not space:
         return
@@ -283,6 +289,7 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _whole_resources: ("resources",),
     _baseline_values: ("search", "space"),
     _early_stopping: ("search", "training", "weighting", "space"),
+    _part: ("evaluation", "search", "space"),
     _grid: ("search", "space"),
     _listed_points: ("search", "space"),
 }

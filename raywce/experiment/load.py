@@ -174,7 +174,8 @@ def _absolute(sections: dict[str, Any], problems: Problems) -> dict[str, Any]:
 def _data(data: Data) -> Data:
     cache = _path(data.cache)
     folder = assets.speech_path(data.folder, Path(cache))
-    return data.model_copy(update={"folder": _path(folder), "cache": cache})
+    extra = {name: _path(written) for name, written in data.extra_test.items()}
+    return data.model_copy(update={"folder": _path(folder), "cache": cache, "extra_test": extra})
 
 
 def _model(model: Model) -> Model:

@@ -48,6 +48,9 @@ class Data(Section):
     folder: str = Field(description="What `raywce prepare` wrote, or demo:six-languages.")
     cache: str = Field("~/.cache/raywce", description="Where a node keeps its Arrow copy, and the demo corpus.")
     sampling: Sampling = Sampling()
+    extra_test: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], str] = Field(
+        default_factory=dict, description="Name to prepared folder: more test splits, such as of another domain."
+    )
 
 
 class Languages(Section):
@@ -229,6 +232,9 @@ class Evaluation(Section):
     normalizer: Literal["words", "whisper_basic"] = "words"
     batch_size: Count = 8
     identify_language: bool = Field(False, description="Also measure language-identification accuracy.")
+    part: Literal["all", "search", "confirm"] = Field(
+        "all", description="Of dev; a search with a confirm phase keeps search.confirm.dev_share back for it."
+    )
 
 
 class ConstraintLimits(Section):
@@ -248,6 +254,19 @@ class Constraints(Section):
     relative_tolerance: NotNegative = Field(0.0, description="Share of the reference's WER.")
     absolute_floor: NotNegative = Field(0.5, description="Points of WER.")
     languages: dict[Language, ConstraintLimits] = Field(default_factory=dict)
+
+
+class Confirm(Section):
+    """What follows the search: its best candidates trained again over new seeds, on speech that it did not see."""
+
+    candidates: Annotated[int, Field(ge=0)] = Field(3, description="Best feasible trials; 0: no confirm phase.")
+    seeds: Annotated[int, Field(ge=3)] = Field(3, description="Of baseline and candidates, paired; others than before.")
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="Of limits kept, and of the finding.")
+    dev_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="Share of dev, by speaker, that only this phase decodes."
+    )
+    resamples: Annotated[int, Field(ge=100)] = Field(10_000, description="Of the bootstrap.")
+    test: bool = Field(True, description="Open the test split at the end, once: for original, baseline and winner.")
 
 
 class Search(Section):
@@ -280,6 +299,7 @@ class Search(Section):
     baseline_seeds: Count = Field(1, description="Baseline runs: seeds training.seed, training.seed + 1, …")
     max_concurrent_trials: Count | None = Field(None, description="null: as many as the cluster can hold.")
     constraints: Constraints = Constraints()
+    confirm: Confirm = Confirm()
 
 
 class Resources(Section):

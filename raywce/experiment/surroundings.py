@@ -13,7 +13,7 @@ from raywce.demo import assets
 from raywce.errors import Problem
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.checks import Space, can_act
-from raywce.experiment.schema import Data, Languages, Model, Resources
+from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources
 
 _MODEL_FILES = ("config.json", "preprocessor_config.json")
 _TRAINED_AND_EVALUATED = ("train", "dev")
@@ -29,6 +29,8 @@ def missing(sections: Mapping[str, Any], space: Space) -> list[Problem]:
         problems += _languages_without_token(model, languages)
     if data:
         problems += _speech(data, languages)
+    if data and languages and space and "search" in sections:
+        problems += _confirmation(data, languages, sections["search"].confirm)
     if "augmentation" in sections:
         problems += _recordings(sections["augmentation"], space)
     if "resources" in sections and not cluster_runs():
@@ -145,6 +147,24 @@ def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:
             if not any((folder / split / language).glob("*.parquet")):
                 do = f"Prepare {language}, or take it out of languages"
                 yield Problem("data.folder", f"must hold {split}/{language}/*.parquet", data.folder, do)
+
+
+def _confirmation(data: Data, languages: Languages, confirm: Confirm) -> Iterator[Problem]:
+    """The test splits that the confirm phase opens."""
+    folder, tested = Path(data.folder), bool(confirm.candidates) and confirm.test
+    for name, extra in data.extra_test.items():
+        if not any(any((Path(extra) / "test" / language).glob("*.parquet")) for language in languages.all):
+            rule = "must be a prepared folder with test/<language>/*.parquet of a language of the experiment"
+            yield Problem(f"data.extra_test.{name}", rule, extra)
+        if not tested:
+            rule = "must have a search that opens test splits (search.confirm.candidates above 0, test: true)"
+            yield Problem(f"data.extra_test.{name}", rule, extra, "Leave it out, or confirm")
+    if not tested or is_uri(data.folder) or assets.is_pending(folder) or not folder.is_dir():
+        return
+    for language in dict.fromkeys(languages.all):
+        if not any((folder / "test" / language).glob("*.parquet")):
+            do = f"Prepare {language}, or set search.confirm.test: false"
+            yield Problem("data.folder", f"must hold test/{language}/*.parquet", data.folder, do)
 
 
 def _machine(resources: Resources) -> Iterator[Problem]:

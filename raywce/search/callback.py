@@ -9,9 +9,10 @@ from ray.tune import Callback
 
 from raywce.experiment.schema import Experiment
 from raywce.run_folder import RunFolder
+from raywce.search.driver import Run
 from raywce.search.pace import Pace
 from raywce.search.searcher import FAILURE, FINAL
-from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING, Trial, TrialTable, trial_schema
+from raywce.search.tables import COMPLETE, FAIL, PRUNED, RUNNING, Trial, TrialTable, trial_schema
 from raywce.search.view import View, open_view
 
 _WRITE_S = 1.0
@@ -94,7 +95,7 @@ class TableCallback(Callback):
 
     def on_experiment_end(self, trials: list[Any], **_: Any) -> None:
         """Rows of trials that Tune does not know (suggested after its last save) are closed."""
-        known = {trial.config["trial_id"] for trial in trials}
+        known = {Run.of(trial.config).trial_id for trial in trials}
         for trial_id in self.table.trial_ids(self.phase):
             row = self.table.of(trial_id)[-1]
             if trial_id not in known and row["state"] == RUNNING:
@@ -124,14 +125,12 @@ class TableCallback(Callback):
 
     def _show(self, trial: Any) -> None:
         self._is_written = False
-        self.view.show(self.table.of(trial.config["trial_id"]))
+        self.view.show(self.table.of(Run.of(trial.config).trial_id))
 
     def _trial(self, trial: Any) -> Trial:
-        config = trial.config
-        seed = self.experiment.training.seed
-        if self.phase == BASELINE:
-            return Trial(BASELINE, config["trial_id"], seed + config["index"], self.fixed)
-        return Trial(self.phase, config["trial_id"], seed + config["seed_index"], config["values"])
+        run = Run.of(trial.config)
+        values = self.fixed if run.values is None else run.values
+        return Trial(self.phase, run.trial_id, self.experiment.training.seed + run.seed_index, values, run.candidate)
 
 
 def schema_of(experiment: Experiment, space: dict[str, BaseDistribution]) -> Any:

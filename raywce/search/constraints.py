@@ -50,7 +50,7 @@ def reference_wers(
     measured = {"baseline": baseline, "original": original}
     out = {}
     for language in high_resource:
-        kind = _own(constraints, language, "reference")
+        kind = own(constraints, language, "reference")
         out[language] = measured[kind].get(language, math.nan) if isinstance(kind, str) else kind / 100
     return out
 
@@ -62,8 +62,8 @@ def limits(constraints: Constraints, references: Mapping[str, float]) -> dict[st
     """
     out = {}
     for language, wer in references.items():
-        relative = _own(constraints, language, "relative_tolerance") * wer * 100
-        out[language] = Limit(wer * 100, max(relative, _own(constraints, language, "absolute_floor")))
+        relative = own(constraints, language, "relative_tolerance") * wer * 100
+        out[language] = Limit(wer * 100, max(relative, own(constraints, language, "absolute_floor")))
     return out
 
 
@@ -82,7 +82,7 @@ def worst(violations: Mapping[str, float]) -> tuple[str, float] | None:
     return max(violations.items(), key=lambda item: item[1], default=None)
 
 
-def _own(constraints: Constraints, language: str, key: str) -> Any:
-    """A language's own limit where it has one, else the general one."""
-    own = getattr(constraints.languages.get(language), key, None)
-    return getattr(constraints, key) if own is None else own
+def own(constraints: Constraints, language: str, key: str) -> Any:
+    """A language's own `reference`, `relative_tolerance` or `absolute_floor` where it has one, else the general one."""
+    of_language = getattr(constraints.languages.get(language), key, None)
+    return getattr(constraints, key) if of_language is None else of_language

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from raywce.data.parts import Part
 from raywce.errors import InputError, RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.search.constraints import Limit, is_feasible, violations, worst
@@ -21,27 +22,53 @@ RunTrial = Callable[[Experiment, str, str, Callable[[Report], None]], object]
 
 
 @dataclass(frozen=True)
+class Run:
+    """One training of a phase.
+
+    Attributes:
+        values: key path to value, of the searched leaves; None: the baseline.
+        seed_index: what is added to the file's `training.seed`.
+        candidate: whose setting is trained again, in the confirm phase: a trial of the search, or the baseline.
+        evaluates_original: also evaluates the model before its first step.
+    """
+
+    trial_id: str
+    values: Mapping[str, Any] | None = None
+    seed_index: int = 0
+    candidate: str | None = None
+    evaluates_original: bool = False
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Run:
+        """From Tune's config: what a searcher suggested, or one of the runs that were listed under `run`."""
+        return cls(**config.get("run", config))
+
+
+@dataclass(frozen=True)
 class Driver:
     """The function that Tune calls, once a trial; it takes no CPU of its own.
 
     Attributes:
         folder: where the trials' own folders are.
         run_trial: `raywce.training.trial.run_trial`, or one of its signature.
-        limits: of the high-resource languages, at the end; None in the baseline, which they are derived from.
+        part: of dev, which the phase may see.
+        limits: of the high-resource languages, at the end; None where trials are not judged one by one.
         limits_at: by step before the end, where the baseline has an evaluation there; elsewhere `limits` hold.
     """
 
     file: ExperimentFile
     folder: str
     run_trial: RunTrial
+    part: Part = "all"
     limits: Mapping[str, Limit] | None = None
     limits_at: Mapping[int, Mapping[str, Limit]] = field(default_factory=dict)
 
     def __call__(self, config: dict[str, Any]) -> None:
-        """Run the trial of `config`: its `trial_id`, its `values` and `seed_index` (search) or `index` (baseline)."""
+        """Run the trial of `config` (`Run.of`)."""
         from ray import tune
 
         last: Report = {}
+        run = Run.of(config)
 
         def on_report(report: Report) -> None:
             last.clear()
@@ -49,7 +76,7 @@ class Driver:
             tune.report({OBJECTIVE: None, **report, **self.judge(report)})
 
         try:
-            self.run_trial(self.experiment(config), self.folder, config["trial_id"], on_report)
+            self.run_trial(self.experiment(run), self.folder, run.trial_id, on_report)
             reason = self.why_unusable(last)
         except (RunFailed, InputError) as error:
             reason = " ".join(str(error).split())
@@ -57,11 +84,14 @@ class Driver:
             # Told as a result, not as an exception: nothing is to be tried again, and the table has the reason.
             tune.report({"step": 0, **last, OBJECTIVE: None, FAILURE: reason})
 
-    def experiment(self, config: Mapping[str, Any]) -> Experiment:
+    def experiment(self, run: Run) -> Experiment:
         """The concrete experiment of one trial."""
-        if "values" in config:
-            return _with_training(self.file.at(config["values"]), config["seed_index"])
-        return baseline_run(self.file, config["index"])
+        experiment = self.file.baseline() if run.values is None else self.file.at(run.values)
+        training = experiment.training
+        at_start = training.evaluate_at_start or run.evaluates_original
+        changed = training.model_copy(update={"seed": training.seed + run.seed_index, "evaluate_at_start": at_start})
+        evaluation = experiment.evaluation.model_copy(update={"part": self.part})
+        return experiment.model_copy(update={"training": changed, "evaluation": evaluation})
 
     def why_unusable(self, last: Report) -> str | None:
         """What the last report lacks to be compared with others, or None."""
@@ -86,16 +116,3 @@ class Driver:
             "violation": largest[1] if largest else None,
             **{VIOLATION + language: value for language, value in found.items()},
         }
-
-
-def baseline_run(file: ExperimentFile, index: int) -> Experiment:
-    """The baseline with its own seed; the first run evaluates the original model too, before its first step."""
-    experiment = file.baseline()
-    at_start = experiment.training.evaluate_at_start or index == 0
-    return _with_training(experiment, index, evaluate_at_start=at_start)
-
-
-def _with_training(experiment: Experiment, seed_index: int, **changes: Any) -> Experiment:
-    training = experiment.training
-    changed = training.model_copy(update={"seed": training.seed + seed_index, **changes})
-    return experiment.model_copy(update={"training": changed})

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
+from raywce.search.comparison import Choice, Comparison
 from raywce.search.constraints import mean_wers, reference_wers, worst
 from raywce.search.settings import Setting, compared, setting_name
 from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, TrialTable
@@ -55,6 +56,34 @@ class TrialFigures:
 
 
 @dataclass(frozen=True)
+class ParetoPoint:
+    """A trial's low-resource WER (a fraction) and its worst change of a high-resource WER (points)."""
+
+    trial_id: str
+    objective: float
+    worst_change: float
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What the confirm phase came to.
+
+    Attributes:
+        dev: original, baseline and candidates on the speakers that the search did not see.
+        choice: the winner and what may be claimed of each candidate.
+        values: of each candidate's searched leaves.
+        tests: original, baseline and winner on each test split; empty where none was opened.
+        closed: why the test splits were not opened; None where they were.
+    """
+
+    dev: Comparison
+    choice: Choice
+    values: dict[str, dict[str, Any]]
+    tests: dict[str, Comparison]
+    closed: str | None
+
+
+@dataclass(frozen=True)
 class SearchOutcome:
     """The figures of a whole search.
 
@@ -66,6 +95,8 @@ class SearchOutcome:
         failed: trials that failed, with their reasons.
         stopped: how many trials were stopped early; none of them is best, nearest or counted as feasible.
         settings: of a grid: original, baseline and each setting, over its seeds; else None.
+        pareto: trials that no other is at least as good as in both figures, feasible or not.
+        confirmation: what the confirm phase came to; None without one.
     """
 
     name: str
@@ -82,12 +113,15 @@ class SearchOutcome:
     stopped: int
     tables: dict[str, str]
     settings: list[Setting] | None
+    pareto: list[ParetoPoint]
     state: Literal["found", "nothing feasible"]
+    confirmation: Confirmation | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 where a feasible trial was found, else 3."""
-        return FOUND if self.best else NOTHING_FEASIBLE
+        """0 where a feasible trial was found, and is confirmed where that is asked for; else 3."""
+        found = self.best if self.confirmation is None else self.confirmation.choice.winner
+        return FOUND if found else NOTHING_FEASIBLE
 
     @property
     def better(self) -> bool:
@@ -142,6 +176,13 @@ def references_on_the_way(table: TrialTable, experiment: Experiment) -> dict[int
     }
 
 
+def completed(table: TrialTable, experiment: Experiment) -> list[TrialFigures]:
+    """The trials that came to their end; of a grid, the settings that did with each of their seeds."""
+    rows = [table.of(trial_id) for trial_id in table.trial_ids(SEARCH)]
+    done = [_figures(of, experiment) for of in rows if of[-1]["state"] == COMPLETE]
+    return _means(done, experiment.search.seeds) if experiment.search.sampler == "grid" else done
+
+
 def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -> SearchOutcome:
     """Judge the finished search.
 
@@ -151,17 +192,16 @@ def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -
     found = references(table, experiment)
     rows = {trial_id: table.of(trial_id) for trial_id in table.trial_ids(SEARCH)}
     failed = {trial_id: str(of[-1].get("reason")) for trial_id, of in rows.items() if of[-1]["state"] == FAIL}
-    done = [_figures(of, experiment) for of in rows.values() if of[-1]["state"] == COMPLETE]
     stopped = sum(of[-1]["state"] == PRUNED for of in rows.values())
-    if not done:
+    single = [_figures(of, experiment) for of in rows.values() if of[-1]["state"] == COMPLETE]
+    if not single:
         raise RunFailed(_nothing_done(list(failed.values()), stopped))
-    settings = _settings(table, done, found.original, experiment) if experiment.search.sampler == "grid" else None
-    if settings:
-        done = _means(done, experiment.search.seeds)
+    done = completed(table, experiment)
     if not done:
         raise RunFailed(
             f"no setting was completed with each of its seeds; the last failure: {list(failed.values())[-1]}"
         )
+    settings = _settings(table, single, found.original, experiment) if experiment.search.sampler == "grid" else None
     feasible = [trial for trial in done if trial.feasible]
     best = min(feasible, key=lambda trial: trial.objective, default=None)
     return SearchOutcome(
@@ -179,8 +219,24 @@ def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -
         stopped=stopped,
         tables=tables,
         settings=settings,
+        pareto=pareto(done, found.baseline, experiment.languages.high_resource),
         state="found" if best else "nothing feasible",
     )
+
+
+def pareto(
+    trials: Sequence[TrialFigures], baseline: Mapping[str, float], high_resource: Sequence[str]
+) -> list[ParetoPoint]:
+    """Low-resource WER against the worst change of a high-resource one: what no other trial is as good as in both."""
+    found: list[ParetoPoint] = []
+    points = [
+        ParetoPoint(trial.trial_id, trial.objective, max(100 * (trial.wer[of] - baseline[of]) for of in high_resource))
+        for trial in (trials if high_resource else ())
+    ]
+    for point in sorted(points, key=lambda point: (point.objective, point.worst_change, point.trial_id)):
+        if not found or point.worst_change < found[-1].worst_change:
+            found.append(point)
+    return found
 
 
 def _nothing_done(reasons: list[str], stopped: int) -> str:

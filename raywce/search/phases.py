@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +17,33 @@ from optuna.storages.journal import JournalFileBackend
 from ray import tune
 
 from raywce.cluster import Cluster, check_resources, connect, local_resources, running_address, trials_at_once
-from raywce.errors import RunFailed, fail
+from raywce.data.parts import Part
+from raywce.errors import InputError, RunFailed, fail
 from raywce.experiment.schema import Experiment
+from raywce.looks import SEARCH as SEARCH_COMMAND
+from raywce.looks import open_test_split
 from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
 from raywce.search.callback import TableCallback, schema_of
 from raywce.search.choice import Choice, chosen
+from raywce.search.comparison import choose, compare
+from raywce.search.confirm import candidates, decoded, name_of, runs
 from raywce.search.constraints import limits
-from raywce.search.driver import Driver, RunTrial
-from raywce.search.outcome import References, SearchOutcome, outcome, references, references_on_the_way
+from raywce.search.driver import Driver, Run, RunTrial
+from raywce.search.held_out import Decode, decode_on_cluster, decode_tests, decoded_tests, files_of
+from raywce.search.lines import show_line
+from raywce.search.outcome import (
+    Confirmation,
+    References,
+    SearchOutcome,
+    completed,
+    outcome,
+    references,
+    references_on_the_way,
+)
 from raywce.search.reaper import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
-from raywce.search.tables import BASELINE, COMPLETE, RUNNING, SEARCH, TrialTable, rows_in, write_utterances
-from raywce.search.view import show_line
+from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH, TrialTable, rows_in, write_utterances
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
@@ -38,8 +53,14 @@ _STUDY = "optuna.journal"
 _DRIVER = {"cpu": 0, "node:__internal_head__": 0.001}
 
 
-def is_finished(file: ExperimentFile, folder: RunFolder, resume: bool) -> bool:
+def is_finished(file: ExperimentFile, folder: RunFolder, resume: bool, open_test_again: bool = False) -> bool:
     """Whether the folder holds this experiment's finished search; refuses a folder of another file.
+
+    Args:
+        file: the experiment.
+        folder: its run folder.
+        resume: whether there must be something to go on with.
+        open_test_again: whether test splits that stayed closed, as they had been opened before, are wanted now.
 
     Raises:
         InputError: the folder was made from another file, or `resume` is asked for and there is nothing to resume.
@@ -47,16 +68,27 @@ def is_finished(file: ExperimentFile, folder: RunFolder, resume: bool) -> bool:
     folder.check(file.resolved_yaml())
     if resume and not folder.has(EXPERIMENT):
         fail("--resume", "there must be a search to resume", f"nothing at {folder.uri}", "Leave --resume out.")
-    return folder.has(OUTCOME)
+    if not (folder.has(OUTCOME) and open_test_again):
+        return folder.has(OUTCOME)
+    confirmation = json.loads(folder.read_text(OUTCOME))["confirmation"]
+    return not (confirmation and confirmation["choice"]["winner"] and not confirmation["tests"])
 
 
-def run_search(file: ExperimentFile, storage: str | None = None, trial: RunTrial | None = None) -> SearchOutcome:
+def run_search(
+    file: ExperimentFile,
+    storage: str | None = None,
+    trial: RunTrial | None = None,
+    decode: Decode = decode_on_cluster,
+    open_test_again: bool = False,
+) -> SearchOutcome:
     """Run the phases that are not finished yet, and judge the result.
 
     Args:
         file: the experiment with its distributions.
         storage: path or URI under which the run folder is; None: the experiment's.
         trial: runs one trial; None: `raywce.training.trial.run_trial`.
+        decode: decodes the test splits.
+        open_test_again: opens them though something else did before; it is recorded.
 
     Raises:
         InputError: the folder holds another experiment, or the cluster is too small.
@@ -75,6 +107,8 @@ def run_search(file: ExperimentFile, storage: str | None = None, trial: RunTrial
         show_line(str(phases.choice))
         phases.search(against)
         result = outcome(phases.table(), file.experiment, _tables(folder))
+        if result.best and file.experiment.search.confirm.candidates:
+            result = replace(result, confirmation=phases.confirm(decode, open_test_again))
     folder.write_text(OUTCOME, result.to_json())
     return result
 
@@ -103,18 +137,56 @@ class _Phases:
 
     def baseline(self) -> References:
         """Run the seeds that are not complete; a trial's own folder lets it go on where it was."""
-        table = self.table()
         seeds = range(self.experiment.search.baseline_seeds)
-        left = [index for index in seeds if not _is_complete(table, _baseline_id(index))]
+        runs = [Run(f"{BASELINE}-{index}", seed_index=index, evaluates_original=index == 0) for index in seeds]
+        self._listed(BASELINE, runs, self._part("search"))
+        return references(self.table(), self.experiment)
+
+    def confirm(self, decode: Decode, open_test_again: bool) -> Confirmation:
+        """Train the best candidates and the baseline again, choose, and open the test splits for the winner."""
+        feasible = [trial for trial in completed(self.table(), self.experiment) if trial.feasible]
+        chosen = candidates(feasible, self.experiment.search.confirm.candidates)
+        self._listed(CONFIRM, runs(chosen, self.file), self._part("confirm"))
+        table = self.table()
+        dev = decoded(table, chosen)
+        choice = choose(dev, self.experiment)
+        found = Confirmation(
+            dev=compare(dev, self.experiment),
+            choice=choice,
+            values={name_of(trial): trial.values for trial in chosen},
+            tests={},
+            closed=None,
+        )
+        if choice.winner is None:
+            return replace(found, closed="no candidate keeps all limits with confidence")
+        if not self.experiment.search.confirm.test:
+            return replace(found, closed="search.confirm.test is false")
+        files = files_of(self.folder, table, self.experiment, choice.winner)
+        try:
+            open_test_split(self.folder, SEARCH_COMMAND, sorted({file.model for file in files}), open_test_again)
+        except InputError as error:
+            return replace(found, closed=" ".join(str(error).split()))
+        decode_tests(self.folder, files, self.experiment, decode)
+        write_utterances(self.folder, table, files)
+        of_tests = decoded_tests(files, table, choice.winner)
+        return replace(found, tests={name: compare(test, self.experiment) for name, test in of_tests.items()})
+
+    def _listed(self, phase: str, wanted: Sequence[Run], part: Part) -> None:
+        """Run those of the listed runs that are not complete."""
+        table = self.table()
+        left = [asdict(run) for run in wanted if not _is_complete(table, run.trial_id)]
         if left:
             tuner = tune.Tuner(
-                self._trainable(Driver(self.file, self.folder.path("trials"), self.trial)),
-                param_space={"index": tune.grid_search(left), "trial_id": tune.sample_from(_baseline_trial_id)},
+                self._trainable(Driver(self.file, self.folder.path("trials"), self.trial, part)),
+                param_space={"run": tune.grid_search(left)},
                 tune_config=self._tune_config(max_concurrent_trials=self._at_once()),
-                run_config=self._run_config(BASELINE),
+                run_config=self._run_config(phase),
             )
-            self._fit(tuner, BASELINE, len(seeds))
-        return references(self.table(), self.experiment)
+            self._fit(tuner, phase, len(wanted))
+
+    def _part(self, of_phase: Part) -> Part:
+        """What a phase may see of dev; without a confirm phase, nothing is kept back for it."""
+        return of_phase if self.experiment.search.confirm.candidates else self.experiment.evaluation.part
 
     def search(self, against: References) -> None:
         """Run the trials that are left, where an earlier run stopped."""
@@ -129,6 +201,7 @@ class _Phases:
             self.file,
             self.folder.path("trials"),
             self.trial,
+            self._part("search"),
             limits(constraints, against.limits),
             {step: limits(constraints, wers) for step, wers in on_the_way.items()},
         )
@@ -218,16 +291,8 @@ def _is_complete(table: TrialTable, trial_id: str) -> bool:
     return bool(rows) and rows[-1]["state"] == COMPLETE
 
 
-def _baseline_id(index: int) -> str:
-    return f"baseline-{index}"
-
-
-def _baseline_trial_id(config: Mapping[str, Any]) -> str:
-    return _baseline_id(config["index"])
-
-
 def _trial_id(trial: Any) -> str:
-    return str(trial.config["trial_id"])
+    return Run.of(trial.config).trial_id
 
 
 def _leaf(tree: Any, path: Sequence[str]) -> Any:

@@ -13,7 +13,8 @@ from raywce.run_folder import TRIALS, UTTERANCES, RunFolder, read_parquet
 
 RUNNING, COMPLETE, FAIL = "RUNNING", "COMPLETE", "FAIL"
 PRUNED = "PRUNED"  # stopped early: Optuna's word
-BASELINE, SEARCH = "baseline", "search"
+BASELINE, SEARCH, CONFIRM, TEST = "baseline", "search", "confirm", "test"
+PHASES = (BASELINE, SEARCH, CONFIRM)
 ORIGINAL = "original"
 _CHOICES = {
     frozenset([bool]): pa.bool_(),
@@ -30,12 +31,20 @@ class Trial:
 
     Attributes:
         values: key path to value, of the leaves that are searched.
+        candidate: in the confirm phase, whose setting it has.
     """
 
     phase: str
     trial_id: str
     seed: int
     values: Mapping[str, Any]
+    candidate: str | None = None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The cells that are the same in all of its rows."""
+        own = {"phase": self.phase, "trial_id": self.trial_id, "seed": self.seed}
+        return own if self.candidate is None else {**own, "candidate": self.candidate}
 
 
 @dataclass
@@ -61,17 +70,15 @@ class TrialTable:
         """Take a report in; its unknown keys are left out."""
         values = {f"config/{path}": value for path, value in trial.values.items()}
         known = {name: report[name] for name in self.schema.names if report.get(name) is not None}
-        row = {"phase": trial.phase, "trial_id": trial.trial_id, "seed": trial.seed, "state": RUNNING}
         rows = self.trials.setdefault(trial.trial_id, {})
         rows.pop(None, None)
-        rows[report["step"]] = {**known, **_fitting(self.schema, values), **row}
+        rows[report["step"]] = {**known, **_fitting(self.schema, values), **trial.row, "state": RUNNING}
 
     def finish(self, trial: Trial, state: str, reason: str | None = None) -> None:
         """Set the state of all the trial's rows; one without a report gets a row without a step."""
         if trial.trial_id not in self.trials:
             values = {f"config/{path}": value for path, value in trial.values.items()}
-            row = {"phase": trial.phase, "trial_id": trial.trial_id, "seed": trial.seed}
-            self.trials[trial.trial_id] = {None: {**row, **_fitting(self.schema, values)}}
+            self.trials[trial.trial_id] = {None: {**trial.row, **_fitting(self.schema, values)}}
         for row in self.trials[trial.trial_id].values():
             row.update(state=state, reason=reason)
 
@@ -86,7 +93,7 @@ class TrialTable:
 
     def to_arrow(self) -> pa.Table:
         """Rows by phase, trial and step."""
-        rows = [row for phase in (BASELINE, SEARCH) for trial_id in self.trial_ids(phase) for row in self.of(trial_id)]
+        rows = [row for phase in PHASES for trial_id in self.trial_ids(phase) for row in self.of(trial_id)]
         columns = {name: [row.get(name) for row in rows] for name in self.schema.names}
         return pa.table(columns, schema=self.schema)
 
@@ -111,7 +118,8 @@ def trial_schema(
     `utterances` is the file of the row's decoded utterances.
     """
     languages = [*low_resource, *high_resource]
-    fixed = [("phase", pa.string()), ("trial_id", pa.string()), ("seed", pa.int64()), ("step", pa.int64())]
+    fixed = [("phase", pa.string()), ("trial_id", pa.string()), ("candidate", pa.string())]
+    fixed += [("seed", pa.int64()), ("step", pa.int64())]
     fixed += [("state", pa.string()), ("reason", pa.string()), ("final", pa.bool_())]
     fixed += [("feasible", pa.bool_()), ("violation", pa.float64())]
     by_language = [f"violation/{language}" for language in high_resource]
@@ -123,37 +131,60 @@ def trial_schema(
     return pa.schema([*fixed, *configs, *((name, pa.float64()) for name in by_language), *last])
 
 
-def write_utterances(folder: RunFolder, table: TrialTable) -> None:
-    """Assemble `utterances.parquet`: each trial's last evaluation, and the original model's before the baseline's.
+def write_utterances(folder: RunFolder, table: TrialTable, tests: Sequence[TestFile] = ()) -> None:
+    """Assemble `utterances.parquet`: what was decoded last by each trial and, beside a baseline, by the original model.
 
-    Columns `phase` and `trial_id` stand in front of those of `raywce.evaluation.utterances`.
+    Columns `phase`, `trial_id` and `split` stand in front of those of `raywce.evaluation.utterances`.
+
+    Args:
+        folder: of the run.
+        table: its trials.
+        tests: what was decoded of test splits.
     """
-    parts = [_labelled(read_parquet(uri), phase, trial_id) for phase, trial_id, uri in _sources(table)]
+    sources = [*_sources(table), *((TEST, test.model, test.name, test.uri) for test in tests)]
+    parts = [_labelled(read_parquet(uri), phase, trial_id, split) for phase, trial_id, split, uri in sources]
     if parts:
         folder.write_table(UTTERANCES, pa.concat_tables(parts, promote_options="permissive"))
+
+
+@dataclass(frozen=True)
+class TestFile:
+    """What a model decoded of a test split.
+
+    Attributes:
+        name: `test`, or an extra test split's own.
+        model: `original`, or the trial of the confirm phase.
+        uri: of the parquet file.
+    """
+
+    name: str
+    model: str
+    uri: str
 
 
 def _any(rows: Mapping[int | None, dict[str, Any]]) -> dict[str, Any]:
     return next(iter(rows.values()))
 
 
-def _sources(table: TrialTable) -> list[tuple[str, str, str]]:
-    sources: list[tuple[str, str, str]] = []
-    for phase in (BASELINE, SEARCH):
-        for trial_id in table.trial_ids(phase):
-            rows = [row for row in table.of(trial_id) if row.get("utterances")]
-            if phase == BASELINE and not any(trial == ORIGINAL for _, trial, _ in sources):
-                sources += [(phase, ORIGINAL, row["utterances"]) for row in rows if row["step"] == 0]
-            sources += [(phase, trial_id, row["utterances"]) for row in rows[-1:]]
+def _sources(table: TrialTable) -> list[tuple[str, str, str, str]]:
+    sources: list[tuple[str, str, str, str]] = []
+    for phase in PHASES:
+        of_phase = [(trial_id, table.of(trial_id)) for trial_id in table.trial_ids(phase)]
+        if phase != SEARCH:
+            starts = [row.get("utterances") for _, rows in of_phase for row in rows if row["step"] == 0]
+            sources += [(phase, ORIGINAL, "dev", uri) for uri in starts[:1] if uri]
+        for trial_id, rows in of_phase:
+            decoded = [row["utterances"] for row in rows if row.get("utterances")]
+            sources += [(phase, trial_id, "dev", uri) for uri in decoded[-1:]]
     return sources
 
 
-def _labelled(utterances: pa.Table, phase: str, trial_id: str) -> pa.Table:
-    count = utterances.num_rows
-    with_trial = utterances.add_column(0, "trial_id", pa.repeat(trial_id, count))
-    return with_trial.add_column(0, "phase", pa.repeat(phase, count)).replace_schema_metadata(
-        utterances.schema.metadata
-    )
+def _labelled(utterances: pa.Table, phase: str, trial_id: str, split: str) -> pa.Table:
+    labels = {"split": split, "trial_id": trial_id, "phase": phase}
+    labelled = utterances
+    for name, label in labels.items():
+        labelled = labelled.add_column(0, name, pa.repeat(label, utterances.num_rows))
+    return labelled.replace_schema_metadata(utterances.schema.metadata)
 
 
 def _column_type(distribution: BaseDistribution) -> pa.DataType:

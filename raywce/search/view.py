@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.table import Table
 
 from raywce.experiment.schema import Experiment
+from raywce.search.confirmation_view import show_confirmation
+from raywce.search.lines import show_line
 from raywce.search.outcome import SearchOutcome, TrialFigures
 from raywce.search.pace import Pace
 from raywce.search.settings_view import print_settings
@@ -103,19 +105,19 @@ class TerminalView:
         return [last["trial_id"], step, *values, *wers, _feasible(row), _state(last)]
 
 
-def show_line(text: str) -> None:
-    """Print a line as it is."""
-    rich.get_console().print(text, highlight=False, markup=False, soft_wrap=True)
-
-
 def show_outcome(outcome: SearchOutcome) -> None:
     """Print the best feasible trial beside the baseline and the original, or what stood in the way of one."""
     show_line(_headline(outcome))
     for path, value in _shown(outcome).values.items():
         show_line(f"{path} = {_value(value)}")
     rich.get_console().print(comparison(outcome))
+    if outcome.pareto:
+        points = (f"{one.trial_id} {_percent(one.objective)}, {one.worst_change:+.2f}" for one in outcome.pareto)
+        show_line(f"Pareto set (low-resource WER in %, worst high-resource change in points): {'; '.join(points)}")
     if outcome.settings:
         print_settings(rich.get_console(), outcome.settings)
+    if outcome.confirmation:
+        show_confirmation(outcome.confirmation, outcome.low_resource)
     for name, path in outcome.tables.items():
         show_line(f"{name}: {path}")
 

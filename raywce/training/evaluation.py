@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import torch
 
 from raywce.data.features import LogMel
+from raywce.data.parts import in_part
 from raywce.data.store import Utterances
 from raywce.evaluation.decode import evaluate_utterances, gather_rows
 from raywce.evaluation.rates import LanguageRates, macro_mean, rates_by_language
@@ -18,12 +19,12 @@ from raywce.model import AUTOCAST_DTYPES
 
 
 class DevSet:
-    """The dev split, ready to be decoded again and again."""
+    """The dev split, or the part of it that the phase may see, ready to be decoded again and again."""
 
     def __init__(
         self, dev: Utterances, experiment: Experiment, tokenizer: Any, log_mel: LogMel, rank: int, workers: int
     ) -> None:
-        self.dev = dev
+        self.dev, self.indices = dev, _indices(dev, experiment)
         self.settings = experiment.evaluation
         self.languages = experiment.languages
         self.precision = experiment.training.precision
@@ -35,8 +36,8 @@ class DevSet:
         rows = evaluate_utterances(
             model,
             self.tokenizer,
-            [self.dev[index] for index in range(len(self.dev))],
-            lambda indices: self.log_mel.of([self.dev.audio(index) for index in indices]),
+            [self.dev[index] for index in self.indices],
+            lambda positions: self.log_mel.of([self.dev.audio(self.indices[position]) for position in positions]),
             self.languages.language_tokens,
             batch_size=self.settings.batch_size,
             normalizer=self.settings.normalizer,
@@ -67,3 +68,14 @@ class DevSet:
                 figures[f"language_identification/{language}"] = rate.language_identification_accuracy
         figures["objective"] = macro_mean(rates, self.languages.low_resource, self.settings.metric)
         return figures
+
+
+def _indices(dev: Utterances, experiment: Experiment) -> list[int]:
+    """Of the utterances that are decoded, language by language."""
+    part, share = experiment.evaluation.part, experiment.search.confirm.dev_share
+    chosen: list[int] = []
+    for indices in dev.ranges.values():
+        utterances = [dev[index] for index in indices]
+        ids, speakers = [one.id for one in utterances], [one.speaker for one in utterances]
+        chosen += [indices[position] for position in in_part(part, share, ids, speakers)]
+    return chosen

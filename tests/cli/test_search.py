@@ -80,7 +80,7 @@ def test_the_demo_corpus_is_generated_before_the_search(tmp_path: Path, monkeypa
         folder.mkdir()
         return SimpleNamespace(utterances=10)
 
-    def run_search(file: ExperimentFile) -> None:
+    def run_search(file: ExperimentFile, **_: object) -> None:
         assert Path(file.experiment.data.folder).is_dir()
         raise RunFailed("the search begins")
 

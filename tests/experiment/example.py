@@ -28,7 +28,7 @@ SEARCHED_RATE = "training.optimizer.learning_rate={loguniform: [1e-6, 1e-4]}"
 
 def write_example(folder: Path) -> Path:
     """Write the file, and empty stand-ins of the speech and of the checkpoint that it names."""
-    for split in ("train", "dev"):
+    for split in ("train", "dev", "test"):
         for language in ("gl", "es", "pt"):
             part = folder / "prepared" / split / language
             part.mkdir(parents=True)

@@ -31,6 +31,7 @@ def write_file(folder: Path, name: str = "toy", **search: Any) -> Path:
             "trials": 4,
             "baseline": {"training.optimizer.learning_rate": 1.0e-5},
             "max_concurrent_trials": 1,
+            "confirm": {"candidates": 0},
             **search,
         },
         "resources": {"workers": 2},

@@ -138,7 +138,7 @@ def test_utterances_are_those_of_each_trials_last_evaluation(tmp_path: Path) -> 
     table.record(TRIAL, {"step": 21})
     write_utterances(folder, table)
     found = folder.read_table("utterances.parquet")
-    assert found.column_names == ["phase", "trial_id", "id", "hypothesis"]
+    assert found.column_names == ["phase", "trial_id", "split", "id", "hypothesis"]
     rows = {(row["phase"], row["trial_id"], row["hypothesis"]) for row in found.to_pylist()}
     assert rows == {
         ("baseline", "original", "zero"),

@@ -1,0 +1,236 @@
+"""Original, baseline and candidates side by side on the same speech: WERs, differences and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from raywce.evaluation.confidence import Array, Counts, Estimate, Measurement, Speech, mean
+from raywce.evaluation.paired import PairedErrors, paired_errors
+from raywce.evaluation.rates import rates_by_language
+from raywce.experiment.schema import Experiment
+from raywce.search.claims import NONE, claims, excess
+from raywce.search.constraints import own
+
+Languages = Mapping[str, "Interval"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A WER or a difference of WERs, as a fraction, with its two-sided interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was decoded of one set of utterances: tables of `raywce.evaluation.utterances.SCHEMA`.
+
+    Attributes:
+        original: by the model before fine-tuning.
+        baseline: by the baseline of each seed.
+        candidates: by name, of each seed; the same seeds as the baseline's, in the same order.
+    """
+
+    original: pa.Table
+    baseline: Sequence[pa.Table]
+    candidates: Mapping[str, Sequence[pa.Table]]
+
+    @property
+    def tables(self) -> list[pa.Table]:
+        """All of them: the original, the baseline's seeds, each candidate's seeds."""
+        return [self.original, *self.baseline, *(table for of in self.candidates.values() for table in of)]
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """One model's figures by language, means over its seeds; the differences are None for what it is held against.
+
+    Attributes:
+        low_resource_gain: mean low-resource WER minus the baseline's; None too where one was not decoded.
+        language_identification: share of utterances whose language is recognised; empty where not measured.
+    """
+
+    wer: Languages
+    against_original: Languages | None
+    against_baseline: Languages | None
+    low_resource_gain: Interval | None
+    language_identification: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The figures of one set of utterances.
+
+    Attributes:
+        speakers: how many of each language are known.
+        no_claim_on_new_speakers: languages with too few of them to say anything about other people.
+    """
+
+    confidence: float
+    seeds: int
+    original: ModelFigures
+    baseline: ModelFigures
+    candidates: Mapping[str, ModelFigures]
+    speakers: Mapping[str, int]
+    no_claim_on_new_speakers: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What may be said of one candidate.
+
+    Attributes:
+        bounds: points of WER by high-resource language, which its violation is below with the wanted confidence;
+            <= 0 holds.
+        p_breaks_a_limit: adjusted for the number of candidates.
+        p_not_better: of "it breaks a limit or is not better than the baseline", adjusted likewise.
+    """
+
+    bounds: Mapping[str, float]
+    p_breaks_a_limit: float
+    p_not_better: float
+    keeps_limits: bool
+    better: bool
+
+    @property
+    def worst(self) -> tuple[str, float] | None:
+        """The language whose bound is the highest, and the points."""
+        return max(self.bounds.items(), key=lambda item: item[1], default=None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The winner by rule: the lowest low-resource WER among those whose limits hold with confidence."""
+
+    winner: str | None
+    claims: Mapping[str, Claim]
+
+
+def compare(decoded: Decoded, experiment: Experiment) -> Comparison:
+    """WERs and differences with intervals, utterance and seed variance joined, of the languages that were decoded."""
+    confidence, present = experiment.search.confirm.confidence, set(decoded.original["language"].to_pylist())
+    languages = [language for language in experiment.languages.all if language in present]
+    low_resource = experiment.languages.low_resource
+    sides = {language: _Side(decoded, language, experiment) for language in languages}
+
+    def setting(index: int) -> ModelFigures:
+        """0 is the original, 1 the baseline."""
+        own_seeds = {language: side.of(index) for language, side in sides.items()}
+        wers = {language: side.wer(own_seeds[language]) for language, side in sides.items()}
+        over = [
+            {language: side.difference(own_seeds[language], side.of(other)) for language, side in sides.items()}
+            for other in range(min(index, 2))
+        ]
+        differences = [{language: _interval(one, confidence) for language, one in of.items()} for of in over]
+        has_gain = len(over) > 1 and present.issuperset(low_resource)
+        gain = mean([over[1][language] for language in low_resource]) if has_gain else None
+        return ModelFigures(
+            wer={language: _interval(one, confidence) for language, one in wers.items()},
+            against_original=differences[0] if index > 0 else None,
+            against_baseline=differences[1] if index > 1 else None,
+            low_resource_gain=_interval(gain, confidence) if gain else None,
+            language_identification=_identification(decoded, index),
+        )
+
+    candidates = {name: setting(2 + number) for number, name in enumerate(decoded.candidates)}
+    return Comparison(
+        confidence=confidence,
+        seeds=len(decoded.baseline),
+        original=setting(0),
+        baseline=setting(1),
+        candidates=candidates,
+        speakers={language: side.speech.known_speakers for language, side in sides.items()},
+        no_claim_on_new_speakers=[name for name, side in sides.items() if not side.speech.claims_new_speakers],
+    )
+
+
+def choose(decoded: Decoded, experiment: Experiment) -> Choice:
+    """The winner among the candidates, and what may be claimed of each."""
+    languages, confidence = experiment.languages, experiment.search.confirm.confidence
+    names = list(decoded.candidates)
+    sides = {language: _Side(decoded, language, experiment) for language in languages.all}
+    excesses = {language: sides[language].excess(experiment) for language in languages.high_resource}
+    low = [sides[language] for language in languages.low_resource]
+    gain = mean([side.difference(side.candidates, side.baseline) for side in low])
+    wer = np.mean([side.rates(side.candidates) for side in low], axis=0)
+    found = claims(list(excesses.values()), gain, wer)
+    bounds = {language: 100 * one.estimate().upper(confidence) for language, one in excesses.items()}
+    winner = int(found.winner(confidence))
+    return Choice(
+        winner=None if winner == NONE else names[winner],
+        claims={
+            name: Claim(
+                bounds={language: float(of[index]) for language, of in bounds.items()},
+                p_breaks_a_limit=float(found.keeps[index]),
+                p_not_better=float(found.better[index]),
+                keeps_limits=bool(found.keeps[index] <= 1 - confidence),
+                better=bool(found.better[index] <= 1 - confidence),
+            )
+            for index, name in enumerate(names)
+        },
+    )
+
+
+class _Side:
+    """One language: errors (seeds, utterances) of original and baseline, (k, seeds, utterances) of candidates."""
+
+    def __init__(self, decoded: Decoded, language: str, experiment: Experiment) -> None:
+        group = experiment.evaluation.metric.replace("wer", "words")
+        paired: PairedErrors = paired_errors(decoded.tables, language, group)
+        seeds, confirm = len(decoded.baseline), experiment.search.confirm
+        self.language = language
+        self.speech = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed)
+        self.original, self.baseline = paired.errors[:1], paired.errors[1 : 1 + seeds]
+        self.candidates = paired.errors[1 + seeds :].reshape(len(decoded.candidates), seeds, -1)
+
+    def of(self, index: int) -> Counts:
+        """Errors (seeds, utterances) of the original (0), the baseline (1) or a candidate."""
+        errors: Counts = [self.original, self.baseline, *self.candidates][index]
+        return errors
+
+    def rates(self, errors: Counts) -> Array:
+        """WER, the mean over the seeds."""
+        wer: Array = errors.sum(axis=-1).mean(axis=-1) / self.speech.words.sum()
+        return wer
+
+    def wer(self, errors: Counts) -> Measurement:
+        return self.speech.measure(lambda rate: rate, errors)
+
+    def difference(self, errors: Counts, other: Counts) -> Measurement:
+        return self.speech.measure(lambda rate, against: rate - against, errors, other)
+
+    def excess(self, experiment: Experiment) -> Measurement:
+        """Of the candidates above the language's limit."""
+        constraints = experiment.search.constraints
+        kind = own(constraints, self.language, "reference")
+        tolerance = own(constraints, self.language, "relative_tolerance")
+        floor = own(constraints, self.language, "absolute_floor") / 100
+        if not isinstance(kind, str):
+            return self.speech.measure(lambda rate: excess(rate, kind / 100, tolerance, floor), self.candidates)
+        reference = {"baseline": self.baseline, "original": self.original}[kind]
+        return self.speech.measure(
+            lambda rate, against: excess(rate, against, tolerance, floor), self.candidates, reference
+        )
+
+
+def _interval(measurement: Measurement, confidence: float) -> Interval:
+    estimate: Estimate = measurement.estimate()
+    low, high = estimate.interval(confidence)
+    return Interval(float(estimate.value), float(low), float(high))
+
+
+def _identification(decoded: Decoded, index: int) -> dict[str, float]:
+    """Mean over the seeds, of the languages where it was measured."""
+    of_setting = [[decoded.original], decoded.baseline, *decoded.candidates.values()][index]
+    found: dict[str, list[float]] = {}
+    for table in of_setting:
+        for language, rates in rates_by_language(table).items():
+            if rates.language_identification_accuracy is not None:
+                found.setdefault(language, []).append(rates.language_identification_accuracy)
+    return {language: float(np.mean(values)) for language, values in found.items()}

@@ -1,0 +1,89 @@
+"""The confirm phase: which trials are trained again, over which seeds, and what they decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from raywce.errors import RunFailed
+from raywce.experiment.space import Distribution
+from raywce.run_folder import read_parquet
+from raywce.search.comparison import Decoded
+from raywce.search.driver import Run
+from raywce.search.outcome import TrialFigures
+from raywce.search.tables import BASELINE, CONFIRM, FAIL, TrialTable
+
+if TYPE_CHECKING:
+    from raywce.experiment.load import ExperimentFile
+
+
+def candidates(feasible: Sequence[TrialFigures], count: int) -> list[TrialFigures]:
+    """The best trials, of those with the same WER in every language the first: they are the same training.
+
+    A weight that never acts, such as an alpha below an adaptive weight's loss ratio, makes such trials.
+    """
+    chosen: list[TrialFigures] = []
+    for trial in sorted(feasible, key=lambda trial: (trial.objective, trial.trial_id)):
+        if all(trial.wer != other.wer for other in chosen):
+            chosen.append(trial)
+    return chosen[:count]
+
+
+def runs(chosen: Sequence[TrialFigures], file: ExperimentFile) -> list[Run]:
+    """The baseline and each candidate over the same new seeds; the baseline's first also evaluates the original."""
+    search = file.experiment.search
+    first = max(search.baseline_seeds, search.seeds)
+    settings = [(BASELINE, None), *((name_of(trial), _as_drawn(trial.values, file.space)) for trial in chosen)]
+    return [
+        Run(
+            trial_id=f"{CONFIRM}-{name}-{seed}",
+            values=values,
+            seed_index=seed,
+            candidate=name,
+            evaluates_original=name == BASELINE and seed == first,
+        )
+        for seed in range(first, first + search.confirm.seeds)
+        for name, values in settings
+    ]
+
+
+def name_of(trial: TrialFigures) -> str:
+    """What a candidate is called: the id of its trial; of a grid's setting, that of its first seed."""
+    return trial.trial_id.partition(",")[0]
+
+
+def decoded(table: TrialTable, chosen: Sequence[TrialFigures]) -> Decoded:
+    """What the phase's runs decoded of dev after their last step.
+
+    Raises:
+        RunFailed: a run of the baseline failed. A candidate of which one did is left out.
+    """
+    rows = [table.of(trial_id) for trial_id in table.trial_ids(CONFIRM)]
+    failed = {
+        of[-1]["candidate"]: f"{of[-1]['trial_id']}: {of[-1]['reason']}" for of in rows if of[-1]["state"] == FAIL
+    }
+    if BASELINE in failed:
+        raise RunFailed(f"the baseline failed ({failed[BASELINE]})")
+    original = next(of[0] for of in rows if of[0].get("candidate") == BASELINE and of[0]["step"] == 0)
+    names = [name for name in map(name_of, chosen) if name not in failed]
+    return Decoded(
+        original=read_parquet(original["utterances"]),
+        baseline=_by_seed(rows, BASELINE),
+        candidates={name: _by_seed(rows, name) for name in names},
+    )
+
+
+def _as_drawn(values: Mapping[str, Any], space: Mapping[str, Distribution]) -> dict[str, Any]:
+    """The table's values in the type of their draws: choices of several kinds stand there as text."""
+    found = dict(values)
+    for path, distribution in space.items():
+        if distribution.kind == "choice" and not distribution.holds(found[path]):
+            found[path] = next(choice for choice in distribution.values if str(choice) == found[path])
+    return found
+
+
+def _by_seed(trials: Sequence[Sequence[Mapping[str, Any]]], candidate: str) -> list[pa.Table]:
+    last = [rows[-1] for rows in trials if rows[-1]["candidate"] == candidate]
+    return [read_parquet(row["utterances"]) for row in sorted(last, key=lambda row: row["seed"])]

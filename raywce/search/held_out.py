@@ -1,0 +1,92 @@
+"""The test splits, decoded once: by the original model, and by baseline and winner of the confirm phase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from raywce.data.store import language_files
+from raywce.experiment.schema import Experiment
+from raywce.run_folder import RunFolder, read_parquet
+from raywce.search.comparison import Decoded
+from raywce.search.tables import BASELINE, CONFIRM, ORIGINAL, TestFile, TrialTable
+
+if TYPE_CHECKING:  # torch and transformers are for the workers
+    from raywce.evaluation.run import Evaluation
+
+TEST_SPLIT = "test"
+FOLDER = "test"
+# Evaluations, workers, and what takes the number and the table of each that is complete.
+Decode = Callable[[Sequence["Evaluation"], int, Callable[[int, pa.Table], None]], None]
+
+
+def decode_on_cluster(
+    evaluations: Sequence[Evaluation], workers: int, on_table: Callable[[int, pa.Table], None]
+) -> None:
+    """`Decode` by Ray workers."""
+    from raywce.evaluation.run import run_evaluations
+
+    run_evaluations(evaluations, workers, lambda done: None, on_table)
+
+
+def files_of(folder: RunFolder, table: TrialTable, experiment: Experiment, winner: str) -> list[TestFile]:
+    """What is to be decoded, and where it is kept."""
+    models = [ORIGINAL, *_runs(table, BASELINE), *_runs(table, winner)]
+    sets = [TEST_SPLIT, *experiment.data.extra_test]
+    return [TestFile(name, model, folder.path(FOLDER, name, f"{model}.parquet")) for name in sets for model in models]
+
+
+def decode_tests(folder: RunFolder, files: Sequence[TestFile], experiment: Experiment, decode: Decode) -> None:
+    """Decode what is not there yet; each file is complete as soon as it has its name."""
+    missing = [file for file in files if not folder.has(f"{FOLDER}/{file.name}/{file.model}.parquet")]
+
+    def keep(index: int, table: pa.Table) -> None:
+        folder.write_table(f"{FOLDER}/{missing[index].name}/{missing[index].model}.parquet", table)
+
+    if missing:
+        evaluations = [_evaluation(folder, file, experiment) for file in missing]
+        decode(evaluations, experiment.resources.workers, keep)
+
+
+def decoded_tests(files: Sequence[TestFile], table: TrialTable, winner: str) -> dict[str, Decoded]:
+    """What was decoded, by test split."""
+    tables = {(file.name, file.model): read_parquet(file.uri) for file in files}
+    return {
+        name: Decoded(
+            original=tables[name, ORIGINAL],
+            baseline=[tables[name, model] for model in _runs(table, BASELINE)],
+            candidates={winner: [tables[name, model] for model in _runs(table, winner)]},
+        )
+        for name in dict.fromkeys(file.name for file in files)
+    }
+
+
+def _runs(table: TrialTable, candidate: str) -> list[str]:
+    """The confirm phase's trials of a candidate, by seed."""
+    last = [table.of(trial_id)[-1] for trial_id in table.trial_ids(CONFIRM)]
+    of_candidate = [row for row in last if row["candidate"] == candidate]
+    return [row["trial_id"] for row in sorted(of_candidate, key=lambda row: row["seed"])]
+
+
+def _evaluation(folder: RunFolder, file: TestFile, experiment: Experiment) -> Evaluation:
+    from raywce.evaluation.run import Evaluation
+
+    data, model = experiment.data, experiment.model
+    source = Path(data.folder if file.name == TEST_SPLIT else data.extra_test[file.name])
+    is_original = file.model == ORIGINAL
+    checkpoint = folder.path("trials", file.model, f"step-{experiment.training.steps:08d}")
+    return Evaluation(
+        model=model.checkpoint if is_original else checkpoint,
+        revision=model.revision if is_original else None,
+        data=source,
+        split=TEST_SPLIT,
+        languages=tuple(name for name in experiment.languages.all if language_files(source, TEST_SPLIT, name)),
+        cache=Path(data.cache).expanduser(),
+        language_tokens=experiment.languages.language_tokens,
+        batch_size=experiment.evaluation.batch_size,
+        precision=experiment.training.precision,
+        normalizer=experiment.evaluation.normalizer,
+    )
