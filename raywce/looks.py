@@ -10,6 +10,7 @@ from typing import Any
 from raywce.errors import fail
 from raywce.run_folder import EXPERIMENT, RunFolder
 
+_DEPTH = 4  # <run>/trials/<trial>/<checkpoint>
 RECORD = "test_split.json"
 FLAG = "--open-test-again"
 SEARCH, EVALUATE = "raywce search", "raywce evaluate"
@@ -47,8 +48,10 @@ def open_test_split(folder: RunFolder, command: str, models: Sequence[str], agai
 
 def run_of_model(model: str) -> RunFolder | None:
     """The run folder that a model folder is in, if any."""
-    parent, parts = model.rstrip("/"), 4
-    for _ in range(parts):
+    if not model.startswith("/") and "://" not in model:
+        return None  # a Hub id
+    parent = model.rstrip("/")
+    for _ in range(_DEPTH):
         parent = parent.rpartition("/")[0]
         if parent and not parent.endswith("/") and RunFolder(parent).has(EXPERIMENT):
             return RunFolder(parent)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from raywce.evaluation.bootstrap import resampled_rates
 
@@ -20,15 +21,29 @@ Statistic = Callable[..., Array]
 ENOUGH_SPEAKERS = 20  # below it, the wider of the speaker and the utterance interval
 FEWEST_SPEAKERS = 5  # below it, nothing is claimed about new speakers
 _COMPARED_AT = 0.975
+_HALVINGS = 50
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, or an array of them, with what is known of its error: Student's t with these degrees of freedom."""
+    """A figure, or an array of them, with its variance over other speech and over other seeds.
+
+    The two have different degrees of freedom, as a handful of seeds stands beside hundreds of utterances. Quantiles
+    are Student's of either, weighted by the variances (Cochran & Cox 1957, 4.14), which errs on the side of caution;
+    Satterthwaite's degrees of freedom let through more than a level allows with three seeds.
+    """
 
     value: Array
-    standard_error: Array
-    degrees_of_freedom: Array
+    speech_variance: Array
+    speech_df: Array
+    seed_variance: Array
+    seed_df: int
+
+    @property
+    def standard_error(self) -> Array:
+        """Of both together."""
+        root: Array = np.sqrt(self.speech_variance + self.seed_variance)
+        return root
 
     def interval(self, confidence: float) -> tuple[Array, Array]:
         """The two-sided interval, such as with 0.95."""
@@ -41,17 +56,25 @@ class Estimate:
         return bound
 
     def p_value(self) -> Array:
-        """One-sided p of the hypothesis that the true value is not below 0."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = self.value / self.standard_error
-        p: Array = stats.t.cdf(t, self.degrees_of_freedom)
+        """One-sided p of the hypothesis that the true value is not below 0: where `upper(1 - p)` is 0."""
+        low, high = np.zeros(np.shape(self.value)), np.ones(np.shape(self.value))
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            is_below = self.value + self._margin(1 - middle) < 0  # then p is smaller than the middle
+            low, high = np.where(is_below, low, middle), np.where(is_below, middle, high)
         # Without any variance, the sign is all there is: on the boundary itself nothing is shown.
-        certain: Array = np.where(self.value < 0, 0.0, 1.0)
-        return np.where(self.standard_error > 0, p, certain)
+        certain = np.where(self.value < 0, 0.0, 1.0)
+        p: Array = np.where(self.standard_error > 0, high, certain)
+        return p
 
-    def _margin(self, quantile: float) -> Array:
-        margin: Array = stats.t.ppf(quantile, self.degrees_of_freedom) * self.standard_error
-        return np.where(self.standard_error > 0, margin, 0.0)
+    def _margin(self, quantile: float | Array) -> Array:
+        variance = self.speech_variance + self.seed_variance
+        share = np.divide(self.seed_variance, variance, out=np.zeros(np.shape(variance)), where=variance > 0)
+        # Where there is one seed, or one utterance, that side has no variance and no quantile either.
+        of_seeds = special.stdtrit(max(self.seed_df, 1), quantile)
+        of_speech = special.stdtrit(self.speech_df, quantile)
+        margin: Array = np.sqrt(variance) * (share * of_seeds + (1 - share) * of_speech)
+        return np.where(variance > 0, margin, 0.0)
 
 
 @dataclass(frozen=True)
@@ -62,30 +85,25 @@ class Measurement:
         value: (...) the statistic of the WERs' means over the seeds.
         by_seed: (..., n) the statistic of each seed.
         speech_variance: (...) of `value`, over other utterances or speakers.
-        interaction: (...) the part of it that is each seed's own, and so is in the spread of `by_seed` too.
         speech_df: (...) its degrees of freedom.
     """
 
     value: Array
     by_seed: Array
     speech_variance: Array
-    interaction: Array
     speech_df: Array
 
     def estimate(self) -> Estimate:
-        """Both variances joined, with Satterthwaite's degrees of freedom.
+        """Both variances added; with one seed nothing is known of the seeds', and only the speech's is in it.
 
-        With one seed nothing is known of the seeds' variance, and only the speech's is in it.
+        What is each training's own on each utterance is in both, and so counts twice. To take it off once would be
+        right on average, and lets through more than a level allows, as three seeds measure it badly.
         """
         seeds = self.by_seed.shape[-1]
         of_seeds = np.zeros_like(self.value)
         if seeds > 1:
-            of_seeds = np.maximum(self.by_seed.var(axis=-1, ddof=1) / seeds - self.interaction, 0)
-        variance = self.speech_variance + of_seeds
-        squares = self.speech_variance**2 / self.speech_df + of_seeds**2 / max(seeds - 1, 1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            df = np.where(squares > 0, variance**2 / squares, np.inf)
-        return Estimate(self.value, np.sqrt(variance), df)
+            of_seeds = self.by_seed.var(axis=-1, ddof=1) / seeds
+        return Estimate(self.value, self.speech_variance, self.speech_df, of_seeds, seeds - 1)
 
 
 def mean(measurements: Sequence[Measurement]) -> Measurement:
@@ -96,12 +114,55 @@ def mean(measurements: Sequence[Measurement]) -> Measurement:
         return reduce(np.add, (getattr(one, name) for one in measurements))
 
     variance = total("speech_variance")
+    # Satterthwaite's: the languages' degrees of freedom are many and alike.
     squares = reduce(np.add, (one.speech_variance**2 / one.speech_df for one in measurements))
     with np.errstate(divide="ignore", invalid="ignore"):
-        df = np.where(squares > 0, variance**2 / squares, np.inf)
-    return Measurement(
-        total("value") / count, total("by_seed") / count, variance / count**2, total("interaction") / count**2, df
-    )
+        df = np.where(squares > 0, variance**2 / squares, 1.0)
+    return Measurement(total("value") / count, total("by_seed") / count, variance / count**2, df)
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Rates (..., resamples) of speech drawn anew, and how many utterances or speakers were drawn."""
+
+    rates: Array
+    count: int
+
+
+@dataclass(frozen=True)
+class Rates:
+    """WERs of models on the same speech.
+
+    Attributes:
+        observed: (...) by model.
+        ways: the same of resampled speech: by utterance, by speaker, or both, of which the wider counts.
+    """
+
+    observed: Array
+    ways: Sequence[Resampled]
+
+    def __getitem__(self, models: Any) -> Rates:
+        return Rates(self.observed[models], [Resampled(way.rates[models], way.count) for way in self.ways])
+
+
+def measure(statistic: Statistic, *rates: Rates) -> Measurement:
+    """A statistic of some models' WERs.
+
+    Args:
+        statistic: of a WER for each of `rates`.
+        rates: on the same speech, (..., n) by seed, paired by seed; n is 1 where a model has no seeds. Leading axes
+            are broadcast.
+    """
+    value = np.asarray(statistic(*(one.observed.mean(axis=-1) for one in rates)))
+    by_seed = np.asarray(statistic(*(one.observed for one in rates)))
+
+    def of(ways: Sequence[Resampled]) -> Measurement:
+        together, count = statistic(*(way.rates.mean(axis=-2) for way in ways)), ways[0].count
+        mends = count / (count - 1) if count > 1 else 1.0  # resampling understates a variance by 1 / count
+        df = np.full(value.shape, max(count - 1, 1), float)
+        return Measurement(value, by_seed, together.var(axis=-1) * mends, df)
+
+    return reduce(_wider, (of(ways) for ways in zip(*(one.ways for one in rates), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -130,38 +191,20 @@ class Speech:
         """Whether an interval says something about people who are not in it."""
         return self.known_speakers >= FEWEST_SPEAKERS
 
-    def measure(self, statistic: Statistic, *errors: Counts) -> Measurement:
-        """A statistic of some models' WERs on this speech.
+    def rates(self, errors: Counts) -> Rates:
+        """The WERs of models with those word errors (..., utterances), as they are and of resampled speech."""
 
-        Args:
-            statistic: of a rate for each of `errors`.
-            errors: for each model (..., n, utterances) word errors by seed, paired by seed; n is 1 where a model has
-                no seeds. Leading axes are broadcast.
-        """
-        words = self.words.sum()
-        rates = [one.sum(axis=-1) / words for one in errors]
-        value = np.asarray(statistic(*(rate.mean(axis=-1) for rate in rates)))
-        by_seed = np.asarray(statistic(*rates))
+        def drawn(groups: Counts | None, count: int) -> Resampled:
+            rates = resampled_rates(errors, self.words, groups, resamples=self.resamples, seed=self.seed)
+            return Resampled(rates, count)
 
-        def over(groups: Counts | None, count: int) -> Measurement:
-            drawn = [
-                resampled_rates(one, self.words, groups, resamples=self.resamples, seed=self.seed) for one in errors
-            ]
-            together = statistic(*(rate.mean(axis=-2) for rate in drawn))
-            alone = statistic(*drawn)
-            mends = count / (count - 1) if count > 1 else 1.0  # resampling understates a variance by 1 / count
-            seeds = by_seed.shape[-1]
-            own = (alone - together[..., None, :]).var(axis=-1).sum(axis=-1) / max(seeds - 1, 1) / seeds
-            variance = together.var(axis=-1) * mends
-            df = np.full(value.shape, max(count - 1, 1), float)
-            return Measurement(value, by_seed, variance, own * mends, df)
-
-        by_utterance = over(None, len(self.words))
-        if not self.claims_new_speakers:
-            return by_utterance
-        groups = self._groups()
-        by_speaker = over(groups, len(np.unique(groups)))
-        return by_speaker if self.known_speakers >= ENOUGH_SPEAKERS else _wider(by_speaker, by_utterance)
+        ways = []
+        if self.known_speakers < ENOUGH_SPEAKERS:
+            ways.append(drawn(None, len(self.words)))
+        if self.claims_new_speakers:
+            groups = self._groups()
+            ways.append(drawn(groups, len(np.unique(groups))))
+        return Rates(errors.sum(axis=-1) / self.words.sum(), ways)
 
     def _groups(self) -> NDArray[np.int64]:
         """A number for each utterance's speaker; an unknown one is each time another."""
@@ -185,7 +228,7 @@ def _wider(one: Measurement, other: Measurement) -> Measurement:
         of: Array = np.where(first, getattr(one, name), getattr(other, name))
         return of
 
-    names = ("speech_variance", "interaction", "speech_df")
+    names = ("speech_variance", "speech_df")
     return Measurement(one.value, one.by_seed, *(chosen(name) for name in names))
 
 

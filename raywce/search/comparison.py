@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from raywce.evaluation.confidence import Array, Counts, Estimate, Measurement, Speech, mean
-from raywce.evaluation.paired import PairedErrors, paired_errors
+from raywce.evaluation.confidence import Array, Estimate, Measurement, Rates, Speech, mean, measure
+from raywce.evaluation.paired import paired_errors
 from raywce.evaluation.rates import rates_by_language
 from raywce.experiment.schema import Experiment
 from raywce.search.claims import NONE, claims, excess
@@ -121,17 +121,12 @@ def compare(decoded: Decoded, experiment: Experiment) -> Comparison:
 
     def setting(index: int) -> ModelFigures:
         """0 is the original, 1 the baseline."""
-        own_seeds = {language: side.of(index) for language, side in sides.items()}
-        wers = {language: side.wer(own_seeds[language]) for language, side in sides.items()}
-        over = [
-            {language: side.difference(own_seeds[language], side.of(other)) for language, side in sides.items()}
-            for other in range(min(index, 2))
-        ]
-        differences = [{language: _interval(one, confidence) for language, one in of.items()} for of in over]
+        over = [{name: side.difference(index, other) for name, side in sides.items()} for other in range(min(index, 2))]
+        differences = [{name: _interval(one, confidence) for name, one in of.items()} for of in over]
         has_gain = len(over) > 1 and present.issuperset(low_resource)
         gain = mean([over[1][language] for language in low_resource]) if has_gain else None
         return ModelFigures(
-            wer={language: _interval(one, confidence) for language, one in wers.items()},
+            wer={name: _interval(side.wer(index), confidence) for name, side in sides.items()},
             against_original=differences[0] if index > 0 else None,
             against_baseline=differences[1] if index > 1 else None,
             low_resource_gain=_interval(gain, confidence) if gain else None,
@@ -155,10 +150,10 @@ def choose(decoded: Decoded, experiment: Experiment) -> Choice:
     languages, confidence = experiment.languages, experiment.search.confirm.confidence
     names = list(decoded.candidates)
     sides = {language: _Side(decoded, language, experiment) for language in languages.all}
-    excesses = {language: sides[language].excess(experiment) for language in languages.high_resource}
+    excesses = {language: sides[language].excess() for language in languages.high_resource}
     low = [sides[language] for language in languages.low_resource]
-    gain = mean([side.difference(side.candidates, side.baseline) for side in low])
-    wer = np.mean([side.rates(side.candidates) for side in low], axis=0)
+    gain = mean([side.gain() for side in low])
+    wer = np.mean([side.candidates.observed.mean(axis=-1) for side in low], axis=0)
     found = claims(list(excesses.values()), gain, wer)
     bounds = {language: 100 * one.estimate().upper(confidence) for language, one in excesses.items()}
     winner = int(found.winner(confidence))
@@ -178,45 +173,47 @@ def choose(decoded: Decoded, experiment: Experiment) -> Choice:
 
 
 class _Side:
-    """One language: errors (seeds, utterances) of original and baseline, (k, seeds, utterances) of candidates."""
+    """One language: WERs (seeds,) of original and baseline, (k, seeds) of the candidates."""
 
     def __init__(self, decoded: Decoded, language: str, experiment: Experiment) -> None:
         group = experiment.evaluation.metric.replace("wer", "words")
-        paired: PairedErrors = paired_errors(decoded.tables, language, group)
+        paired = paired_errors(decoded.tables, language, group)
         seeds, confirm = len(decoded.baseline), experiment.search.confirm
-        self.language = language
+        self.language, self.experiment = language, experiment
         self.speech = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed)
-        self.original, self.baseline = paired.errors[:1], paired.errors[1 : 1 + seeds]
-        self.candidates = paired.errors[1 + seeds :].reshape(len(decoded.candidates), seeds, -1)
+        rates = self.speech.rates(paired.errors)
+        self.original, self.baseline = rates[:1], rates[1 : 1 + seeds]
+        of_candidates = np.arange(1 + seeds, len(paired.errors)).reshape(len(decoded.candidates), seeds)
+        self.candidates = rates[of_candidates]
 
-    def of(self, index: int) -> Counts:
-        """Errors (seeds, utterances) of the original (0), the baseline (1) or a candidate."""
-        errors: Counts = [self.original, self.baseline, *self.candidates][index]
-        return errors
+    def of(self, index: int) -> Rates:
+        """Of the original (0), the baseline (1) or a candidate."""
+        return (self.original, self.baseline)[index] if index < 2 else self.candidates[index - 2]
 
-    def rates(self, errors: Counts) -> Array:
-        """WER, the mean over the seeds."""
-        wer: Array = errors.sum(axis=-1).mean(axis=-1) / self.speech.words.sum()
-        return wer
+    def wer(self, index: int) -> Measurement:
+        return measure(lambda rate: rate, self.of(index))
 
-    def wer(self, errors: Counts) -> Measurement:
-        return self.speech.measure(lambda rate: rate, errors)
+    def difference(self, index: int, other: int) -> Measurement:
+        return measure(_difference, self.of(index), self.of(other))
 
-    def difference(self, errors: Counts, other: Counts) -> Measurement:
-        return self.speech.measure(lambda rate, against: rate - against, errors, other)
+    def gain(self) -> Measurement:
+        """Of the candidates, over the baseline."""
+        return measure(_difference, self.candidates, self.baseline)
 
-    def excess(self, experiment: Experiment) -> Measurement:
-        """Of the candidates above the language's limit."""
-        constraints = experiment.search.constraints
+    def excess(self) -> Measurement:
+        """Of the candidates, above the language's limit."""
+        constraints = self.experiment.search.constraints
         kind = own(constraints, self.language, "reference")
         tolerance = own(constraints, self.language, "relative_tolerance")
         floor = own(constraints, self.language, "absolute_floor") / 100
         if not isinstance(kind, str):
-            return self.speech.measure(lambda rate: excess(rate, kind / 100, tolerance, floor), self.candidates)
+            return measure(lambda rate: excess(rate, kind / 100, tolerance, floor), self.candidates)
         reference = {"baseline": self.baseline, "original": self.original}[kind]
-        return self.speech.measure(
-            lambda rate, against: excess(rate, against, tolerance, floor), self.candidates, reference
-        )
+        return measure(lambda rate, against: excess(rate, against, tolerance, floor), self.candidates, reference)
+
+
+def _difference(rate: Array, other: Array) -> Array:
+    return rate - other
 
 
 def _interval(measurement: Measurement, confidence: float) -> Interval:

@@ -14,6 +14,8 @@ import torch
 from raywce import cli
 from raywce.demo.assets import speech_path
 from raywce.evaluation.normalizer import words
+from raywce.looks import looks
+from raywce.run_folder import RunFolder
 from tests.evaluation.talking_whisper import write_talking_whisper
 from tests.tiny_corpus import write_tiny_corpus
 
@@ -172,3 +174,21 @@ def test_two_workers_give_the_table_of_one(run, tmp_path: Path) -> None:
 def test_more_workers_than_the_cluster_holds(run, capsys) -> None:
     assert run("--workers", 4096) == 2
     assert "--workers: must fit into the cluster, but got 4096 workers" in capsys.readouterr().err
+
+
+def test_a_runs_test_split_is_opened_once_and_that_is_recorded(run, model: Path, tmp_path: Path, capsys) -> None:
+    folder = RunFolder.of(str(tmp_path), "run")
+    folder.open("name: run\n")
+    trained = shutil.copytree(model, folder.local / "model")
+    options = ["--split", "test", "--language", "gl"]
+    assert run("--language", "gl", model=trained) == 0  # dev
+    assert not looks(folder)
+    assert run(*options, model=trained) == 0
+    assert run(*options, model=trained) == 2
+    assert "must be opened once in a run" in capsys.readouterr().err
+    assert run(*options, "--open-test-again", model=trained) == 0
+    assert [(look["command"], look["again"]) for look in looks(folder)] == [
+        ("raywce evaluate", False),
+        ("raywce evaluate", True),
+    ]
+    assert run(*options) == 0  # a model of no run

@@ -209,6 +209,13 @@ RULES = [
     (["search.early_stopping=3"], "search.early_stopping", "must be true or false, but got 3"),
     (["search.reduction_factor=1"], "search.reduction_factor", "must be greater than 1, but got 1"),
     (
+        [SEARCHED_ALPHA, "evaluation.part=search"],
+        "evaluation.part",
+        "must be all in a search with a confirm phase, but got search",
+    ),
+    (["search.confirm.seeds=2"], "search.confirm.seeds", "must be at least 3, but got 2"),
+    (["data.extra_test={a b: folder}"], "data.extra_test.a b", "must be of the form"),
+    (
         [*STOPPED, "search.sampler=gp"],
         "search.early_stopping",
         "must be false with search.sampler: gp, which learns nothing from a trial that was stopped, but got true",
@@ -370,6 +377,24 @@ def test_a_checkpoint_without_languages_is_refused(example: Path, content: str, 
     found = problems(example, [])
     assert [problem.path for problem in found] == ["model.checkpoint"]
     assert words in str(found[0])
+
+
+def test_a_confirm_phase_needs_its_test_splits(example: Path, tmp_path: Path) -> None:
+    shutil.rmtree(example.parent / "prepared" / "test" / "gl")
+    assert changed(example)  # a training needs none
+    (problem,) = problems(example, [SEARCHED_ALPHA])
+    assert "must hold test/gl/*.parquet" in str(problem)
+    assert changed(example, SEARCHED_ALPHA, "search.confirm.test=false")
+    assert changed(example, SEARCHED_ALPHA, "search.confirm.candidates=0")
+
+    extra = f"data.extra_test={{broadcast: {tmp_path / 'elsewhere'}}}"
+    found = [str(problem) for problem in problems(example, [SEARCHED_ALPHA, extra])]
+    assert any("data.extra_test.broadcast: must be a prepared folder with test/<language>" in line for line in found)
+    (tmp_path / "elsewhere" / "test" / "es").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "test" / "es" / "0.parquet").touch()
+    assert changed(example, SEARCHED_ALPHA, extra, "search.confirm.candidates=1", check_files=False)
+    (problem,) = problems(example, [SEARCHED_ALPHA, extra, "search.confirm.test=false"])
+    assert "must have a search that opens test splits" in str(problem)
 
 
 def test_a_split_without_a_wanted_language(example: Path) -> None:

@@ -15,7 +15,9 @@ RATES = {"gl": 0.40, "es": 0.35, "pt": 0.20}
 def driver(tmp_path: Path) -> Driver:
     at_the_end = {"es": Limit(20.0, 0.5), "pt": Limit(19.0, 0.5)}
     on_the_way = {"es": Limit(35.0, 0.5), "pt": Limit(30.0, 0.5)}
-    return Driver(surrogate.load_file(tmp_path), "trials", surrogate.trial, limits=at_the_end, limits_at={10: on_the_way})
+    return Driver(
+        surrogate.load_file(tmp_path), "trials", surrogate.trial, limits=at_the_end, limits_at={10: on_the_way}
+    )
 
 
 @pytest.mark.parametrize(

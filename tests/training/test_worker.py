@@ -364,3 +364,14 @@ def test_utterances_beyond_the_label_limit_are_left_out_and_counted(run: Run, in
         # One token a byte here: language, task, no timestamps, a space, the text, the end.
         assert count == sum(len(text.encode()) + 5 > 16 for text in texts)
     assert sum(counts.values()) > 0
+
+
+def test_the_parts_of_dev_are_decoded_apart(run: Run) -> None:
+    def decoded(part: str) -> set[str]:
+        last = run(training={"steps": 1}, evaluation={"part": part}).reports[-1]
+        return set(pq.read_table(last["utterances"])["id"].to_pylist())
+
+    every, search, confirm = (decoded(part) for part in ("all", "search", "confirm"))
+    assert len(every) == 6
+    assert len(search) == len(confirm) == 3  # one of two of each language
+    assert search | confirm == every

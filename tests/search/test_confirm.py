@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from raywce.errors import RunFailed
+from raywce.experiment.load import ExperimentFile, load
+from raywce.looks import EVALUATE, looks, open_test_split
+from raywce.run_folder import RunFolder
+from raywce.search.confirm import candidates, runs
+from raywce.search.outcome import TrialFigures
+from raywce.search.phases import is_finished, run_search
+from tests.search import decoded_tables, surrogate
+
+CONFIRM = {"candidates": 2, "resamples": 500}
+
+
+def figures(trial_id: str, gl: float, es: float = 0.2) -> TrialFigures:
+    return TrialFigures(trial_id, {"weighting.alpha": 2.0}, {"gl": gl, "es": es}, {"es": -1.0}, gl)
+
+
+def test_candidates_are_the_best_and_the_same_training_once() -> None:
+    trials = [figures("c", 0.3), figures("a", 0.3), figures("b", 0.2), figures("d", 0.4), figures("e", 0.3, 0.21)]
+    assert [trial.trial_id for trial in candidates(trials, 3)] == ["b", "a", "e"]
+    assert candidates([], 3) == []
+
+
+def test_baseline_and_candidates_share_new_seeds(tmp_path: Path) -> None:
+    file = surrogate.load_file(tmp_path, baseline_seeds=2, confirm={"candidates": 1, "seeds": 3})
+    chosen = TrialFigures("search-0", {"weighting.alpha": 2.0, "training.optimizer.learning_rate": 1e-5}, {}, {}, 0.3)
+    found = runs([chosen], file)
+    assert [(run.trial_id, run.seed_index) for run in found] == [
+        (f"confirm-{name}-{seed}", seed) for seed in (2, 3, 4) for name in ("baseline", "search-0")
+    ]
+    assert [run.evaluates_original for run in found] == [True] + 5 * [False]
+    assert found[0].values is None
+    assert found[1].values == chosen.values
+
+
+def test_choices_that_the_table_has_as_text_are_drawn_as_they_were(tmp_path: Path) -> None:
+    choice = "weighting.alpha={choice: [2, 3.5]}"
+    file = surrogate.load_file(tmp_path, choice, points="none", confirm={"candidates": 1})
+    chosen = TrialFigures("search-0", {"weighting.alpha": "3.5", "training.optimizer.learning_rate": 1e-5}, {}, {}, 0.3)
+    values = runs([chosen], file)[1].values
+    assert values is not None
+    assert values["weighting.alpha"] == 3.5
+    assert file.at(values)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    from raywce.cluster import connect
+
+    with connect(num_cpus=2):
+        yield
+
+
+def experiment(tmp_path: Path, *alphas: float, floor: float = 1.0) -> ExperimentFile:
+    """A search of these alphas; up to 3.5 they are feasible, and clearly better than the baseline."""
+    points = [{"weighting.alpha": alpha, "training.optimizer.learning_rate": 1e-5} for alpha in alphas or (1.8,)]
+    path = surrogate.write_file(
+        tmp_path, points=points, trials=len(points), confirm=CONFIRM, constraints={"absolute_floor": floor}
+    )
+    tree = yaml.safe_load(path.read_text())
+    tree["data"]["extra_test"] = {"broadcast": "elsewhere"}
+    path.write_text(yaml.safe_dump(tree))
+    for folder, languages in ((tmp_path / "speech", ("gl", "es", "pt")), (tmp_path / "elsewhere", ("gl",))):
+        for language in languages:
+            part = folder / "test" / language
+            part.mkdir(parents=True, exist_ok=True)
+            (part / "0.parquet").touch()
+    overrides = [f"data.folder={tmp_path / 'speech'}", f"data.extra_test={{broadcast: {tmp_path / 'elsewhere'}}}"]
+    return load(path, overrides, check_files=False)
+
+
+def search(file: ExperimentFile, **more: Any) -> Any:
+    return run_search(file, trial=decoded_tables.trial, decode=decoded_tables.decode, **more)
+
+
+@pytest.mark.slow
+def test_a_winner_is_confirmed_and_tested_once(cluster: None, tmp_path: Path) -> None:
+    file = experiment(tmp_path, 1.2, 1.8, 6.0, 1.8)
+    outcome = search(file)
+    found, folder = outcome.confirmation, tmp_path / "runs" / "toy"
+    assert outcome.exit_code == 0
+    assert set(found.values) == set(found.choice.claims)
+    alphas = {name: values["weighting.alpha"] for name, values in found.values.items()}
+    assert sorted(alphas.values()) == [1.2, 1.8]  # twice 1.8 is the same training
+    assert alphas[found.choice.winner] == 1.8
+    claim = found.choice.claims[found.choice.winner]
+    assert claim.keeps_limits
+    assert claim.better
+
+    winner = found.dev.candidates[found.choice.winner]
+    assert winner.wer["gl"].value == pytest.approx(0.446 + 0.001 * 2, abs=0.002)  # mean over seeds 1 to 3
+    gain = winner.against_baseline["gl"]
+    assert gain.low < gain.value == pytest.approx(-0.024, abs=0.002) < gain.high
+    assert winner.low_resource_gain == gain
+    assert found.dev.speakers == {"gl": 30, "es": 30, "pt": 30}
+    assert found.dev.seeds == 3
+
+    assert set(found.tests) == {"test", "broadcast"}
+    assert found.tests["test"].original.wer["es"].value == pytest.approx(0.32, abs=0.002)
+    assert found.tests["test"].candidates[found.choice.winner].language_identification == {"gl": 1, "es": 1, "pt": 1}
+    assert set(found.tests["broadcast"].baseline.wer) == {"gl"}
+
+    parts = dict(line.split() for line in (folder / "parts").read_text().splitlines())
+    assert {part for name, part in parts.items() if name.startswith("confirm")} == {"confirm"}
+    assert {part for name, part in parts.items() if not name.startswith("confirm")} == {"search"}
+    rows = pq.read_table(folder / "trials.parquet").to_pylist()
+    seeds = {(row["candidate"], row["seed"]) for row in rows if row["phase"] == "confirm"}
+    assert seeds == {(name, seed) for name in ("baseline", *alphas) for seed in (1, 2, 3)}
+    utterances = pq.read_table(folder / "utterances.parquet", columns=["phase", "split", "trial_id"]).to_pylist()
+    tested = {row["trial_id"] for row in utterances if row["phase"] == "test"}
+    expected = {f"confirm-{name}-{seed}" for name in ("baseline", found.choice.winner) for seed in (1, 2, 3)}
+    assert tested == {"original", *expected}
+    assert {row["split"] for row in utterances if row["phase"] == "test"} == {"test", "broadcast"}
+    (look,) = looks(RunFolder(str(folder)))
+    assert set(look["models"]) == tested
+
+    stored = json.loads((folder / "outcome.json").read_text())
+    assert stored["confirmation"]["choice"]["winner"] == found.choice.winner
+    assert is_finished(file, RunFolder(str(folder)), resume=False, open_test_again=True)
+
+
+@pytest.mark.slow
+def test_limits_that_may_be_broken_confirm_nothing_and_keep_the_test_split_closed(
+    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from raywce.search.view import show_outcome
+
+    outcome = search(experiment(tmp_path, floor=0.33))  # 1.8 raises es by 0.32: feasible, by a hair
+    assert outcome.best is not None
+    assert outcome.confirmation.choice.winner is None
+    assert outcome.exit_code == 3
+    assert not looks(RunFolder(str(tmp_path / "runs" / "toy")))
+    show_outcome(outcome)
+    printed = capsys.readouterr().out
+    assert "no candidate keeps all limits with 95 % confidence" in printed
+    assert "es may be" in printed
+
+
+@pytest.mark.slow
+def test_a_test_split_that_was_opened_before_stays_closed_unless_asked(cluster: None, tmp_path: Path) -> None:
+    file, folder = experiment(tmp_path), RunFolder(str(tmp_path / "runs" / "toy"))
+    open_test_split(folder, EVALUATE, ["trials/search-000/step-00000020"], again=False)
+    first = search(file).confirmation
+    assert first.choice.winner
+    assert not first.tests
+    assert "raywce evaluate" in first.closed
+    assert is_finished(file, folder, resume=False)
+    assert not is_finished(file, folder, resume=False, open_test_again=True)
+    assert set(search(file, open_test_again=True).confirmation.tests) == {"test", "broadcast"}
+    assert [look["again"] for look in looks(folder)] == [False, True]
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.search import test_confirm
+test_confirm.search(test_confirm.experiment(Path(sys.argv[1])))
+"""
+
+
+@pytest.mark.slow
+def test_killed_in_the_confirm_phase_it_goes_on_to_the_same_outcome(cluster: None, tmp_path: Path) -> None:
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    killed.mkdir()
+    undisturbed.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(killed)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "RAY_ADDRESS": "local"},
+    )
+    parts, end = killed / "runs" / "toy" / "parts", time.monotonic() + 180
+    while not (parts.exists() and parts.read_text().count("confirm-") >= 3) and time.monotonic() < end:
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    assert not (killed / "runs" / "toy" / "outcome.json").exists(), "it was killed too late"
+    outcomes = [search(experiment(folder)) for folder in (killed, undisturbed)]
+    assert outcomes[0].confirmation == outcomes[1].confirmation
+    tables = [pq.read_table(folder / "runs" / "toy" / "trials.parquet") for folder in (killed, undisturbed)]
+    rows = [[{**row, "utterances": None} for row in table.to_pylist()] for table in tables]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.slow
+def test_tests_that_could_not_be_decoded_are_decoded_when_it_goes_on(cluster: None, tmp_path: Path) -> None:
+    file = experiment(tmp_path)
+
+    def failing(evaluations: Any, workers: int, on_table: Any) -> None:
+        decoded_tables.decode(evaluations[:3], workers, on_table)
+        raise RunFailed("a worker failed: no memory")
+
+    with pytest.raises(RunFailed, match="no memory"):
+        run_search(file, trial=decoded_tables.trial, decode=failing)
+    first = tmp_path / "runs" / "toy" / "test" / "test" / "original.parquet"
+    before = first.stat().st_mtime_ns
+    assert set(search(file).confirmation.tests) == {"test", "broadcast"}
+    assert first.stat().st_mtime_ns == before
+    assert len(looks(RunFolder(str(tmp_path / "runs" / "toy")))) == 1
