@@ -6,14 +6,16 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
-from raywce.search.comparison import Choice, Comparison
 from raywce.search.constraints import mean_wers, reference_wers, worst
 from raywce.search.settings import Setting, compared, setting_name
 from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, TrialTable
+
+if TYPE_CHECKING:  # a trial's driver, which imports this, does without what the comparison needs
+    from raywce.search.comparison import Choice, Comparison
 
 FOUND, NOTHING_FEASIBLE = 0, 3  # exit codes
 

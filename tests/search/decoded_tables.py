@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raywce.evaluation.run import Evaluation
 from raywce.evaluation.utterances import SCHEMA
 from raywce.experiment.schema import Experiment
 from tests.search import surrogate
+
+if TYPE_CHECKING:  # torch would slow down each trial's start
+    from raywce.evaluation.run import Evaluation
 
 UTTERANCES, WORDS, SPEAKERS = 60, 10, 30
 

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from raywce.experiment.load import ExperimentFile, load
 from raywce.looks import EVALUATE, looks, open_test_split
 from raywce.run_folder import RunFolder
 from raywce.search.confirm import candidates, runs
-from raywce.search.outcome import TrialFigures
+from raywce.search.outcome import SearchOutcome, TrialFigures
 from raywce.search.phases import is_finished, run_search
+from raywce.search.view import show_outcome
 from tests.search import decoded_tables, surrogate
 
 CONFIRM = {"candidates": 2, "resamples": 500}
@@ -83,16 +86,46 @@ def experiment(tmp_path: Path, *alphas: float, floor: float = 1.0) -> Experiment
     return load(path, overrides, check_files=False)
 
 
-def search(file: ExperimentFile, **more: Any) -> Any:
-    return run_search(file, trial=decoded_tables.trial, decode=decoded_tables.decode, **more)
+def search(file: ExperimentFile, **more: Any) -> SearchOutcome:
+    return run_search(file, **{"trial": decoded_tables.trial, "decode": decoded_tables.decode, **more})
+
+
+@dataclass(frozen=True)
+class Finished:
+    file: ExperimentFile
+    outcome: SearchOutcome
+    folder: RunFolder
+
+    def judged_anew(self, storage: Path, floor: float = 1.0) -> tuple[ExperimentFile, RunFolder]:
+        """A copy of the run before its judgement, to be held to other limits; no trial of it has to run again."""
+        overrides = [f"search.constraints.absolute_floor={floor}"]
+        file = load(self.folder.local.parents[1] / "toy.yaml", overrides, check_files=False)
+        shutil.copytree(self.folder.local, storage / "toy")
+        shutil.rmtree(storage / "toy" / "test", ignore_errors=True)
+        for name in ("outcome.json", "test_split.json"):
+            (storage / "toy" / name).unlink()
+        folder = RunFolder.of(str(storage), "toy")
+        folder.write_text("experiment.yaml", file.resolved_yaml())
+        return file, folder
+
+
+@pytest.fixture(scope="module")
+def finished(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    tmp_path = tmp_path_factory.mktemp("finished")
+    file = experiment(tmp_path, 1.2, 1.8, 1.8)
+    return Finished(file, search(file), RunFolder.of(str(tmp_path / "runs"), "toy"))
+
+
+def never(*_: Any) -> None:
+    raise AssertionError("it has ended, and does not run again")
 
 
 @pytest.mark.slow
-def test_a_winner_is_confirmed_and_tested_once(cluster: None, tmp_path: Path) -> None:
-    file = experiment(tmp_path, 1.2, 1.8, 6.0, 1.8)
-    outcome = search(file)
-    found, folder = outcome.confirmation, tmp_path / "runs" / "toy"
+def test_a_winner_is_confirmed_and_tested_once(finished: Finished) -> None:
+    outcome, folder = finished.outcome, finished.folder
+    found = outcome.confirmation
     assert outcome.exit_code == 0
+    assert found is not None
     assert set(found.values) == set(found.choice.claims)
     alphas = {name: values["weighting.alpha"] for name, values in found.values.items()}
     assert sorted(alphas.values()) == [1.2, 1.8]  # twice 1.8 is the same training
@@ -114,36 +147,44 @@ def test_a_winner_is_confirmed_and_tested_once(cluster: None, tmp_path: Path) ->
     assert found.tests["test"].candidates[found.choice.winner].language_identification == {"gl": 1, "es": 1, "pt": 1}
     assert set(found.tests["broadcast"].baseline.wer) == {"gl"}
 
-    parts = dict(line.split() for line in (folder / "parts").read_text().splitlines())
+    parts = dict(line.split() for line in folder.read_text("parts").splitlines())
     assert {part for name, part in parts.items() if name.startswith("confirm")} == {"confirm"}
     assert {part for name, part in parts.items() if not name.startswith("confirm")} == {"search"}
-    rows = pq.read_table(folder / "trials.parquet").to_pylist()
+    rows = folder.read_table("trials.parquet").to_pylist()
     seeds = {(row["candidate"], row["seed"]) for row in rows if row["phase"] == "confirm"}
     assert seeds == {(name, seed) for name in ("baseline", *alphas) for seed in (1, 2, 3)}
-    utterances = pq.read_table(folder / "utterances.parquet", columns=["phase", "split", "trial_id"]).to_pylist()
+    utterances = folder.read_table("utterances.parquet").to_pylist()
     tested = {row["trial_id"] for row in utterances if row["phase"] == "test"}
     expected = {f"confirm-{name}-{seed}" for name in ("baseline", found.choice.winner) for seed in (1, 2, 3)}
     assert tested == {"original", *expected}
     assert {row["split"] for row in utterances if row["phase"] == "test"} == {"test", "broadcast"}
-    (look,) = looks(RunFolder(str(folder)))
+    (look,) = looks(folder)
     assert set(look["models"]) == tested
 
-    stored = json.loads((folder / "outcome.json").read_text())
+    stored = json.loads(folder.read_text("outcome.json"))
     assert stored["confirmation"]["choice"]["winner"] == found.choice.winner
-    assert is_finished(file, RunFolder(str(folder)), resume=False, open_test_again=True)
+    assert is_finished(finished.file, folder, resume=False, open_test_again=True)
+
+
+@pytest.mark.slow
+def test_what_is_shown_of_it(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    show_outcome(finished.outcome)
+    printed = capsys.readouterr().out
+    assert "keeps all limits and is better than the baseline with 95 % confidence: -2.4" in printed
+    assert "dev, speakers kept back" in printed
+    assert "broadcast, search-" in printed
 
 
 @pytest.mark.slow
 def test_limits_that_may_be_broken_confirm_nothing_and_keep_the_test_split_closed(
-    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from raywce.search.view import show_outcome
-
-    outcome = search(experiment(tmp_path, floor=0.33))  # 1.8 raises es by 0.32: feasible, by a hair
-    assert outcome.best is not None
+    file, folder = finished.judged_anew(tmp_path, floor=0.07)  # 1.2 raises es by 0.08 points
+    outcome = search(file, storage=str(tmp_path), trial=never, decode=never)
+    assert outcome.confirmation is not None
     assert outcome.confirmation.choice.winner is None
     assert outcome.exit_code == 3
-    assert not looks(RunFolder(str(tmp_path / "runs" / "toy")))
+    assert not looks(folder)
     show_outcome(outcome)
     printed = capsys.readouterr().out
     assert "no candidate keeps all limits with 95 % confidence" in printed
@@ -151,17 +192,38 @@ def test_limits_that_may_be_broken_confirm_nothing_and_keep_the_test_split_close
 
 
 @pytest.mark.slow
-def test_a_test_split_that_was_opened_before_stays_closed_unless_asked(cluster: None, tmp_path: Path) -> None:
-    file, folder = experiment(tmp_path), RunFolder(str(tmp_path / "runs" / "toy"))
+def test_a_test_split_that_was_opened_before_stays_closed_unless_asked(finished: Finished, tmp_path: Path) -> None:
+    file, folder = finished.judged_anew(tmp_path)
     open_test_split(folder, EVALUATE, ["trials/search-000/step-00000020"], again=False)
-    first = search(file).confirmation
+    first = search(file, storage=str(tmp_path), trial=never, decode=never).confirmation
+    assert first is not None
     assert first.choice.winner
     assert not first.tests
     assert "raywce evaluate" in first.closed
     assert is_finished(file, folder, resume=False)
     assert not is_finished(file, folder, resume=False, open_test_again=True)
-    assert set(search(file, open_test_again=True).confirmation.tests) == {"test", "broadcast"}
+    again = search(file, storage=str(tmp_path), trial=never, open_test_again=True).confirmation
+    assert again is not None
+    assert set(again.tests) == {"test", "broadcast"}
     assert [look["again"] for look in looks(folder)] == [False, True]
+
+
+@pytest.mark.slow
+def test_tests_that_could_not_be_decoded_are_decoded_when_it_goes_on(finished: Finished, tmp_path: Path) -> None:
+    file, folder = finished.judged_anew(tmp_path)
+
+    def failing(evaluations: Any, workers: int, on_table: Any) -> None:
+        decoded_tables.decode(evaluations[:3], workers, on_table)
+        raise RunFailed("a worker failed: no memory")
+
+    with pytest.raises(RunFailed, match="no memory"):
+        search(file, storage=str(tmp_path), trial=never, decode=failing)
+    first = folder.local / "test" / "test" / "original.parquet"
+    before = first.stat().st_mtime_ns
+    confirmation = search(file, storage=str(tmp_path), trial=never).confirmation
+    assert confirmation == finished.outcome.confirmation
+    assert first.stat().st_mtime_ns == before
+    assert len(looks(folder)) == 1
 
 
 KILLED = """
@@ -193,20 +255,3 @@ def test_killed_in_the_confirm_phase_it_goes_on_to_the_same_outcome(cluster: Non
     tables = [pq.read_table(folder / "runs" / "toy" / "trials.parquet") for folder in (killed, undisturbed)]
     rows = [[{**row, "utterances": None} for row in table.to_pylist()] for table in tables]
     assert rows[0] == rows[1]
-
-
-@pytest.mark.slow
-def test_tests_that_could_not_be_decoded_are_decoded_when_it_goes_on(cluster: None, tmp_path: Path) -> None:
-    file = experiment(tmp_path)
-
-    def failing(evaluations: Any, workers: int, on_table: Any) -> None:
-        decoded_tables.decode(evaluations[:3], workers, on_table)
-        raise RunFailed("a worker failed: no memory")
-
-    with pytest.raises(RunFailed, match="no memory"):
-        run_search(file, trial=decoded_tables.trial, decode=failing)
-    first = tmp_path / "runs" / "toy" / "test" / "test" / "original.parquet"
-    before = first.stat().st_mtime_ns
-    assert set(search(file).confirmation.tests) == {"test", "broadcast"}
-    assert first.stat().st_mtime_ns == before
-    assert len(looks(RunFolder(str(tmp_path / "runs" / "toy")))) == 1

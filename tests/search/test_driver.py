@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,9 @@ def test_the_last_report_is_held_against_the_end_even_where_its_step_has_limits(
 
 def test_a_report_without_an_evaluation_is_not_judged(driver: Driver) -> None:
     assert driver.judge(surrogate.report(driver.file.experiment, 10, None)) == {}
+
+
+def test_a_trials_driver_loads_no_library_that_only_its_workers_or_the_judgement_need() -> None:
+    heavy = ["torch", "transformers", "datasets", "jiwer", "scipy.stats"]
+    code = f"import sys, raywce.search.driver; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
