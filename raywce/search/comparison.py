@@ -112,18 +112,21 @@ class Choice:
     claims: Mapping[str, Claim]
 
 
-def compare(decoded: Decoded, experiment: Experiment) -> Comparison:
-    """WERs and differences with intervals, utterance and seed variance joined, of the languages that were decoded."""
-    confidence, present = experiment.search.confirm.confidence, set(decoded.original["language"].to_pylist())
-    languages = [language for language in experiment.languages.all if language in present]
-    low_resource = experiment.languages.low_resource
-    sides = {language: _Side(decoded, language, experiment) for language in languages}
+def side_by_side(decoded: Decoded, experiment: Experiment) -> dict[str, Side]:
+    """Each language that was decoded, its speech resampled once for all that is said of it."""
+    present = set(decoded.original["language"].to_pylist())
+    return {name: Side(decoded, name, experiment) for name in experiment.languages.all if name in present}
+
+
+def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Comparison:
+    """WERs and differences with intervals, utterance and seed variance joined."""
+    confidence, low_resource = experiment.search.confirm.confidence, experiment.languages.low_resource
 
     def setting(index: int) -> ModelFigures:
         """0 is the original, 1 the baseline."""
         over = [{name: side.difference(index, other) for name, side in sides.items()} for other in range(min(index, 2))]
         differences = [{name: _interval(one, confidence) for name, one in of.items()} for of in over]
-        has_gain = len(over) > 1 and present.issuperset(low_resource)
+        has_gain = len(over) > 1 and sides.keys() >= set(low_resource)
         gain = mean([over[1][language] for language in low_resource]) if has_gain else None
         return ModelFigures(
             wer={name: _interval(side.wer(index), confidence) for name, side in sides.items()},
@@ -145,11 +148,10 @@ def compare(decoded: Decoded, experiment: Experiment) -> Comparison:
     )
 
 
-def choose(decoded: Decoded, experiment: Experiment) -> Choice:
+def choose(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Choice:
     """The winner among the candidates, and what may be claimed of each."""
     languages, confidence = experiment.languages, experiment.search.confirm.confidence
     names = list(decoded.candidates)
-    sides = {language: _Side(decoded, language, experiment) for language in languages.all}
     excesses = {language: sides[language].excess() for language in languages.high_resource}
     low = [sides[language] for language in languages.low_resource]
     gain = mean([side.gain() for side in low])
@@ -172,7 +174,7 @@ def choose(decoded: Decoded, experiment: Experiment) -> Choice:
     )
 
 
-class _Side:
+class Side:
     """One language: WERs (seeds,) of original and baseline, (k, seeds) of the candidates."""
 
     def __init__(self, decoded: Decoded, language: str, experiment: Experiment) -> None:
@@ -191,9 +193,11 @@ class _Side:
         return (self.original, self.baseline)[index] if index < 2 else self.candidates[index - 2]
 
     def wer(self, index: int) -> Measurement:
+        """Of the model with that index (`of`)."""
         return measure(lambda rate: rate, self.of(index))
 
     def difference(self, index: int, other: int) -> Measurement:
+        """Of the first model's WER over the other's."""
         return measure(_difference, self.of(index), self.of(other))
 
     def gain(self) -> Measurement:

@@ -180,9 +180,13 @@ def references_on_the_way(table: TrialTable, experiment: Experiment) -> dict[int
 
 def completed(table: TrialTable, experiment: Experiment) -> list[TrialFigures]:
     """The trials that came to their end; of a grid, the settings that did with each of their seeds."""
-    rows = [table.of(trial_id) for trial_id in table.trial_ids(SEARCH)]
-    done = [_figures(of, experiment) for of in rows if of[-1]["state"] == COMPLETE]
+    done = _completed_runs(table, experiment)
     return _means(done, experiment.search.seeds) if experiment.search.sampler == "grid" else done
+
+
+def _completed_runs(table: TrialTable, experiment: Experiment) -> list[TrialFigures]:
+    rows = [table.of(trial_id) for trial_id in table.trial_ids(SEARCH)]
+    return [_figures(of, experiment) for of in rows if of[-1]["state"] == COMPLETE]
 
 
 def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -> SearchOutcome:
@@ -195,7 +199,7 @@ def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -
     rows = {trial_id: table.of(trial_id) for trial_id in table.trial_ids(SEARCH)}
     failed = {trial_id: str(of[-1].get("reason")) for trial_id, of in rows.items() if of[-1]["state"] == FAIL}
     stopped = sum(of[-1]["state"] == PRUNED for of in rows.values())
-    single = [_figures(of, experiment) for of in rows.values() if of[-1]["state"] == COMPLETE]
+    single = _completed_runs(table, experiment)
     if not single:
         raise RunFailed(_nothing_done(list(failed.values()), stopped))
     done = completed(table, experiment)

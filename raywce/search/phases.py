@@ -25,7 +25,7 @@ from raywce.looks import open_test_split
 from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
 from raywce.search.callback import TableCallback, schema_of
 from raywce.search.choice import Choice, chosen
-from raywce.search.comparison import choose, compare
+from raywce.search.comparison import choose, compare, side_by_side
 from raywce.search.confirm import candidates, decoded, name_of, runs
 from raywce.search.constraints import limits
 from raywce.search.driver import Driver, Run, RunTrial
@@ -149,9 +149,10 @@ class _Phases:
         self._listed(CONFIRM, runs(chosen, self.file), self._part("confirm"))
         table = self.table()
         dev = decoded(table, chosen)
-        choice = choose(dev, self.experiment)
+        sides = side_by_side(dev, self.experiment)
+        choice = choose(dev, sides, self.experiment)
         found = Confirmation(
-            dev=compare(dev, self.experiment),
+            dev=compare(dev, sides, self.experiment),
             choice=choice,
             values={name_of(trial): trial.values for trial in chosen},
             tests={},
@@ -169,7 +170,10 @@ class _Phases:
         decode_tests(self.folder, files, self.experiment, decode)
         write_utterances(self.folder, table, files)
         of_tests = decoded_tests(files, table, choice.winner)
-        return replace(found, tests={name: compare(test, self.experiment) for name, test in of_tests.items()})
+        tests = {
+            name: compare(test, side_by_side(test, self.experiment), self.experiment) for name, test in of_tests.items()
+        }
+        return replace(found, tests=tests)
 
     def _listed(self, phase: str, wanted: Sequence[Run], part: Part) -> None:
         """Run those of the listed runs that are not complete."""

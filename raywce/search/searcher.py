@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import optuna
@@ -17,6 +17,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from ray.tune.search.optuna import OptunaSearch
+
+from raywce.search.choice import SamplerKind
 
 OBJECTIVE = "objective"
 STEP = "step"
@@ -32,7 +34,7 @@ _LARGEST = 1e6  # Optuna's samplers standardise constraints: an infinite one wou
 class SamplerChoice:
     """Which sampler draws, and from which seed."""
 
-    kind: Literal["gp", "tpe", "random", "grid"]
+    kind: SamplerKind
     seed: int
 
     def build(self, suggestion: int, points: Sequence[Mapping[str, Any]]) -> BaseSampler:
