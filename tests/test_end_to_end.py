@@ -7,20 +7,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import util
 from pathlib import Path
 from typing import Any
 
 import jiwer
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -29,118 +21,39 @@ import torch
 from safetensors.torch import load_file
 from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-from raywce.demo.corpus import CorpusSize, write_corpus
 from raywce.evaluation.normalizer import NORMALIZERS
+from tests.demo_world import (
+    CHECKPOINT_EVERY,
+    HIGH_RESOURCE,
+    LOW_RESOURCE,
+    World,
+    contents,
+    kill_with_ray,
+    lasting,
+    needs_a_voice,
+    open_world,
+    reports,
+    trials,
+)
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(util.find_spec("espeakng_loader") is None, reason="espeakng_loader speaks the demo corpus"),
-]
+pytestmark = [pytest.mark.slow, needs_a_voice]
 
-EXPERIMENT = Path(__file__).parents[1] / "search_spaces" / "quickstart.yaml"
-LOW_RESOURCE, HIGH_RESOURCE = "gl", ["es", "pt", "fr", "de", "en"]
-SIZE = CorpusSize(train=120, low_resource_train=40, dev=20, low_resource_dev=40)
 FLOOR = 3.0  # points of WER
-TRAIN_STEPS, SEARCH_STEPS, CHECKPOINT_EVERY = 24, 12, 6
-OFTEN = [f"training.checkpoint_every={CHECKPOINT_EVERY}", "training.log_every=1"]
+TRAIN_STEPS, SEARCH_STEPS = 20, 8
 TRAIN = ["weighting={kind: constant, alpha: 4}", f"training.steps={TRAIN_STEPS}", "training.evaluate_at_start=true"]
 SEARCH = [f"training.steps={SEARCH_STEPS}", "search.trials=2", "search.baseline_seeds=1", "search.points=none"]
 SEARCH += [f"search.constraints.absolute_floor={FLOOR}"]
-PASSING = ("time_s", "placement_group_id", "controller_id", "restarts", "checkpoint", "utterances")  # differ by run
-
-
-@dataclass(frozen=True)
-class World:
-    """Prepared speech, and commands as a user calls them, on Ray clusters of their own."""
-
-    folder: Path
-    ray: Path
-
-    @property
-    def speech(self) -> Path:
-        return self.folder / "speech"
-
-    def begin(self, command: str, *arguments: object) -> subprocess.Popen[bytes]:
-        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        environment["RAY_TMPDIR"] = str(self.ray)
-        with (self.folder / "log").open("wb") as log:
-            line = [sys.executable, "-m", "raywce", command, *map(str, arguments)]
-            return subprocess.Popen(line, stdout=log, stderr=log, cwd=self.folder, env=environment)
-
-    def run(self, command: str, *arguments: object, codes: tuple[int, ...] = (0,)) -> int:
-        code = self.begin(command, *arguments).wait()
-        assert code in codes, self.log
-        return code
-
-    @property
-    def log(self) -> str:
-        """What the last command said."""
-        return (self.folder / "log").read_text()
-
-    @property
-    def clusters(self) -> set[Path]:
-        """Sessions of all clusters so far."""
-        return set((self.ray / "ray").glob("session_*-*"))
-
-    def of(self, storage: str, changes: list[str]) -> list[str]:
-        """Arguments of train and search."""
-        surroundings = [f"data.folder={self.speech}", f"data.cache={self.folder / 'cache'}"]
-        return [str(EXPERIMENT), *surroundings, *OFTEN, *changes, f"storage={self.folder / storage}"]
-
-    def crash(self, command: str, arguments: list[str], when: Callable[[], bool]) -> None:
-        """Begin a command and kill it with all of Ray, as soon as `when` says so."""
-        process = self.begin(command, *arguments)
-        end = time.monotonic() + 300
-        try:
-            while not when():
-                assert process.poll() is None, f"it ended by itself: {self.log}"
-                assert time.monotonic() < end, self.log
-                time.sleep(0.1)
-        finally:
-            kill_tree(process)
-
-
-def kill_tree(process: subprocess.Popen[bytes]) -> None:
-    with suppress(psutil.NoSuchProcess):
-        root = psutil.Process(process.pid)
-        tree = [root, *root.children(recursive=True)]
-        for one in tree:
-            with suppress(psutil.NoSuchProcess):
-                one.kill()
-        process.wait()
-        psutil.wait_procs(tree, timeout=30)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
-    # Ray's sockets need a short path.
-    with tempfile.TemporaryDirectory(prefix="raywce-", ignore_cleanup_errors=True) as ray:
-        new = World(folder, Path(ray))
-        write_corpus(folder / "demo", SIZE, splits=("train", "dev"), jobs=os.cpu_count() or 1)
-        new.run("prepare", folder / "demo", "--out", new.speech, "--max-seconds", 3)
+    with open_world(tmp_path_factory.mktemp("world")) as new:
         yield new
-
-
-def reports(run: Path) -> dict[int, dict[str, Any]]:
-    """The reports of a training by step; empty as long as there are none."""
-    file = run / "reports.parquet"
-    return {row["step"]: row for row in snapshot(file)} if file.exists() else {}
-
-
-def snapshot(file: Path) -> list[dict[str, Any]]:
-    """The rows of a parquet file that another process may replace at any moment: read in one go."""
-    rows: list[dict[str, Any]] = pq.read_table(pa.BufferReader(file.read_bytes())).to_pylist()
-    return rows
-
-
-def lasting(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in PASSING and value is not None}
 
 
 @pytest.fixture(scope="module")
 def trained(world: World) -> Path:
-    world.run("train", *world.of("trained", TRAIN), "--json", world.folder / "trained.json")
+    world.run("train", *world.of(world.folder / "trained", TRAIN), "--json", world.folder / "trained.json")
     return world.folder / "trained" / "quickstart"
 
 
@@ -178,15 +91,13 @@ def test_a_trained_model_is_evaluated_as_the_training_saw_it(world: World, train
 
 
 def test_a_killed_training_goes_on_to_the_same_figures_and_weights(world: World, trained: Path) -> None:
-    arguments, run = world.of("killed", TRAIN), world.folder / "killed" / "quickstart"
-    world.crash("train", arguments, lambda: max(reports(run), default=0) > CHECKPOINT_EVERY)
+    arguments, run = world.of(world.folder / "killed", TRAIN), world.folder / "killed" / "quickstart"
+    world.disturb("train", arguments, lambda: max(reports(run), default=0) > CHECKPOINT_EVERY, kill_with_ray)
     killed = reports(run)
     assert max(killed) < TRAIN_STEPS, "it was killed too late"
     world.run("train", *arguments)
     resumed, expected = reports(run), reports(trained)
-    assert {step: lasting(row) for step, row in resumed.items()} == {
-        step: lasting(row) for step, row in expected.items()
-    }
+    assert lasting(resumed) == lasting(expected)
     for step in range(CHECKPOINT_EVERY + 1):
         assert resumed[step] == killed[step], "what the checkpoint holds is not done again"
 
@@ -196,22 +107,12 @@ def test_a_killed_training_goes_on_to_the_same_figures_and_weights(world: World,
 
 
 def test_a_finished_training_is_only_shown_again(world: World, trained: Path) -> None:
-    before, again = contents(trained), world.folder / "again.json"
-    world.run("train", *world.of("trained", TRAIN), "--json", again)
+    before, clusters, again = contents(trained), world.clusters, world.folder / "again.json"
+    assert clusters
+    world.run("train", *world.of(world.folder / "trained", TRAIN), "--json", again)
     assert json.loads(again.read_text()) == json.loads((world.folder / "trained.json").read_text())
     assert contents(trained) == before
-
-
-def contents(folder: Path) -> dict[Path, int]:
-    """All files inside, each with the time of its last change."""
-    return {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
-
-
-def trials(run: Path) -> dict[tuple[str, int], dict[str, Any]]:
-    """The rows of trials.parquet by trial and step; empty as long as there are none."""
-    file = run / "trials.parquet"
-    rows = snapshot(file) if file.exists() else []
-    return {(row["trial_id"], row["step"]): row for row in rows}
+    assert world.clusters == clusters, "it needs no Ray"
 
 
 @dataclass(frozen=True)
@@ -224,7 +125,7 @@ class Searched:
 @pytest.fixture(scope="module")
 def searched(world: World) -> Searched:
     figures = world.folder / "searched.json"
-    code = world.run("search", *world.of("searched", SEARCH), "--json", figures, codes=(0, 3))
+    code = world.run("search", *world.of(world.folder / "searched", SEARCH), "--json", figures, codes=(0, 3))
     return Searched(world.folder / "searched" / "quickstart", code, json.loads(figures.read_text()))
 
 
@@ -271,35 +172,7 @@ def test_the_figures_of_a_search_follow_from_its_utterances(searched: Searched) 
 def test_a_finished_search_is_left_alone(world: World, searched: Searched) -> None:
     before, clusters, again = contents(searched.run), world.clusters, world.folder / "again.json"
     assert clusters
-    world.run("search", *world.of("searched", SEARCH), "--json", again)
+    world.run("search", *world.of(world.folder / "searched", SEARCH), "--json", again, codes=(searched.code,))
     assert json.loads(again.read_text()) == searched.figures
     assert contents(searched.run) == before
     assert world.clusters == clusters, "it needs no Ray"
-
-
-def test_a_killed_search_is_resumed_to_the_same_tables(world: World, searched: Searched) -> None:
-    arguments, run = world.of("resumed", SEARCH), world.folder / "resumed" / "quickstart"
-
-    def in_second_trial() -> bool:
-        return any(name.startswith("search-001") and (step or 0) > CHECKPOINT_EVERY for name, step in trials(run))
-
-    world.crash("search", arguments, in_second_trial)
-    killed = trials(run)
-    ended = {name for (name, _), row in killed.items() if row["state"] == "COMPLETE"}
-    assert len(ended) == 2, "the baseline and the first trial"
-    files = {name: contents(run / "trials" / name) for name in ended}
-    code = world.run("search", *arguments, "--resume", codes=(0, 3))
-    assert code == searched.code
-
-    resumed, expected = trials(run), trials(searched.run)
-    assert {of: lasting(row) for of, row in resumed.items()} == {of: lasting(row) for of, row in expected.items()}
-    for (name, step), row in killed.items():
-        if name in ended:
-            assert resumed[name, step] == row, "what has ended does not run again"
-        elif step is not None and step <= CHECKPOINT_EVERY:
-            assert resumed[name, step]["time_s"] == row["time_s"], "what the checkpoint holds is not done again"
-    assert {name: contents(run / "trials" / name) for name in ended} == files
-    tables = [pq.read_table(folder / "utterances.parquet") for folder in (run, searched.run)]
-    assert tables[0].equals(tables[1])
-    figures = json.loads((run / "outcome.json").read_text())
-    assert {**figures, "tables": None} == {**searched.figures, "tables": None}

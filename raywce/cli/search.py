@@ -39,8 +39,9 @@ def search(
     folder = RunFolder.of(loaded.experiment.storage, loaded.experiment.name)
     if is_finished(loaded, folder, resume, open_test_again):
         typer.echo(f"This search is finished; nothing was changed in {folder.uri}")
-        write_figures(json, loads(folder.read_text(OUTCOME)))
-        return
+        figures = loads(folder.read_text(OUTCOME))
+        write_figures(json, figures)
+        raise typer.Exit(figures["exit_code"])
     for note in loaded.notes:
         typer.echo(f"Note: {note}")
     provide_speech(Path(loaded.experiment.data.folder))

@@ -35,16 +35,20 @@ def train(
     experiment = loaded.concrete()
     from raywce.demo.assets import provide_speech
     from raywce.run_folder import RunFolder
-    from raywce.training.run import train_run
+    from raywce.training.run import finished_run, train_run
 
     folder = RunFolder.of(experiment.storage, experiment.name)
     folder.check(loaded.resolved_yaml())
-    provide_speech(Path(experiment.data.folder))
-    with connect() as cluster:
-        typer.echo(f"raywce {cluster}")
-        check_resources(experiment, cluster.resources, cluster.nodes).raise_any()
-        folder.open(loaded.resolved_yaml())
-        outcome = train_run(experiment, folder, _show)
+    outcome = finished_run(experiment, folder)
+    if outcome:
+        typer.echo(f"This training is finished; nothing was changed in {folder.uri}")
+    else:
+        provide_speech(Path(experiment.data.folder))
+        with connect() as cluster:
+            typer.echo(f"raywce {cluster}")
+            check_resources(experiment, cluster.resources, cluster.nodes).raise_any()
+            folder.open(loaded.resolved_yaml())
+            outcome = train_run(experiment, folder, _show)
     _show_outcome(outcome, folder)
     write_figures(json, outcome.as_json())
 

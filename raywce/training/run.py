@@ -79,7 +79,7 @@ class _Log:
 
 
 def train_run(experiment: Experiment, folder: RunFolder, show: Callable[[Report], None]) -> TrainOutcome:
-    """Fine-tune, or go on with what was begun in `folder`; a connected cluster is expected.
+    """Fine-tune, or go on with what was begun in `folder` and is not finished; a connected cluster is expected.
 
     Args:
         experiment: with a value in every leaf.
@@ -91,12 +91,18 @@ def train_run(experiment: Experiment, folder: RunFolder, show: Callable[[Report]
     """
     log = _Log(folder, show)
     log.read()
-    outcome = TrainOutcome(folder.path(MODEL), experiment.languages.all, log.reports)
+    run_trial(experiment, folder.uri, NAME, log.add)
+    _copy_model(folder, experiment.training.steps)
+    return TrainOutcome(folder.path(MODEL), experiment.languages.all, log.reports)
+
+
+def finished_run(experiment: Experiment, folder: RunFolder) -> TrainOutcome | None:
+    """What a finished training came to, without a cluster; None where it is not finished."""
     if not folder.has(MODEL):
-        run_trial(experiment, folder.uri, NAME, log.add)
-        _copy_model(folder, experiment.training.steps)
-        outcome = TrainOutcome(outcome.model, outcome.languages, log.reports)
-    return outcome
+        return None
+    log = _Log(folder, lambda report: None)
+    log.read()
+    return TrainOutcome(folder.path(MODEL), experiment.languages.all, log.reports)
 
 
 def checkpoint_of(folder: RunFolder, step: int) -> str:

@@ -29,18 +29,18 @@ def finished(tmp_path: Path) -> tuple[Path, RunFolder]:
     file = surrogate.load_file(tmp_path)
     folder = RunFolder.of(file.experiment.storage, file.experiment.name)
     folder.write_text("experiment.yaml", file.resolved_yaml())
-    folder.write_text("outcome.json", '{"exit_code": 0}\n')
+    folder.write_text("outcome.json", '{"exit_code": 3}\n')
     return path, folder
 
 
-def test_a_finished_search_is_said_to_be_so_and_nothing_changes(tmp_path: Path) -> None:
+def test_a_finished_search_is_said_to_be_so_nothing_changes_and_it_exits_as_it_did(tmp_path: Path) -> None:
     path, folder = finished(tmp_path)
     before = {file: file.stat().st_mtime_ns for file in folder.local.iterdir()}
     result = CliRunner().invoke(app, ["search", str(path), "--json", str(tmp_path / "figures.json")])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output
     assert "This search is finished" in result.output
     assert {file: file.stat().st_mtime_ns for file in folder.local.iterdir()} == before
-    assert json.loads((tmp_path / "figures.json").read_text()) == {"exit_code": 0}
+    assert json.loads((tmp_path / "figures.json").read_text()) == {"exit_code": 3}
 
 
 def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:

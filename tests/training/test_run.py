@@ -66,9 +66,16 @@ def test_the_model_is_the_last_checkpoint_without_the_trainings_state(
     folder = RunFolder.of(str(tmp_path), "a")
     outcome = run.train_run(experiment, folder, lambda report: None)
     assert [path.name for path in Path(outcome.model).iterdir()] == ["config.json"]
-    again = run.train_run(experiment, folder, lambda report: None)
-    assert trainer.calls == 1, "a finished run is not trained again"
-    assert [one["step"] for one in again.reports] == [4]
+
+
+def test_a_finished_training_is_known_without_a_cluster(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "run_trial", Trainer([report(0, 0.9), report(4, 0.5)]))
+    folder = RunFolder.of(str(tmp_path), "a")
+    assert run.finished_run(experiment, folder) is None
+    outcome = run.train_run(experiment, folder, lambda report: None)
+    assert run.finished_run(experiment, folder) == outcome
 
 
 def test_left_out_utterances_are_counted_by_language() -> None:
