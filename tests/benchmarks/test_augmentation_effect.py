@@ -58,4 +58,4 @@ def test_apart_and_together(tmp_path: Path) -> None:
     for name, wers in found.items():
         cells = zip(wers.mean(0), wers.std(0, ddof=1), strict=True)
         print(f"{name:16}", *(f"{mean:8.2f} ± {spread:4.2f}" for mean, spread in cells), sep="")
-    assert found["both"][:, 0].mean() < found["plain"][:, 0].mean()
+    assert found["+ weight"][:, 0].mean() < found["plain"][:, 0].mean()
