@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from pyarrow import fs
 
 import raywce
@@ -63,6 +66,30 @@ class RunFolder:
         if not self.has(EXPERIMENT):
             self.write_text(VERSIONS, versions())
             self.write_text(EXPERIMENT, resolved)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other commands of the same machine, or the same network file system, out of a folder on a disk.
+
+        Raises:
+            InputError: another command is at work in it, or it can't be written.
+        """
+        if self.local is None:
+            yield
+            return
+        lock = FileLock(self.local / ".lock")
+        try:
+            self.local.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            do = "Wait for it or stop it, or give this one another name or storage."
+            fail("storage", "a run folder must belong to one command at a time", f"another in {self.uri}", do)
+        except OSError as error:
+            fail("storage", "the run folder must be writable", f"{self.uri} ({error.strerror})")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def read_text(self, name: str) -> str:
         """A file's text."""

@@ -35,6 +35,7 @@ def train(
     experiment = loaded.concrete()
     from raywce.demo.assets import provide_speech
     from raywce.run_folder import RunFolder
+    from raywce.storage import storage_failures_told
     from raywce.training.run import finished_run, train_run
 
     folder = RunFolder.of(experiment.storage, experiment.name)
@@ -44,7 +45,7 @@ def train(
         typer.echo(f"This training is finished; nothing was changed in {folder.uri}")
     else:
         provide_speech(Path(experiment.data.folder))
-        with connect() as cluster:
+        with storage_failures_told(folder.uri), folder.held(), connect() as cluster:
             typer.echo(f"raywce {cluster}")
             check_resources(experiment, cluster.resources, cluster.nodes).raise_any()
             folder.open(loaded.resolved_yaml())

@@ -9,7 +9,7 @@ from ray.tune import Callback
 
 from raywce.experiment.schema import Experiment
 from raywce.run_folder import RunFolder
-from raywce.search.driver import Run
+from raywce.search.driver import STORAGE_FAILURE, Run
 from raywce.search.pace import Pace
 from raywce.search.searcher import FAILURE, FINAL
 from raywce.search.tables import COMPLETE, FAIL, PRUNED, RUNNING, Trial, TrialTable, trial_schema
@@ -19,13 +19,9 @@ _WRITE_S = 1.0
 
 
 class TableCallback(Callback):
-    """Writes `trials.parquet` after reports and changes of state, and shows both.
+    """Writes `trials.parquet` after reports and changes of state, at most once a second, and shows both.
 
-    The table is written before Tune saves its own state, and else at most once a second: what Tune has saved as ended
-    has ended in the table, and what was not yet written when a search was killed is run again.
-
-    Tune stores its callbacks when a phase begins and opens them again to resume it: what changes while running lives
-    in the run folder, and is read when a phase is set up.
+    The table is what an interrupted search is gone on with: what was not written yet when it was killed runs again.
     """
 
     def __init__(
@@ -77,6 +73,8 @@ class TableCallback(Callback):
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """A report came."""
+        if result.get(STORAGE_FAILURE):
+            raise OSError(result[STORAGE_FAILURE])
         if result.get(FAILURE):
             return
         self.table.record(self._trial(trial), result)
@@ -94,24 +92,13 @@ class TableCallback(Callback):
         self._end(trial, FAIL, lines[-1])
 
     def on_experiment_end(self, trials: list[Any], **_: Any) -> None:
-        """Rows of trials that Tune does not know (suggested after its last save) are closed."""
-        known = {Run.of(trial.config).trial_id for trial in trials}
-        for trial_id in self.table.trial_ids(self.phase):
-            row = self.table.of(trial_id)[-1]
-            if trial_id not in known and row["state"] == RUNNING:
-                lost = Trial(self.phase, trial_id, row["seed"], {})
-                self.table.finish(lost, FAIL, "lost: the search was stopped before it had saved this trial")
+        """The phase is through, or was interrupted."""
         self._write()
         self.view.close()
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Tune has handled what came in."""
         if not self._is_written and self._pace.is_due():
-            self._write()
-
-    def get_state(self) -> None:
-        """Tune is about to save its state."""
-        if not self._is_written:
             self._write()
 
     def _write(self) -> None:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from raywce.errors import RunFailed
-from raywce.experiment.space import Distribution
 from raywce.run_folder import read_parquet
 from raywce.search.comparison import Decoded
 from raywce.search.driver import Run
 from raywce.search.outcome import TrialFigures
-from raywce.search.tables import BASELINE, CONFIRM, FAIL, TrialTable
+from raywce.search.tables import BASELINE, CONFIRM, FAIL, TrialTable, as_drawn
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
@@ -35,7 +34,8 @@ def runs(chosen: Sequence[TrialFigures], file: ExperimentFile) -> list[Run]:
     """The baseline and each candidate over the same new seeds; the baseline's first also evaluates the original."""
     search = file.experiment.search
     first = max(search.baseline_seeds, search.seeds)
-    settings = [(BASELINE, None), *((name_of(trial), _as_drawn(trial.values, file.space)) for trial in chosen)]
+    space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+    settings = [(BASELINE, None), *((name_of(trial), as_drawn(trial.values, space)) for trial in chosen)]
     return [
         Run(
             trial_id=f"{CONFIRM}-{name}-{seed}",
@@ -73,15 +73,6 @@ def decoded(table: TrialTable, chosen: Sequence[TrialFigures]) -> Decoded:
         baseline=_by_seed(rows, BASELINE),
         candidates={name: _by_seed(rows, name) for name in names},
     )
-
-
-def _as_drawn(values: Mapping[str, Any], space: Mapping[str, Distribution]) -> dict[str, Any]:
-    """The table's values in the type of their draws: choices of several kinds stand there as text."""
-    found = dict(values)
-    for path, distribution in space.items():
-        if distribution.kind == "choice" and not distribution.holds(found[path]):
-            found[path] = next(choice for choice in distribution.values if str(choice) == found[path])
-    return found
 
 
 def _by_seed(trials: Sequence[Sequence[Mapping[str, Any]]], candidate: str) -> list[pa.Table]:

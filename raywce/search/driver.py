@@ -12,10 +12,13 @@ from raywce.errors import InputError, RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.search.constraints import Limit, is_feasible, violations, worst
 from raywce.search.outcome import objective
-from raywce.search.searcher import FAILURE, OBJECTIVE, VIOLATION
+from raywce.search.searcher import FAILURE, OBJECTIVE, STEP, VIOLATION
+from raywce.storage import is_storage_failure
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
+
+STORAGE_FAILURE = "storage_failure"  # key of a report that ends the whole phase: no other trial would fare better
 
 Report = dict[str, Any]
 RunTrial = Callable[[Experiment, str, str, Callable[[Report], None]], object]
@@ -80,9 +83,11 @@ class Driver:
             reason = self.why_unusable(last)
         except (RunFailed, InputError) as error:
             reason = " ".join(str(error).split())
-        if reason:
+        if reason and is_storage_failure(reason):
+            tune.report({STEP: 0, **last, OBJECTIVE: None, STORAGE_FAILURE: reason})
+        elif reason:
             # Told as a result, not as an exception: nothing is to be tried again, and the table has the reason.
-            tune.report({"step": 0, **last, OBJECTIVE: None, FAILURE: reason})
+            tune.report({STEP: 0, **last, OBJECTIVE: None, FAILURE: reason})
 
     def experiment(self, run: Run) -> Experiment:
         """The concrete experiment of one trial."""

@@ -12,7 +12,7 @@ from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.search.constraints import mean_wers, reference_wers, worst
 from raywce.search.settings import Setting, compared, setting_name
-from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, TrialTable
+from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, TrialTable, values_of
 
 if TYPE_CHECKING:  # a trial's driver, which imports this, does without what the comparison needs
     from raywce.search.comparison import Choice, Comparison
@@ -306,10 +306,9 @@ def _largest_violation(trial: TrialFigures) -> float:
 
 def _figures(rows: Sequence[Mapping[str, Any]], experiment: Experiment) -> TrialFigures:
     row = _final(rows)
-    prefix = "config/"
     return TrialFigures(
         trial_id=row["trial_id"],
-        values={name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)},
+        values=values_of(row),
         wer=_wers(row, experiment.languages.all),
         violations={language: row[f"violation/{language}"] for language in experiment.languages.high_resource},
         objective=row["objective"],

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from ray import tune
 
 from raywce.cluster import Cluster, check_resources, connect, local_resources, running_address, trials_at_once
@@ -30,6 +27,7 @@ from raywce.search.confirm import candidates, decoded, name_of, runs
 from raywce.search.constraints import limits
 from raywce.search.driver import Driver, Run, RunTrial
 from raywce.search.held_out import Decode, decode_on_cluster, decode_tests, decoded_tests, files_of
+from raywce.search.journal import open_journal
 from raywce.search.lines import show_line
 from raywce.search.outcome import (
     Confirmation,
@@ -43,10 +41,13 @@ from raywce.search.outcome import (
 from raywce.search.reaper import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
-from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH, TrialTable, rows_in, write_utterances
+from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH, TrialTable, write_utterances
+from raywce.storage import storage_failures_told
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
+
+Rows = Sequence[Mapping[str, Any]]  # of one trial in the table, by step
 
 _STUDY = "optuna.journal"
 # A driver waits for its workers: with a CPU of its own, drivers could take all, and no worker would ever start.
@@ -99,7 +100,7 @@ def run_search(
     folder.check(file.resolved_yaml())
     if running_address() is None:
         check_resources(file.experiment, local_resources()).raise_any()
-    with connect() as cluster:
+    with storage_failures_told(folder.uri), folder.held(), connect() as cluster:
         check_resources(file.experiment, cluster.resources, cluster.nodes).raise_any()
         folder.open(file.resolved_yaml())
         phases = _Phases(file, folder, cluster, trial or _run_trial())
@@ -210,17 +211,15 @@ class _Phases:
             {step: limits(constraints, wers) for step, wers in on_the_way.items()},
         )
         trainable = self._trainable(driver)
-        path = self.folder.path(SEARCH)
-        if tune.Tuner.can_restore(path):
-            tuner = tune.Tuner.restore(path, trainable)
-        else:
-            config = self._tune_config(
-                search_alg=self._searcher(),
-                scheduler=self._scheduler(),
-                num_samples=wanted,
-                max_concurrent_trials=self._at_once(),
-            )
-            tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(SEARCH))
+        # Not Tune's own restore: its state may be older than the table, or torn where the storage was full.
+        earlier = {trial_id: table.of(trial_id) for trial_id in table.trial_ids(SEARCH)}
+        config = self._tune_config(
+            search_alg=self._searcher(earlier),
+            scheduler=self._scheduler(earlier),
+            num_samples=wanted - len(ended),
+            max_concurrent_trials=self._at_once(),
+        )
+        tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(SEARCH))
         self._fit(tuner, SEARCH, wanted)
 
     def _fit(self, tuner: tune.Tuner, phase: str, wanted: int) -> None:
@@ -231,7 +230,7 @@ class _Phases:
         if len(states) < wanted or RUNNING in states:
             raise RunFailed(f"interrupted in phase {phase}; the same command goes on from here ({self.folder.uri})")
 
-    def _searcher(self) -> ConstrainedOptunaSearch:
+    def _searcher(self, earlier: Mapping[str, Rows]) -> ConstrainedOptunaSearch:
         settings = self.experiment.search
         return ConstrainedOptunaSearch(
             self.space,
@@ -240,16 +239,17 @@ class _Phases:
             study_name=self.experiment.name,
             points=self.file.settings() if settings.sampler == "grid" else self.file.published_points(),
             seeds=settings.seeds,
-            storage=_journal(self.folder),
+            storage=open_journal(self.folder.local / _STUDY) if self.folder.local else None,
+            earlier=earlier,
         )
 
-    def _scheduler(self) -> FeasibleFirstASHA | None:
+    def _scheduler(self, earlier: Mapping[str, Rows]) -> FeasibleFirstASHA | None:
         """None: each trial has its full length."""
         if not self.choice.rungs:
             return None
         factor = self.experiment.search.reduction_factor
-        earlier = partial(rows_in, self.folder, SEARCH)
-        return FeasibleFirstASHA(self.choice.rungs, self.experiment.training.steps, factor, earlier)
+        rows = [row for of in earlier.values() for row in of]
+        return FeasibleFirstASHA(self.choice.rungs, self.experiment.training.steps, factor, rows)
 
     def _at_once(self) -> int:
         holds = trials_at_once(self.experiment.resources, self.cluster.nodes)
@@ -284,10 +284,6 @@ def _run_trial() -> RunTrial:
 
 def _tables(folder: RunFolder) -> dict[str, str]:
     return {"trials": folder.path(TRIALS), "utterances": folder.path(UTTERANCES)}
-
-
-def _journal(folder: RunFolder) -> optuna.storages.BaseStorage | None:
-    return JournalStorage(JournalFileBackend(str(folder.local / _STUDY))) if folder.local else None
 
 
 def _is_complete(table: TrialTable, trial_id: str) -> bool:

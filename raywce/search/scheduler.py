@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from raywce.search.searcher import FAILURE, FINAL, OBJECTIVE, STEP
-from raywce.search.tables import PRUNED
 
 Report = Mapping[str, Any]
 _INFEASIBLE = 1.0  # every feasible trial's rank is below
@@ -45,7 +44,7 @@ class FeasibleFirstASHA(AsyncHyperBandScheduler):
         rungs: Sequence[int],
         steps: int,
         reduction_factor: float,
-        earlier: Callable[[], Iterable[Report]] = tuple,
+        earlier: Iterable[Report] = (),
     ) -> None:
         """Set the rungs up.
 
@@ -53,7 +52,7 @@ class FeasibleFirstASHA(AsyncHyperBandScheduler):
             rungs: of `raywce.experiment.rungs`, at least one; Tune places the others as it does from the first.
             steps: of a whole training.
             reduction_factor: one in this many goes on.
-            earlier: the rows of the search that is gone on with, with `trial_id` and `state`: Tune saves no rungs.
+            earlier: rows of `trials.parquet`, of a search that is gone on with; they are put on the rungs again.
         """
         super().__init__(
             time_attr=STEP,
@@ -64,13 +63,13 @@ class FeasibleFirstASHA(AsyncHyperBandScheduler):
             reduction_factor=reduction_factor,
             stop_last_trials=False,
         )
-        self._earlier = earlier
-        self._stopped: set[str] | None = None
+        for row in earlier:
+            trial = SimpleNamespace(config={"trial_id": row["trial_id"]})
+            self.on_trial_add(None, trial)
+            self.on_trial_result(None, trial, row)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial is known; the first time, what came to the rungs in an earlier run is put there again."""
-        if self._stopped is None:
-            self._stopped = set(self._recall(tune_controller))
+        """A trial is known, perhaps from an earlier run."""
         super().on_trial_add(tune_controller, _Named(trial.config["trial_id"]))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Report) -> str:
@@ -79,8 +78,6 @@ class FeasibleFirstASHA(AsyncHyperBandScheduler):
         if value is None or result.get(FINAL):
             return str(TrialScheduler.CONTINUE)
         trial_id = trial.config["trial_id"]
-        if trial_id in (self._stopped or ()):  # its end came after Tune's last save
-            return str(TrialScheduler.STOP)
         return str(super().on_trial_result(tune_controller, _Named(trial_id), {STEP: result[STEP], OBJECTIVE: value}))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: Report) -> None:
@@ -90,15 +87,6 @@ class FeasibleFirstASHA(AsyncHyperBandScheduler):
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """The trial is no longer asked about."""
         super().on_trial_remove(tune_controller, _Named(trial.config["trial_id"]))
-
-    def _recall(self, tune_controller: Any) -> Iterable[str]:
-        """Put earlier reports on the rungs; gives the ids of the trials that were stopped."""
-        for row in self._earlier():
-            trial_id = row["trial_id"]
-            super().on_trial_add(tune_controller, _Named(trial_id))
-            self.on_trial_result(tune_controller, SimpleNamespace(config={"trial_id": trial_id}), row)
-            if row.get("state") == PRUNED:
-                yield trial_id
 
 
 class _Named:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from ray.tune.search.optuna import OptunaSearch
 
 from raywce.search.choice import SamplerKind
+from raywce.search.tables import FAIL, RUNNING, as_drawn, values_of
 
 OBJECTIVE = "objective"
 STEP = "step"
@@ -79,8 +80,9 @@ class ConstrainedOptunaSearch(OptunaSearch):
         points: Sequence[Mapping[str, Any]] = (),
         seeds: int = 1,
         storage: optuna.storages.BaseStorage | None = None,
+        earlier: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     ) -> None:
-        """Open the study.
+        """Open the study, and make it agree with the table.
 
         Args:
             space: key path to distribution, never empty.
@@ -89,21 +91,25 @@ class ConstrainedOptunaSearch(OptunaSearch):
             study_name: the experiment's name, as experiments may share a storage.
             points: values over exactly the space's key paths, tried first; with a grid they are all that is tried.
             seeds: how often the points are tried, all of them with one seed before the next.
-            storage: Optuna's; None: in memory, saved with the searcher.
+            storage: Optuna's; None: in memory.
+            earlier: rows of `trials.parquet` by trial, of a search that is gone on with. What has ended there has
+                ended in the study; what has not is suggested again, before anything new.
         """
         self._constraints = tuple(constraints)
         self._choice = sampler
         self._points = tuple(points) * seeds
         self._points_of_a_seed = len(points)
-        self._suggestions = 0
         super().__init__(
             space,
             metric=OBJECTIVE,
             mode="min",
-            sampler=sampler.build(0, self._points),
+            sampler=RandomSampler(sampler.seed),  # each suggestion has its own
             study_name=study_name,
             storage=storage,
         )
+        trials = self._known(earlier or {})
+        self._suggestions = len(trials)
+        self._unfinished = [trials[trial_id] for trial_id in self._ended(trials, earlier or {})]
 
     @property
     def study(self) -> optuna.Study:
@@ -116,19 +122,23 @@ class ConstrainedOptunaSearch(OptunaSearch):
         A grid that is through is `FINISHED`.
         """
         if trial_id not in self._ot_trials:
-            if self._choice.kind == "grid" and self._suggestions >= len(self._points):
+            if self._unfinished:
+                self._ot_trials[trial_id] = self._unfinished.pop(0)
+            elif self._choice.kind == "grid" and self._suggestions >= len(self._points):
                 return str(self.FINISHED)
-            if not self._ot_trials:  # begun, and lost before it was saved
-                self._fail_unknown()
-            self._ot_study.sampler = self._choice.build(self._suggestions, self._points)
-            trial = self._ot_study.ask(fixed_distributions=self._space)
-            seed_index = self._seed_index(self._suggestions)
-            trial.set_user_attr("trial_id", suggestion_id(self._suggestions, trial.params, seed_index))
-            trial.set_user_attr("seed_index", seed_index)
-            self._ot_trials[trial_id] = trial
-            self._suggestions += 1
+            else:
+                self._ot_trials[trial_id] = self._ask()
         trial = self._ot_trials[trial_id]
         return {**trial.user_attrs, "values": dict(trial.params)}
+
+    def _ask(self) -> optuna.Trial:
+        self._ot_study.sampler = self._choice.build(self._suggestions, self._points)
+        trial = self._ot_study.ask(fixed_distributions=self._space)
+        seed_index = self._seed_index(self._suggestions)
+        trial.set_user_attr("seed_index", seed_index)
+        trial.set_user_attr("trial_id", suggestion_id(self._suggestions, trial.params, seed_index))
+        self._suggestions += 1
+        return trial
 
     def _seed_index(self, suggestion: int) -> int:
         return suggestion // self._points_of_a_seed if suggestion < len(self._points) else 0
@@ -142,8 +152,11 @@ class ConstrainedOptunaSearch(OptunaSearch):
         """Tell Optuna how the trial ended, once."""
         if trial_id not in self._ot_trials or self._is_finished(trial_id):
             return
-        trial, result = self._ot_trials[trial_id], result or {}
-        reason = "the trial ended with an error" if error else self._why_failed(result)
+        ending = {**(result or {}), **({FAILURE: "the trial ended with an error"} if error else {})}
+        self._tell(self._ot_trials[trial_id], ending)
+
+    def _tell(self, trial: optuna.Trial, result: Mapping[str, Any]) -> None:
+        reason = self._why_failed(result)
         if reason:
             trial.set_user_attr("reason", reason)
             self._ot_study.tell(trial, state=TrialState.FAIL)
@@ -157,17 +170,40 @@ class ConstrainedOptunaSearch(OptunaSearch):
         else:
             self._ot_study.tell(trial, state=TrialState.PRUNED)
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Go on from a saved state; what was suggested after it is closed in the study."""
-        super().restore(checkpoint_path)
-        self._fail_unknown()
+    def _known(self, earlier: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, optuna.Trial]:
+        """All trials that were suggested before, in that order; the study gets those of the table that it lacks."""
+        found = {}
+        for stored in self._ot_study.get_trials(deepcopy=False):
+            if "trial_id" in stored.user_attrs:
+                found[stored.user_attrs["trial_id"]] = optuna.Trial(self._ot_study, stored._trial_id)
+            elif not stored.state.is_finished():  # lost before it had its values; samplers would avoid its place
+                self._ot_study.tell(stored.number, state=TrialState.FAIL)
+        for trial_id in sorted(set(earlier) - set(found), key=_suggestion_of):
+            found[trial_id] = self._added(trial_id, earlier[trial_id][0])
+        return {trial_id: found[trial_id] for trial_id in sorted(found, key=_suggestion_of)}
 
-    def _fail_unknown(self) -> None:
-        """Close what a run that was lost before it was saved left open: samplers would avoid its neighbourhood."""
-        known = {trial.number for trial in self._ot_trials.values()}
-        for trial in self._ot_study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.number not in known:
-                self._ot_study.tell(trial.number, state=TrialState.FAIL)
+    def _added(self, trial_id: str, row: Mapping[str, Any]) -> optuna.Trial:
+        running = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=as_drawn(values_of(row), self._space),
+            distributions=self._space,
+            user_attrs={"seed_index": self._seed_index(_suggestion_of(trial_id)), "trial_id": trial_id},
+        )
+        self._ot_study.add_trial(running)
+        return optuna.Trial(self._ot_study, self._ot_study.get_trials(deepcopy=False)[-1]._trial_id)
+
+    def _ended(
+        self, trials: Mapping[str, optuna.Trial], earlier: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> Iterator[str]:
+        """Tell the study of what has ended in the table; gives the ids of the others."""
+        for trial_id, trial in trials.items():
+            rows = earlier.get(trial_id)
+            if not rows or rows[-1]["state"] == RUNNING:
+                yield trial_id
+            elif not _stored(trial).state.is_finished():
+                for row in rows:
+                    self._report(trial, row)
+                self._tell(trial, {**rows[-1], FAILURE: rows[-1]["reason"] if rows[-1]["state"] == FAIL else None})
 
     def _is_finished(self, trial_id: str) -> bool:
         return bool(_stored(self._ot_trials[trial_id]).state.is_finished())
@@ -194,8 +230,12 @@ def suggestion_id(suggestion: int, values: Mapping[str, Any], seed_index: int = 
     return f"search-{suggestion:03d}-{digest[:6]}"
 
 
+def _suggestion_of(trial_id: str) -> int:
+    return int(trial_id.split("-")[1])
+
+
 def _stored(trial: optuna.Trial) -> optuna.trial.FrozenTrial:
-    """The trial as the storage has it: after a restore it may know more than this process.
+    """The trial as the storage has it.
 
     Not by `Study.get_trials`, which lists all trials for each report of each.
     """

@@ -16,6 +16,7 @@ PRUNED = "PRUNED"  # stopped early: Optuna's word
 BASELINE, SEARCH, CONFIRM, TEST = "baseline", "search", "confirm", "test"
 PHASES = (BASELINE, SEARCH, CONFIRM)
 ORIGINAL = "original"
+_CONFIG = "config/"
 _CHOICES = {
     frozenset([bool]): pa.bool_(),
     frozenset([int]): pa.int64(),
@@ -68,7 +69,7 @@ class TrialTable:
 
     def record(self, trial: Trial, report: Mapping[str, Any]) -> None:
         """Take a report in; its unknown keys are left out."""
-        values = {f"config/{path}": value for path, value in trial.values.items()}
+        values = {f"{_CONFIG}{path}": value for path, value in trial.values.items()}
         known = {name: report[name] for name in self.schema.names if report.get(name) is not None}
         rows = self.trials.setdefault(trial.trial_id, {})
         rows.pop(None, None)
@@ -77,7 +78,7 @@ class TrialTable:
     def finish(self, trial: Trial, state: str, reason: str | None = None) -> None:
         """Set the state of all the trial's rows; one without a report gets a row without a step."""
         if trial.trial_id not in self.trials:
-            values = {f"config/{path}": value for path, value in trial.values.items()}
+            values = {f"{_CONFIG}{path}": value for path, value in trial.values.items()}
             self.trials[trial.trial_id] = {None: {**trial.row, **_fitting(self.schema, values)}}
         for row in self.trials[trial.trial_id].values():
             row.update(state=state, reason=reason)
@@ -126,7 +127,7 @@ def trial_schema(
     by_language += [f"alpha/{language}" for language in low_resource]
     by_language += [f"utterances_seen/{language}" for language in languages]
     by_language += [f"{rate}/{language}" for rate in RATES for language in languages]
-    configs = [(f"config/{path}", _column_type(distribution)) for path, distribution in space.items()]
+    configs = [(f"{_CONFIG}{path}", _column_type(distribution)) for path, distribution in space.items()]
     last = [("objective", pa.float64()), ("time_s", pa.float64()), ("utterances", pa.string())]
     return pa.schema([*fixed, *configs, *((name, pa.float64()) for name in by_language), *last])
 
@@ -160,6 +161,23 @@ class TestFile:
     name: str
     model: str
     uri: str
+
+
+def values_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row's searched leaves, as the table has them: key path to value."""
+    return {name.removeprefix(_CONFIG): value for name, value in row.items() if name.startswith(_CONFIG)}
+
+
+def as_drawn(values: Mapping[str, Any], space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """The table's values in the type of their draws: choices of several kinds stand there as text."""
+    return {path: _choice(values[path], distribution) for path, distribution in space.items()}
+
+
+def _choice(value: Any, distribution: BaseDistribution) -> Any:
+    if not isinstance(distribution, CategoricalDistribution):
+        return value
+    same = [one for one in distribution.choices if one == value and isinstance(one, bool) is isinstance(value, bool)]
+    return same[0] if same else next(one for one in distribution.choices if str(one) == str(value))
 
 
 def _any(rows: Mapping[int | None, dict[str, Any]]) -> dict[str, Any]:

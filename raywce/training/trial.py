@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import ray
 import ray.train
+from pyarrow import fs
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Queue
@@ -61,6 +63,7 @@ def run_trial(
     Raises:
         TrialFailed: the loss was not finite, or the workers were lost more often than `training.max_failures`.
     """
+    _drop_torn_record(f"{folder}/{name}")
     queue = message_queue()
     last: Report = {}
 
@@ -77,6 +80,19 @@ def run_trial(
     except TrainerFailed as error:
         raise TrialFailed(str(error)) from error
     return last
+
+
+def _drop_torn_record(folder: str) -> None:
+    """Ray Train writes its list of checkpoints in place: where that was cut off, the training begins anew."""
+    filesystem, path = fs.FileSystem.from_uri(f"{folder}/checkpoint_manager_snapshot.json")
+    if filesystem.get_file_info(path).type is fs.FileType.NotFound:
+        return
+    with filesystem.open_input_stream(path) as stream:
+        text = bytes(stream.read())
+    try:
+        json.loads(text)
+    except ValueError:
+        filesystem.delete_file(path)
 
 
 def _train(config: Report) -> None:

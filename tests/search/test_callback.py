@@ -9,6 +9,7 @@ import pytest
 from raywce.run_folder import RunFolder
 from raywce.search import callback, pace
 from raywce.search.callback import TableCallback
+from raywce.search.driver import STORAGE_FAILURE
 from raywce.search.tables import COMPLETE, FAIL, PRUNED, RUNNING, SEARCH, rows_in
 from tests.search import surrogate
 
@@ -75,11 +76,12 @@ def test_the_table_is_written_at_most_once_a_second(tables: TableCallback, clock
     assert states(tables) == {"search-0": COMPLETE}
 
 
-def test_the_table_is_written_before_tune_saves_its_state(tables: TableCallback) -> None:
-    for name in ("search-0", "search-1"):
-        tables.on_trial_start(0, [], trial(name))
-        tables.get_state()
-    assert states(tables) == {"search-0": RUNNING, "search-1": RUNNING}
+def test_a_storage_failure_ends_the_phase_and_the_trial_is_not_written_off(tables: TableCallback) -> None:
+    tables.on_trial_start(0, [], trial())
+    with pytest.raises(OSError, match="No space left"):
+        tables.on_trial_result(0, [], trial(), {"step": 10, STORAGE_FAILURE: "No space left on device"})
+    tables.on_experiment_end([trial()])
+    assert states(tables) == {"search-0": RUNNING}
 
 
 def test_the_end_of_a_phase_is_written(tables: TableCallback) -> None:
@@ -92,7 +94,6 @@ def test_the_end_of_a_phase_is_written(tables: TableCallback) -> None:
 
 def test_nothing_is_written_where_nothing_changed(tables: TableCallback) -> None:
     tables.on_step_end(0, [])
-    tables.get_state()
     assert not tables.folder.has("trials.parquet")
 
 

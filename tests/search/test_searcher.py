@@ -142,47 +142,73 @@ def test_a_second_completion_is_ignored() -> None:
     assert search.study.trials[0].value == 0.5
 
 
-# --- save and restore ---------------------------------------------------------------------------------------------
+# --- going on -----------------------------------------------------------------------------------------------------
 
 
-def test_a_trial_told_after_the_save_is_not_told_again(tmp_path: Path) -> None:
+def rows(suggestion: dict[str, Any], state: str = "COMPLETE", **more: Any) -> dict[str, list[dict[str, Any]]]:
+    """A trial in the table, after one report."""
+    values = {f"config/{path}": value for path, value in suggestion["values"].items()}
+    last = {**report(0.5), "trial_id": suggestion["trial_id"], "state": state, "reason": None, **values, **more}
+    return {suggestion["trial_id"]: [last]}
+
+
+def test_what_ended_in_the_study_and_in_the_table_is_left_alone(tmp_path: Path) -> None:
     search = searcher(storage=journal(tmp_path / "study"))
-    search.suggest("a")
-    search.save(str(tmp_path / "saved"))
+    first = search.suggest("a")
     search.on_trial_complete("a", report(0.5))
-
-    again = searcher(storage=journal(tmp_path / "study"))
-    again.restore(str(tmp_path / "saved"))
-    again.on_trial_result("a", report(0.4, 5))
-    again.on_trial_complete("a", report(0.4))
+    again = searcher(storage=journal(tmp_path / "study"), earlier=rows(first, objective=0.4))
     assert [trial.value for trial in again.study.trials] == [0.5]
+    assert again.suggest("b")["trial_id"].startswith("search-001")
 
 
-def test_a_trial_suggested_after_the_save_is_closed_and_made_again(tmp_path: Path) -> None:
+def test_what_had_not_ended_is_suggested_again_before_anything_new(tmp_path: Path) -> None:
     search = searcher(storage=journal(tmp_path / "study"))
-    run(search, 0, 1)
-    search.save(str(tmp_path / "saved"))
-    lost = search.suggest("lost")
+    done, unwritten, running = (search.suggest(name) for name in "abc")
+    search.on_trial_complete("a", report())
+    search.on_trial_complete("b", report(0.4))  # and killed before the table knew
+    again = searcher(storage=journal(tmp_path / "study"), earlier={**rows(done), **rows(running, "RUNNING")})
+    assert [again.suggest("d"), again.suggest("e")] == [unwritten, running]
+    again.on_trial_result("d", report(0.9, 5))
+    again.on_trial_complete("d", report(0.9))
+    again.on_trial_complete("e", report(0.3))
+    assert [trial.value for trial in again.study.trials] == [0.5, 0.4, 0.3]
+    assert again.suggest("f")["trial_id"].startswith("search-003")
 
+
+@pytest.mark.parametrize(
+    ("state", "reason", "expected"),
+    [
+        ("COMPLETE", None, TrialState.COMPLETE),
+        ("PRUNED", None, TrialState.PRUNED),
+        ("FAIL", "loss is not finite", TrialState.FAIL),
+    ],
+)
+@pytest.mark.parametrize("in_file", [True, False])
+def test_the_study_is_told_how_trials_ended_in_the_table(
+    state: str, reason: str | None, expected: TrialState, in_file: bool, tmp_path: Path
+) -> None:
+    search = searcher(storage=journal(tmp_path / "study"))
+    written = rows(search.suggest("a"), state, reason=reason, final=state == "COMPLETE")
+    study = tmp_path / ("study" if in_file else "a new one")
+    (trial,) = searcher(storage=journal(study), earlier=written).study.trials
+    assert trial.state is expected
+    assert trial.params == search.study.trials[0].params
+    assert trial.user_attrs.get("reason") == reason
+    if expected is not TrialState.FAIL:
+        assert trial.intermediate_values == {10: 0.5}
+        assert list(trial.constraints.items()) == [("pt", 0.5), ("es", -1.0)]
+
+
+def test_a_trial_without_all_its_values_is_closed_and_made_again(tmp_path: Path) -> None:
+    search = searcher(storage=journal(tmp_path / "study"))
+    search.study.ask({"weighting.alpha": SPACE["weighting.alpha"]})
     again = searcher(storage=journal(tmp_path / "study"))
-    again.restore(str(tmp_path / "saved"))
-    assert [trial.state for trial in again.study.trials] == [TrialState.COMPLETE, TrialState.FAIL]
-    assert again.suggest("new") == lost
-
-
-def test_a_running_trial_goes_on_after_a_restore(tmp_path: Path) -> None:
-    search = searcher(storage=journal(tmp_path / "study"))
-    before = search.suggest("a")
-    search.save(str(tmp_path / "saved"))
-    again = searcher(storage=journal(tmp_path / "study"), study_name="toy")
-    again.restore(str(tmp_path / "saved"))
-    assert again.suggest("a") == before
-    again.on_trial_complete("a", report(0.3))
-    assert [trial.value for trial in again.study.trials if trial.state is TrialState.COMPLETE] == [0.3]
+    assert [trial.state for trial in again.study.trials] == [TrialState.FAIL]
+    assert again.suggest("a") == searcher().suggest("a")
 
 
 def test_the_first_points_are_tried_once_each_on_a_re_run(tmp_path: Path) -> None:
-    for _ in range(3):  # each run is lost before anything was saved
+    for _ in range(3):
         search = searcher(storage=journal(tmp_path / "study"))
     drawn = [suggestion["values"] for suggestion in run(search, 0, 4)]
     assert drawn[:2] == POINTS
@@ -202,16 +228,13 @@ def test_experiments_that_share_a_storage_have_studies_of_their_own(tmp_path: Pa
 
 @pytest.mark.parametrize("kind", ["random", "tpe", "gp"])
 @pytest.mark.parametrize("in_file", [True, False])
-def test_same_seed_same_suggestions_also_after_a_restore(kind: str, in_file: bool, tmp_path: Path) -> None:
+def test_same_seed_same_suggestions_also_where_a_search_goes_on(kind: str, in_file: bool, tmp_path: Path) -> None:
     length = 14 if kind == "tpe" else 7
     whole = run(searcher(kind), 0, length)
 
-    storage = {"storage": journal(tmp_path / "study")} if in_file else {}
-    half = searcher(kind, **storage)
-    first = run(half, 0, length - 3)
-    half.save(str(tmp_path / "saved"))
-    again = searcher(kind, **({"storage": journal(tmp_path / "study")} if in_file else {}))
-    again.restore(str(tmp_path / "saved"))
+    first = run(searcher(kind, storage=journal(tmp_path / "study")), 0, length - 3)
+    written = {name: of for one in first for name, of in rows(one, **toy(one["values"])).items()}
+    again = searcher(kind, storage=journal(tmp_path / "study") if in_file else None, earlier=written)
     assert first + run(again, length - 3, length) == whole
 
     other = run(searcher(kind, seed=1), 0, 4)

@@ -125,6 +125,18 @@ def test_the_last_and_the_best_checkpoint_are_kept_and_a_finished_trial_is_not_t
 
 
 @pytest.mark.usefixtures("cluster")
+def test_a_training_whose_list_of_checkpoints_is_torn_begins_anew(inputs: Path, tmp_path: Path) -> None:
+    first, again = Reports(), Reports()
+    settings = experiment(inputs, steps=2)
+    run_trial(settings, str(tmp_path), "torn", first)
+    record = tmp_path / "torn" / "checkpoint_manager_snapshot.json"
+    record.write_text(record.read_text()[:40])
+    run_trial(settings, str(tmp_path), "torn", again)
+    assert [report["step"] for report in again.reports] == [1, 2]
+    assert again.reports[-1]["loss/gl"] == first.reports[-1]["loss/gl"]
+
+
+@pytest.mark.usefixtures("cluster")
 def test_a_loss_that_is_not_finite_fails_with_the_step_and_the_ids(inputs: Path, tmp_path: Path) -> None:
     reports = Reports()
     diverging = experiment(inputs, {"learning_rate": 1e30})

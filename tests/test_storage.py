@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from raywce.errors import InputError, Problem, RunFailed
+from raywce.storage import is_storage_failure, storage_failures_told
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("OSError: [Errno 28] Error writing bytes to file. Detail: [errno 28] No space left on device", True),
+        ("[Errno 30] Read-only file system: '/runs/x'", True),
+        ("AWS Error ACCESS_DENIED during PutObject operation", True),
+        ("loss is not finite at step 3", False),
+    ],
+)
+def test_what_is_a_failure_of_the_storage(text: str, expected: bool) -> None:
+    assert is_storage_failure(text) is expected
+
+
+def test_a_failure_of_the_storage_is_told_with_how_to_go_on_also_where_it_is_wrapped() -> None:
+    def write() -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/runs/a/trials.parquet")
+        except OSError as error:
+            raise ValueError("the run failed; see above") from error
+
+    said = r"/runs/a can't be written: .*No space left.*the same command goes on"
+    with pytest.raises(RunFailed, match=said), storage_failures_told("/runs/a"):
+        write()
+
+
+@pytest.mark.parametrize(
+    "error", [InputError([Problem("a", "b")]), ValueError("a bug"), RunFailed("all trials failed")]
+)
+def test_other_errors_pass(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, storage_failures_told("/runs/a"):
+        raise error
+    assert raised.value is error
