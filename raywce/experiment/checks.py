@@ -224,6 +224,12 @@ def _part(evaluation: Evaluation, search: Search, space: Space) -> Iterator[Prob
         yield Problem("evaluation.part", "must be all in a search with a confirm phase", evaluation.part, do)
 
 
+def _time_limit(search: Search) -> Iterator[Problem]:
+    if search.at_time_limit == "stop" and search.time_limit_s is None:
+        do = "Set search.time_limit_s, or leave search.at_time_limit out"
+        yield Problem("search.at_time_limit", "must be finish without a time limit", "stop", do)
+
+
 def _grid(search: Search, space: Space) -> Iterator[Problem]:
     if not space:
         return
@@ -290,6 +296,7 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _baseline_values: ("search", "space"),
     _early_stopping: ("search", "training", "weighting", "space"),
     _part: ("evaluation", "search", "space"),
+    _time_limit: ("search",),
     _grid: ("search", "space"),
     _listed_points: ("search", "space"),
 }

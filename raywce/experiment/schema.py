@@ -273,6 +273,12 @@ class Search(Section):
     """The search over the file's distributions."""
 
     trials: Count | None = Field(20, description="null: all settings of a grid.")
+    time_limit_s: Positive | None = Field(
+        None, description="Seconds that the trials may take, all runs of the search added up; null: no limit."
+    )
+    at_time_limit: Literal["finish", "stop"] = Field(
+        "finish", description="Trials that run when the time is over are finished, or stopped at their next report."
+    )
     seed: Annotated[int, Field(ge=0)] = 0
     sampler: Literal["auto", "gp", "tpe", "random", "grid"] = Field(
         "auto",

@@ -9,9 +9,10 @@ from ray.tune import Callback
 
 from raywce.experiment.schema import Experiment
 from raywce.run_folder import RunFolder
+from raywce.search.clock import SearchClock
 from raywce.search.driver import STORAGE_FAILURE, Run
 from raywce.search.pace import Pace
-from raywce.search.searcher import FAILURE, FINAL
+from raywce.search.searcher import FAILURE, FINAL, NEVER_EVALUATED, OBJECTIVE
 from raywce.search.tables import COMPLETE, FAIL, PRUNED, RUNNING, Trial, TrialTable, trial_schema
 from raywce.search.view import View, open_view
 
@@ -31,6 +32,7 @@ class TableCallback(Callback):
         experiment: Experiment,
         space: dict[str, BaseDistribution],
         fixed: dict[str, Any],
+        clock: SearchClock | None = None,
     ) -> None:
         """Say what is written where.
 
@@ -38,8 +40,10 @@ class TableCallback(Callback):
             experiment: the file's, for languages and seed.
             space: the searched leaves.
             fixed: the values of the searched leaves that the baseline has.
+            clock: kept with the table.
         """
         self.folder, self.phase, self.experiment, self.space, self.fixed = folder, phase, experiment, space, fixed
+        self._clock = clock
         self._table: TrialTable | None = None
         self._view: View | None = None
         self._pace = Pace(_WRITE_S)
@@ -84,6 +88,8 @@ class TableCallback(Callback):
         """A trial ended by itself, well or with a reason, or Tune stopped it."""
         last = trial.last_result or {}
         reason = last.get(FAILURE)
+        if not (reason or last.get(FINAL) or self._is_evaluated(trial)):
+            reason = NEVER_EVALUATED
         self._end(trial, FAIL if reason else COMPLETE if last.get(FINAL) else PRUNED, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
@@ -104,11 +110,16 @@ class TableCallback(Callback):
     def _write(self) -> None:
         with self._pace:
             self.table.write(self.folder)
+            if self._clock:
+                self._clock.save()
         self._is_written = True
 
     def _end(self, trial: Any, state: str, reason: str | None) -> None:
         self.table.finish(self._trial(trial), state, reason)
         self._show(trial)
+
+    def _is_evaluated(self, trial: Any) -> bool:
+        return any(row.get(OBJECTIVE) is not None for row in self.table.of(Run.of(trial.config).trial_id))
 
     def _show(self, trial: Any) -> None:
         self._is_written = False

@@ -96,6 +96,7 @@ class SearchOutcome:
         feasible: how many trials are; of a grid, how many settings.
         failed: trials that failed, with their reasons.
         stopped: how many trials were stopped early; none of them is best, nearest or counted as feasible.
+        out_of_time: whether fewer trials than asked for were run, as the time limit was reached.
         settings: of a grid: original, baseline and each setting, over its seeds; else None.
         pareto: trials that no other is at least as good as in both figures, feasible or not.
         confirmation: what the confirm phase came to; None without one.
@@ -117,6 +118,7 @@ class SearchOutcome:
     settings: list[Setting] | None
     pareto: list[ParetoPoint]
     state: Literal["found", "nothing feasible"]
+    out_of_time: bool = False
     confirmation: Confirmation | None = None
 
     @property
@@ -189,8 +191,16 @@ def _completed_runs(table: TrialTable, experiment: Experiment) -> list[TrialFigu
     return [_figures(of, experiment) for of in rows if of[-1]["state"] == COMPLETE]
 
 
-def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -> SearchOutcome:
+def outcome(
+    table: TrialTable, experiment: Experiment, tables: dict[str, str], out_of_time: bool = False
+) -> SearchOutcome:
     """Judge the finished search.
+
+    Args:
+        table: the run folder's.
+        experiment: the file's.
+        tables: where they are, by name.
+        out_of_time: whether the time limit kept trials from being run.
 
     Raises:
         RunFailed: no trial was completed.
@@ -201,7 +211,7 @@ def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -
     stopped = sum(of[-1]["state"] == PRUNED for of in rows.values())
     single = _completed_runs(table, experiment)
     if not single:
-        raise RunFailed(_nothing_done(list(failed.values()), stopped))
+        raise RunFailed(_nothing_done(list(failed.values()), stopped, out_of_time))
     done = completed(table, experiment)
     if not done:
         raise RunFailed(
@@ -227,6 +237,7 @@ def outcome(table: TrialTable, experiment: Experiment, tables: dict[str, str]) -
         settings=settings,
         pareto=pareto(done, found.baseline, experiment.languages.high_resource),
         state="found" if best else "nothing feasible",
+        out_of_time=out_of_time,
     )
 
 
@@ -245,9 +256,10 @@ def pareto(
     return found
 
 
-def _nothing_done(reasons: list[str], stopped: int) -> str:
+def _nothing_done(reasons: list[str], stopped: int, out_of_time: bool) -> str:
     what = f"no trial was completed: {len(reasons)} failed, {stopped} were stopped early"
-    what = what if stopped else f"all {len(reasons)} trials failed"
+    what = what if stopped or not reasons else f"all {len(reasons)} trials failed"
+    what += "; the time limit was reached" if out_of_time else ""
     return f"{what}; the last one: {reasons[-1]}" if reasons else what
 
 

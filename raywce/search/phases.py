@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -22,6 +23,7 @@ from raywce.looks import open_test_split
 from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
 from raywce.search.callback import TableCallback, schema_of
 from raywce.search.choice import Choice, chosen
+from raywce.search.clock import SearchClock, StopAtLimit
 from raywce.search.comparison import choose, compare, side_by_side
 from raywce.search.confirm import candidates, decoded, name_of, runs
 from raywce.search.constraints import limits
@@ -107,10 +109,12 @@ def run_search(
         against = phases.baseline()
         show_line(str(phases.choice))
         phases.search(against)
-        result = outcome(phases.table(), file.experiment, _tables(folder))
+        table = phases.table()
+        out_of_time = len(table.trial_ids(SEARCH)) < file.trials
+        result = outcome(table, file.experiment, _tables(folder), out_of_time)
         if result.best and file.experiment.search.confirm.candidates:
             result = replace(result, confirmation=phases.confirm(decode, open_test_again))
-    folder.write_text(OUTCOME, result.to_json())
+        folder.write_text(OUTCOME, result.to_json())
     return result
 
 
@@ -198,9 +202,12 @@ class _Phases:
         wanted = self.file.trials
         table = self.table()
         ended = [trial_id for trial_id in table.trial_ids(SEARCH) if table.of(trial_id)[-1]["state"] != RUNNING]
-        if len(ended) >= wanted:
+        settings = self.experiment.search
+        clock = SearchClock(self.folder, settings.time_limit_s)
+        earlier = {trial_id: table.of(trial_id) for trial_id in table.trial_ids(SEARCH)}
+        if len(ended) >= wanted or (clock.is_over and len(ended) == len(earlier)):
             return
-        constraints = self.experiment.search.constraints
+        constraints = settings.constraints
         on_the_way = references_on_the_way(table, self.experiment)
         driver = Driver(
             self.file,
@@ -212,25 +219,25 @@ class _Phases:
         )
         trainable = self._trainable(driver)
         # Not Tune's own restore: its state may be older than the table, or torn where the storage was full.
-        earlier = {trial_id: table.of(trial_id) for trial_id in table.trial_ids(SEARCH)}
         config = self._tune_config(
-            search_alg=self._searcher(earlier),
+            search_alg=self._searcher(earlier, clock),
             scheduler=self._scheduler(earlier),
             num_samples=wanted - len(ended),
             max_concurrent_trials=self._at_once(),
         )
-        tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(SEARCH))
-        self._fit(tuner, SEARCH, wanted)
+        tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(SEARCH, clock))
+        self._fit(tuner, SEARCH, wanted, clock)
 
-    def _fit(self, tuner: tune.Tuner, phase: str, wanted: int) -> None:
+    def _fit(self, tuner: tune.Tuner, phase: str, wanted: int, clock: SearchClock | None = None) -> None:
         tuner.fit()
         table = self.table()
         states = [table.of(trial_id)[-1]["state"] for trial_id in table.trial_ids(phase)]
         write_utterances(self.folder, table)
-        if len(states) < wanted or RUNNING in states:
+        is_over = clock is not None and clock.is_over
+        if (len(states) < wanted and not is_over) or RUNNING in states:
             raise RunFailed(f"interrupted in phase {phase}; the same command goes on from here ({self.folder.uri})")
 
-    def _searcher(self, earlier: Mapping[str, Rows]) -> ConstrainedOptunaSearch:
+    def _searcher(self, earlier: Mapping[str, Rows], clock: SearchClock) -> ConstrainedOptunaSearch:
         settings = self.experiment.search
         return ConstrainedOptunaSearch(
             self.space,
@@ -241,6 +248,7 @@ class _Phases:
             seeds=settings.seeds,
             storage=open_journal(self.folder.local / _STUDY) if self.folder.local else None,
             earlier=earlier,
+            is_over=partial(_is_over, clock),
         )
 
     def _scheduler(self, earlier: Mapping[str, Rows]) -> FeasibleFirstASHA | None:
@@ -265,10 +273,11 @@ class _Phases:
     def _tune_config(self, **settings: Any) -> tune.TuneConfig:
         return tune.TuneConfig(reuse_actors=False, trial_dirname_creator=_trial_id, **settings)
 
-    def _run_config(self, phase: str) -> tune.RunConfig:
-        table = TableCallback(self.folder, phase, self.experiment, self.space, self._fixed())
+    def _run_config(self, phase: str, clock: SearchClock | None = None) -> tune.RunConfig:
+        table = TableCallback(self.folder, phase, self.experiment, self.space, self._fixed(), clock)
         callbacks = [table, PlacementGroupReaper()]
-        return tune.RunConfig(name=phase, storage_path=self.folder.uri, verbose=0, callbacks=callbacks)
+        stop = StopAtLimit(clock) if clock and self.experiment.search.at_time_limit == "stop" else None
+        return tune.RunConfig(name=phase, storage_path=self.folder.uri, verbose=0, callbacks=callbacks, stop=stop)
 
     def _fixed(self) -> dict[str, Any]:
         """The baseline's values of the searched leaves; none of weighting and augmentation, which it is without."""
@@ -291,6 +300,10 @@ def _is_complete(table: TrialTable, trial_id: str) -> bool:
     return bool(rows) and rows[-1]["state"] == COMPLETE
 
 
+def _is_over(clock: SearchClock) -> bool:
+    return clock.is_over
+
+
 def _trial_id(trial: Any) -> str:
     return Run.of(trial.config).trial_id
 
@@ -307,5 +320,7 @@ def _quiet() -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("ray.tune").setLevel(logging.WARNING)
+    # When interrupted, it says how to restore a Tune run of one's own; what goes on here is the command.
+    logging.getLogger("ray.tune.tune").setLevel(logging.ERROR)
     # After a restore it misses the logs of trials that were made again; the table has them.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)

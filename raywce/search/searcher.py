@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ STEP = "step"
 FINAL = "final"
 FAILURE = "failure"
 VIOLATION = "violation/"
+NEVER_EVALUATED = "stopped before its first evaluation"
 
 _MORE_RANDOM = 2  # trials drawn at random after the first points, before the Gaussian process begins
 _LARGEST = 1e6  # Optuna's samplers standardise constraints: an infinite one would spoil all others
@@ -62,7 +63,8 @@ class ConstrainedOptunaSearch(OptunaSearch):
     A result may hold `objective`, `step`, `final`, `failure` and `violation/<name>`. How a trial ends for Optuna:
 
     * a `failure` (a reason), an error, or a last value that is missing or NaN: FAIL, with the reason;
-    * a last result that is not `final`: PRUNED, with all its steps and its constraints;
+    * a last result that is not `final`: PRUNED, with all its steps and the constraints of its last evaluation, or FAIL
+      where it had none;
     * else COMPLETE.
 
     Suggestions are `{"trial_id": "search-007-1a2b3c", "seed_index": 0, "values": {key path: value}}`: the id holds the
@@ -81,6 +83,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         seeds: int = 1,
         storage: optuna.storages.BaseStorage | None = None,
         earlier: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Open the study, and make it agree with the table.
 
@@ -94,9 +97,12 @@ class ConstrainedOptunaSearch(OptunaSearch):
             storage: Optuna's; None: in memory.
             earlier: rows of `trials.parquet` by trial, of a search that is gone on with. What has ended there has
                 ended in the study; what has not is suggested again, before anything new.
+            is_over: whether the time for new trials is over.
         """
         self._constraints = tuple(constraints)
         self._choice = sampler
+        self._is_over = is_over
+        self._evaluated: dict[str, Mapping[str, Any]] = {}  # the last report with an evaluation, of running trials
         self._points = tuple(points) * seeds
         self._points_of_a_seed = len(points)
         super().__init__(
@@ -109,7 +115,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         )
         trials = self._known(earlier or {})
         self._suggestions = len(trials)
-        self._unfinished = [trials[trial_id] for trial_id in self._ended(trials, earlier or {})]
+        self._unfinished = list(self._told(trials, earlier or {}))
 
     @property
     def study(self) -> optuna.Study:
@@ -119,12 +125,13 @@ class ConstrainedOptunaSearch(OptunaSearch):
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """The next trial's id and values; the same again for a `trial_id` that was asked before.
 
-        A grid that is through is `FINISHED`.
+        A grid that is through, and a search whose time is over, are `FINISHED`.
         """
         if trial_id not in self._ot_trials:
+            is_through = self._choice.kind == "grid" and self._suggestions >= len(self._points)
             if self._unfinished:
-                self._ot_trials[trial_id] = self._unfinished.pop(0)
-            elif self._choice.kind == "grid" and self._suggestions >= len(self._points):
+                self._ot_trials[trial_id], self._evaluated[trial_id] = self._unfinished.pop(0)
+            elif is_through or self._is_over():
                 return str(self.FINISHED)
             else:
                 self._ot_trials[trial_id] = self._ask()
@@ -147,15 +154,22 @@ class ConstrainedOptunaSearch(OptunaSearch):
         """Pass an evaluation on to Optuna, at its own step; other reports hold nothing for it."""
         if trial_id in self._ot_trials and not self._is_finished(trial_id):
             self._report(self._ot_trials[trial_id], result)
+            if not _is_missing(result.get(OBJECTIVE)):
+                self._evaluated[trial_id] = result
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell Optuna how the trial ended, once."""
         if trial_id not in self._ot_trials or self._is_finished(trial_id):
             return
         ending = {**(result or {}), **({FAILURE: "the trial ended with an error"} if error else {})}
-        self._tell(self._ot_trials[trial_id], ending)
+        self._tell(self._ot_trials[trial_id], [self._evaluated.pop(trial_id, {}), ending])
 
-    def _tell(self, trial: optuna.Trial, result: Mapping[str, Any]) -> None:
+    def _tell(self, trial: optuna.Trial, reports: Sequence[Mapping[str, Any]]) -> None:
+        """Tell Optuna how a trial ended, by its last reports."""
+        result = reports[-1]
+        if not (result.get(FINAL) or result.get(FAILURE)):  # stopped: what counts is where it was evaluated last
+            evaluated = [one for one in reports if not _is_missing(one.get(OBJECTIVE))]
+            result = evaluated[-1] if evaluated else {FAILURE: NEVER_EVALUATED}
         reason = self._why_failed(result)
         if reason:
             trial.set_user_attr("reason", reason)
@@ -192,18 +206,19 @@ class ConstrainedOptunaSearch(OptunaSearch):
         self._ot_study.add_trial(running)
         return optuna.Trial(self._ot_study, self._ot_study.get_trials(deepcopy=False)[-1]._trial_id)
 
-    def _ended(
+    def _told(
         self, trials: Mapping[str, optuna.Trial], earlier: Mapping[str, Sequence[Mapping[str, Any]]]
-    ) -> Iterator[str]:
-        """Tell the study of what has ended in the table; gives the ids of the others."""
+    ) -> Iterator[tuple[optuna.Trial, Mapping[str, Any]]]:
+        """Tell the study of what has ended in the table; gives the other trials, each with its last evaluation."""
         for trial_id, trial in trials.items():
-            rows = earlier.get(trial_id)
+            rows = earlier.get(trial_id, ())
             if not rows or rows[-1]["state"] == RUNNING:
-                yield trial_id
+                yield trial, next((row for row in reversed(rows) if not _is_missing(row.get(OBJECTIVE))), {})
             elif not _stored(trial).state.is_finished():
                 for row in rows:
                     self._report(trial, row)
-                self._tell(trial, {**rows[-1], FAILURE: rows[-1]["reason"] if rows[-1]["state"] == FAIL else None})
+                failure = {FAILURE: rows[-1]["reason"]} if rows[-1]["state"] == FAIL else {}
+                self._tell(trial, [*rows[:-1], {**rows[-1], **failure}])
 
     def _is_finished(self, trial_id: str) -> bool:
         return bool(_stored(self._ot_trials[trial_id]).state.is_finished())

@@ -146,6 +146,7 @@ def comparison(outcome: SearchOutcome) -> Table:
 def _headline(outcome: SearchOutcome) -> str:
     counts = f"{outcome.trials} trials, {outcome.feasible} feasible, {len(outcome.failed)} failed"
     counts += f", {outcome.stopped} stopped early" if outcome.stopped else ""
+    counts += ", the time limit was reached" if outcome.out_of_time else ""
     if outcome.best is None:
         assert outcome.nearest is not None
         stopped = outcome.nearest.worst

@@ -206,6 +206,11 @@ RULES = [
     ),
     (["search.points=all"], "search.points", "'published' or 'none'"),
     (["search.sampler=cma"], "search.sampler", "must be 'auto', 'gp', 'tpe', 'random' or 'grid'"),
+    (
+        [SEARCHED_ALPHA, "search.at_time_limit=stop"],
+        "search.at_time_limit",
+        "must be finish without a time limit, but got stop",
+    ),
     (["search.early_stopping=3"], "search.early_stopping", "must be true or false, but got 3"),
     (["search.reduction_factor=1"], "search.reduction_factor", "must be greater than 1, but got 1"),
     (

@@ -58,10 +58,18 @@ def states(tables: TableCallback) -> dict[str, str]:
 )
 def test_how_a_trial_ends(tables: TableCallback, last: dict[str, Any], state: str, reason: str | None) -> None:
     tables.on_trial_start(0, [], trial())
-    tables.on_trial_result(0, [], trial(), {"step": 10, "wer/gl": 0.4})
+    tables.on_trial_result(0, [], trial(), {"step": 10, "wer/gl": 0.4, "objective": 0.4})
     tables.on_trial_complete(0, [], trial(**last))
     (row,) = tables.table.of("search-0")
     assert (row["state"], row["reason"], row["wer/gl"]) == (state, reason, 0.4)
+
+
+def test_a_trial_stopped_before_its_first_evaluation_has_failed(tables: TableCallback) -> None:
+    tables.on_trial_start(0, [], trial())
+    tables.on_trial_result(0, [], trial(), {"step": 5})
+    tables.on_trial_complete(0, [], trial(step=5, final=False))
+    (row,) = tables.table.of("search-0")
+    assert (row["state"], row["reason"]) == (FAIL, "stopped before its first evaluation")
 
 
 def test_the_table_is_written_at_most_once_a_second(tables: TableCallback, clock: Clock) -> None:

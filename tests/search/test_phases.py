@@ -202,6 +202,46 @@ def test_a_trial_that_is_stopped_early_ends_its_training_and_leaves_nothing_behi
     assert ray.available_resources()["CPU"] == 2
 
 
+def late_trial(experiment: Any, folder: str, name: str, on_report: Any = None) -> None:
+    """Two seconds behind its first evaluation: past a limit of one."""
+    surrogate.trial(experiment, folder, name, late(on_report, experiment))
+
+
+def late(on_report: Any, experiment: Any) -> Any:
+    def tell(report: dict[str, Any]) -> None:
+        if report["step"] == 10:
+            on_report(surrogate.report(experiment, 10, surrogate.wers_at(experiment, 10)))
+            time.sleep(2.0)
+            report = {**report, "step": 11}
+        on_report(report)
+
+    return tell
+
+
+@pytest.mark.parametrize(("at_limit", "state"), [("finish", "COMPLETE"), ("stop", "PRUNED")])
+def test_a_time_limit_ends_the_search_and_what_runs_then_is_finished_or_stopped(
+    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], at_limit: str, state: str
+) -> None:
+    search = {"time_limit_s": 4.0, "at_time_limit": at_limit, "points": "none", "sampler": "random"}
+    file = surrogate.load_file(tmp_path, **search)
+    folder = tmp_path / "runs" / "toy"
+    folder.mkdir(parents=True)
+    (folder / "search_clock.json").write_text('{"seconds": 3.5}')  # of an earlier command
+    if at_limit == "stop":
+        with pytest.raises(RunFailed, match=r"no trial was completed: 0 failed, 1 were stopped.*time limit"):
+            run_search(file, trial=late_trial)
+    else:
+        outcome = run_search(file, trial=late_trial)
+        show_outcome(outcome)
+        assert outcome.out_of_time
+        assert "the time limit was reached" in capsys.readouterr().out
+    searched = [row for row in rows(folder) if row["phase"] == SEARCH]
+    assert {row["state"] for row in searched} == {state}
+    assert len({row["trial_id"] for row in searched}) == 1
+    assert max(row["step"] for row in searched) == (20 if at_limit == "finish" else 11)
+    assert json.loads((folder / "search_clock.json").read_text())["seconds"] > 4.0
+
+
 LEVELS = {"alpha": {"plain": {}, "weak": {"weighting.alpha": 2.0}, "strong": {"weighting.alpha": 4.0}}}
 
 

@@ -106,13 +106,33 @@ def test_a_trial_stopped_early_is_pruned_with_all_steps_and_constraints() -> Non
     assert list(trial.constraints) == NAMES
 
 
+def test_a_trial_stopped_between_two_evaluations_has_the_figures_of_the_last_one() -> None:
+    search = searcher()
+    search.suggest("a")
+    search.on_trial_result("a", report(0.9, 10, final=False))
+    search.on_trial_complete("a", {"step": 15, "loss/es": 1.0})
+    trial = search.study.trials[0]
+    assert trial.state is TrialState.PRUNED
+    assert trial.intermediate_values == {10: 0.9}
+    assert list(trial.constraints.items()) == [("pt", 0.5), ("es", -1.0)]
+
+
+def test_a_trial_stopped_before_its_first_evaluation_fails() -> None:
+    search = searcher()
+    search.suggest("a")
+    search.on_trial_complete("a", {"step": 5, "loss/es": 1.0})
+    trial = search.study.trials[0]
+    assert trial.state is TrialState.FAIL
+    assert trial.user_attrs["reason"] == "stopped before its first evaluation"
+
+
 @pytest.mark.parametrize(
     ("result", "error", "reason"),
     [
         (report(math.nan), False, "objective"),
         (report(None), False, "objective"),
         (report(**{"violation/es": math.nan}), False, "violation/es"),
-        (None, False, "objective"),
+        (None, False, "stopped before its first evaluation"),
         (report(failure="loss is not finite at step 3"), False, "loss is not finite at step 3"),
         (report(), True, "error"),
     ],
@@ -197,6 +217,21 @@ def test_the_study_is_told_how_trials_ended_in_the_table(
     if expected is not TrialState.FAIL:
         assert trial.intermediate_values == {10: 0.5}
         assert list(trial.constraints.items()) == [("pt", 0.5), ("es", -1.0)]
+
+
+def test_a_trial_that_is_gone_on_with_and_stopped_keeps_its_earlier_evaluation(tmp_path: Path) -> None:
+    first = searcher(storage=journal(tmp_path / "study")).suggest("a")
+    again = searcher(storage=journal(tmp_path / "study"), earlier=rows(first, "RUNNING", final=False))
+    again.suggest("b")
+    again.on_trial_complete("b", {"step": 15, "loss/es": 1.0})
+    assert again.study.trials[0].state is TrialState.PRUNED
+
+
+def test_when_the_time_is_over_only_what_was_begun_is_suggested(tmp_path: Path) -> None:
+    first = searcher(storage=journal(tmp_path / "study")).suggest("a")
+    late = searcher(storage=journal(tmp_path / "study"), earlier=rows(first, "RUNNING"), is_over=lambda: True)
+    assert late.suggest("b") == first
+    assert late.suggest("c") == late.FINISHED
 
 
 def test_a_trial_without_all_its_values_is_closed_and_made_again(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""The time that the search phase may take, kept in the run folder: a search that goes on does not begin it anew."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from ray.tune import Stopper
+
+from raywce.run_folder import RunFolder
+from raywce.search.searcher import FINAL
+
+_FILE = "search_clock.json"
+
+
+class SearchClock:
+    """Seconds that the search phase has run, in this command and those before it.
+
+    Attributes:
+        limit_s: of the whole phase; None: no limit.
+    """
+
+    def __init__(self, folder: RunFolder, limit_s: float | None) -> None:
+        self.limit_s = limit_s
+        self._folder = folder
+        self._before = json.loads(folder.read_text(_FILE))["seconds"] if folder.has(_FILE) else 0.0
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """The time until now."""
+        return float(self._before + time.monotonic() - self._started)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the limit is reached."""
+        return self.limit_s is not None and self.seconds >= self.limit_s
+
+    def save(self) -> None:
+        """Keep the time until now."""
+        self._folder.write_text(_FILE, json.dumps({"seconds": self.seconds}) + "\n")
+
+
+class StopAtLimit(Stopper):  # type: ignore[misc]
+    """Stops each trial at its next report once the time is over."""
+
+    def __init__(self, clock: SearchClock) -> None:
+        self._clock = clock
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether this trial stops; one that has come to its last step ends by itself."""
+        return self._clock.is_over and not result.get(FINAL)
+
+    def stop_all(self) -> bool:
+        """Never all at once: trials would be cut off between two reports."""
+        return False
