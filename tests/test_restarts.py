@@ -1,0 +1,213 @@
+"""Searches on the demo world that are disturbed in every way, each gone on with by the same command.
+
+One trial at a time must end with the undisturbed run's tables; two at once must keep every row that had finished,
+meet the budget and run nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+from raywce.search.journal import open_journal
+from tests.demo_world import (
+    CHECKPOINT_EVERY,
+    World,
+    contents,
+    kill_with_ray,
+    lasting,
+    needs_a_voice,
+    open_world,
+    trials,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), needs_a_voice]
+
+STEPS = 8
+SEARCH = [f"training.steps={STEPS}", "search.baseline_seeds=1", "search.points=none"]
+SEARCH += ["search.constraints.absolute_floor=3.0"]
+Process = subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with open_world(tmp_path_factory.mktemp("world")) as new:
+        yield new
+
+
+@contextmanager
+def own_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A small file system of its own at `folder`; None where this machine allows no mounts."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}M", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a full disk needs a file system that can be filled: mounting one is not allowed here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def states(run: Path) -> dict[str, str]:
+    return {name: row["state"] for (name, _), row in trials(run).items()}
+
+
+def running(run: Path, suggestion: str, after: int = CHECKPOINT_EVERY) -> Callable[[], bool]:
+    """Whether that trial is behind a step, and its end is not near."""
+
+    def now() -> bool:
+        steps = [step or 0 for (name, step) in trials(run) if name.startswith(suggestion)]
+        return max(steps, default=0) > after
+
+    return now
+
+
+def check_study(run: Path) -> None:
+    """The Optuna study says what the table says."""
+    study = optuna.load_study(study_name="quickstart", storage=open_journal(run / "optuna.journal"))
+    told = {trial.user_attrs["trial_id"]: (trial.state.name, trial.value) for trial in study.get_trials(deepcopy=False)}
+    last = {name: row for (name, _), row in trials(run).items() if name.startswith("search")}
+    assert told == {name: (row["state"], row["objective"]) for name, row in last.items()}
+
+
+# --- one trial at a time ------------------------------------------------------------------------------------------
+
+
+def kill_driver(process: Process) -> None:
+    process.kill()
+
+
+def kill_cluster(process: Process) -> None:
+    """All of Ray, but not the command that started it."""
+    for one in psutil.Process(process.pid).children(recursive=True):
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def press_ctrl_c(process: Process) -> None:
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def fill(disk: Path) -> None:
+    with (disk / "ballast").open("wb", buffering=0) as stream:
+        while True:
+            try:
+                stream.write(bytes(1 << 20))
+            except OSError:
+                return
+
+
+def writable(disk: Path, yes: bool) -> None:
+    subprocess.run(["mount", "-o", "remount,rw" if yes else "remount,ro", str(disk)], check=True)
+
+
+def test_a_search_that_is_disturbed_in_every_way_ends_with_the_undisturbed_tables(world: World) -> None:
+    budget = [*SEARCH, "search.trials=6"]
+    world.run("search", *world.of(world.folder / "undisturbed", budget), codes=(0, 3))
+    with own_disk(world.folder / "disk", 800) as disk:
+        arguments, run = world.of(disk, budget), disk / "quickstart"
+
+        def disturb(during: str, do: Callable[[Process], object], mend: Callable[[], object] | None = None) -> str:
+            """Once that trial is under way; gives what the command said."""
+            code = world.disturb("search", arguments, running(run, during), do)
+            if mend:
+                mend()
+            said, after = world.log, trials(run)
+            assert code not in (0, 3), said
+            assert states(run)[next(name for name in states(run) if name.startswith(during))] == "RUNNING"
+            seen.append({of: row for of, row in after.items() if row["state"] != "RUNNING"})
+            return said
+
+        seen: list[dict[Any, Any]] = []
+        disturb("baseline-0", kill_with_ray)
+        disturb("search-000", kill_driver)
+        kill_leftovers(world)
+        disturb("search-001", kill_cluster)
+        assert "the same command goes on from here" in disturb("search-002", press_ctrl_c)
+        said = disturb("search-003", lambda _: fill(disk), (disk / "ballast").unlink)
+        assert "No space left on device" in said
+        assert "the same command goes on from here" in said
+        said = disturb("search-004", lambda _: writable(disk, False), lambda: writable(disk, True))
+        assert "Read-only file system" in said
+        assert "the same command goes on from here" in said
+        assert "Traceback" not in said
+
+        files = {name: contents(run / "trials" / name) for name, state in states(run).items() if state == "COMPLETE"}
+        world.run("search", *arguments, "--resume", codes=(0, 3))
+        compare(run, world.folder / "undisturbed" / "quickstart")
+        for earlier in seen:  # what has ended does not run again
+            assert earlier.items() <= trials(run).items()
+        assert len(files) == 5
+        assert {name: contents(run / "trials" / name) for name in files} == files
+        check_study(run)
+
+
+def compare(run: Path, undisturbed: Path) -> None:
+    assert lasting(trials(run)) == lasting(trials(undisturbed))
+    tables = [pq.read_table(folder / "utterances.parquet") for folder in (run, undisturbed)]
+    assert tables[0].equals(tables[1])
+    figures = [json.loads((folder / "outcome.json").read_text()) for folder in (run, undisturbed)]
+    assert {**figures[0], "tables": None} == {**figures[1], "tables": None}
+
+
+def kill_leftovers(world: World) -> None:
+    """The cluster of a killed driver, as its owner would end it."""
+    for process in psutil.process_iter(["cmdline"]):
+        if str(world.ray) in " ".join(process.info["cmdline"] or ()):
+            process.kill()
+
+
+# --- two at once --------------------------------------------------------------------------------------------------
+
+
+def test_two_trials_at_once_keep_what_finished_and_run_nothing_twice(world: World) -> None:
+    wanted = 4
+    two = [*SEARCH, f"search.trials={wanted}", "search.max_concurrent_trials=2", "resources.cpus_per_worker=1"]
+    arguments, run = world.of(world.folder / "two", two), world.folder / "two" / "quickstart"
+    before: dict[Any, Any] = {}
+    for during, do in (("search-000", kill_with_ray), ("search-002", press_ctrl_c)):
+        world.disturb("search", arguments, running(run, during), do)
+        now = trials(run)
+        assert "RUNNING" in states(run).values()
+        assert before.items() <= now.items(), "a finished row has changed"
+        before = {of: row for of, row in now.items() if row["state"] == "COMPLETE"}
+    files = {name: contents(run / "trials" / name) for name, state in states(run).items() if state == "COMPLETE"}
+    assert len(files) >= 2
+    world.run("search", *arguments, "--resume", codes=(0, 3))
+    assert before.items() <= trials(run).items()
+    assert {name: contents(run / "trials" / name) for name in files} == files
+    searched = [name for name in states(run) if name.startswith("search")]
+    assert sorted(name.split("-")[1] for name in searched) == [f"{index:03d}" for index in range(wanted)]
+    assert set(states(run).values()) == {"COMPLETE"}
+    assert len({json.dumps(config(run, name)) for name in searched}) == wanted
+    check_study(run)
+
+
+def config(run: Path, name: str) -> dict[str, Any]:
+    row = next(row for (trial_id, _), row in trials(run).items() if trial_id == name)
+    return {key: value for key, value in row.items() if key.startswith("config/")}
+
+
+# --- at the start -------------------------------------------------------------------------------------------------
+
+
+def test_a_storage_that_cannot_be_written_is_refused_before_ray_is_started(world: World) -> None:
+    (world.folder / "file").write_text("no folder")
+    before = world.clusters
+    code = world.run("search", *world.of(world.folder / "file", [*SEARCH, "search.trials=1"]), codes=(2,))
+    assert code == 2
+    assert "must be writable" in world.log
+    assert world.clusters == before
