@@ -152,6 +152,8 @@ def choose(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) 
     """The winner among the candidates, and what may be claimed of each."""
     languages, confidence = experiment.languages, experiment.search.confirm.confidence
     names = list(decoded.candidates)
+    if not names:
+        return Choice(winner=None, claims={})
     excesses = {language: sides[language].excess() for language in languages.high_resource}
     low = [sides[language] for language in languages.low_resource]
     gain = mean([side.gain() for side in low])

@@ -54,18 +54,23 @@ def name_of(trial: TrialFigures) -> str:
     return trial.trial_id.partition(",")[0]
 
 
-def decoded(table: TrialTable, chosen: Sequence[TrialFigures]) -> Decoded:
-    """What the phase's runs decoded of dev after their last step.
+def failures(table: TrialTable) -> dict[str, str]:
+    """Why each candidate of which a run failed is left out.
 
     Raises:
-        RunFailed: a run of the baseline failed. A candidate of which one did is left out.
+        RunFailed: a run of the baseline failed.
     """
-    rows = [table.of(trial_id) for trial_id in table.trial_ids(CONFIRM)]
-    failed = {
-        of[-1]["candidate"]: f"{of[-1]['trial_id']}: {of[-1]['reason']}" for of in rows if of[-1]["state"] == FAIL
-    }
+    last = [table.of(trial_id)[-1] for trial_id in table.trial_ids(CONFIRM)]
+    failed = {row["candidate"]: f"{row['trial_id']}: {row['reason']}" for row in last if row["state"] == FAIL}
     if BASELINE in failed:
         raise RunFailed(f"the baseline failed ({failed[BASELINE]})")
+    return failed
+
+
+def decoded(table: TrialTable, chosen: Sequence[TrialFigures]) -> Decoded:
+    """What the phase's runs decoded of dev after their last step, without the candidates of `failures`."""
+    rows = [table.of(trial_id) for trial_id in table.trial_ids(CONFIRM)]
+    failed = failures(table)
     original = next(of[0] for of in rows if of[0].get("candidate") == BASELINE and of[0]["step"] == 0)
     names = [name for name in map(name_of, chosen) if name not in failed]
     return Decoded(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import rich
 from rich.table import Table
 
@@ -12,20 +10,20 @@ from raywce.search.lines import show_line
 from raywce.search.outcome import Confirmation
 
 
-def show_confirmation(found: Confirmation, low_resource: Sequence[str]) -> None:
+def show_confirmation(found: Confirmation) -> None:
     """Print the finding, what may be claimed of each candidate, and the figures on dev and on the test splits."""
     show_line(finding(found))
     percent = f"{100 * found.dev.confidence:g} %"
     for name, claim in found.choice.claims.items():
         show_line(f"{name}: {_claim(claim, percent)}")
-    shown = found.choice.winner or min(
-        found.choice.claims, key=lambda name: _worst(found.choice.claims[name]), default=""
-    )
+    for name, reason in found.failed.items():
+        show_line(f"{name} is left out, as a run of it failed: {reason}")
+    shown = found.choice.winner or _nearest(found)
     if shown:
         kept_back = f"dev, speakers kept back, {shown}, {found.dev.seeds} seeds, {percent} intervals, WER in %"
         rich.get_console().print(comparison_table(found.dev, shown, kept_back, found.choice.claims[shown]))
-    for name, test in found.tests.items():
-        rich.get_console().print(comparison_table(test, shown, f"{name}, {shown}, {percent} intervals, WER in %"))
+        for name, test in found.tests.items():
+            rich.get_console().print(comparison_table(test, shown, f"{name}, {shown}, {percent} intervals, WER in %"))
     if found.dev.no_claim_on_new_speakers:
         languages = ", ".join(found.dev.no_claim_on_new_speakers)
         show_line(f"Too few speakers of {languages} are known in dev: nothing is claimed about new ones.")

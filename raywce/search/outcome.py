@@ -74,6 +74,7 @@ class Confirmation:
         dev: original, baseline and candidates on the speakers that the search did not see.
         choice: the winner and what may be claimed of each candidate.
         values: of each candidate's searched leaves.
+        failed: candidates that are left out as a run of theirs failed, with the reason.
         tests: original, baseline and winner on each test split; empty where none was opened.
         closed: why the test splits were not opened; None where they were.
     """
@@ -81,6 +82,7 @@ class Confirmation:
     dev: Comparison
     choice: Choice
     values: dict[str, dict[str, Any]]
+    failed: dict[str, str]
     tests: dict[str, Comparison]
     closed: str | None
 

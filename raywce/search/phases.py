@@ -25,7 +25,7 @@ from raywce.search.callback import TableCallback, schema_of
 from raywce.search.choice import Choice, chosen
 from raywce.search.clock import SearchClock, StopAtLimit
 from raywce.search.comparison import choose, compare, side_by_side
-from raywce.search.confirm import candidates, decoded, name_of, runs
+from raywce.search.confirm import candidates, decoded, failures, name_of, runs
 from raywce.search.constraints import limits
 from raywce.search.driver import Driver, Run, RunTrial
 from raywce.search.held_out import Decode, decode_on_cluster, decode_tests, decoded_tests, files_of
@@ -160,6 +160,7 @@ class _Phases:
             dev=compare(dev, sides, self.experiment),
             choice=choice,
             values={name_of(trial): trial.values for trial in chosen},
+            failed=failures(table),
             tests={},
             closed=None,
         )

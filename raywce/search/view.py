@@ -117,7 +117,7 @@ def show_outcome(outcome: SearchOutcome) -> None:
     if outcome.settings:
         print_settings(rich.get_console(), outcome.settings)
     if outcome.confirmation:
-        show_confirmation(outcome.confirmation, outcome.low_resource)
+        show_confirmation(outcome.confirmation)
     for name, path in outcome.tables.items():
         show_line(f"{name}: {path}")
 

@@ -145,11 +145,11 @@ def failing_trial(
     trial(experiment, folder, name, on_report)
 
 
-def failing_baseline(
+def failing_run(
     experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
 ) -> None:
     """No run gets anywhere."""
-    raise RunFailed("no space left on device")
+    raise RunFailed("out of memory")
 
 
 def ray_train_trial(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -189,6 +190,25 @@ def test_limits_that_may_be_broken_confirm_nothing_and_keep_the_test_split_close
     printed = capsys.readouterr().out
     assert "no candidate keeps all limits with 95 % confidence" in printed
     assert "es may be" in printed
+
+
+@pytest.mark.slow
+def test_where_every_candidate_fails_nothing_is_confirmed_and_the_reasons_are_told(
+    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, folder = finished.judged_anew(tmp_path)
+    table = folder.read_table("trials.parquet")
+    rows = [row for row in table.to_pylist() if row["candidate"] in (None, "baseline")]
+    folder.write_table("trials.parquet", pa.Table.from_pylist(rows, schema=table.schema))
+    outcome = search(file, storage=str(tmp_path), trial=surrogate.failing_run, decode=never)
+    assert outcome.confirmation is not None
+    assert outcome.confirmation.choice.winner is None
+    assert outcome.exit_code == 3
+    show_outcome(outcome)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Nothing confirmed: every candidate failed." in printed
+    assert printed.count("is left out, as a run of it failed: confirm-search-") == 2
+    assert "out of memory" in printed
 
 
 @pytest.mark.slow
