@@ -48,6 +48,7 @@ class World:
         """Start a command, in a process group of its own as a shell does."""
         environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         environment["RAY_TMPDIR"] = str(self.ray)
+        environment["RAY_gcs_rpc_server_reconnect_timeout_s"] = "10"  # to give a killed cluster up; 60 by default
         with (self.folder / "log").open("wb") as log:
             line = [sys.executable, "-m", "raywce", command, *map(str, arguments)]
             return subprocess.Popen(

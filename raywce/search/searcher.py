@@ -17,6 +17,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 from ray.tune.search.optuna import OptunaSearch
+from threadpoolctl import threadpool_limits
 
 from raywce.search.choice import SamplerKind
 from raywce.search.tables import FAIL, RUNNING, as_drawn, values_of
@@ -140,7 +141,9 @@ class ConstrainedOptunaSearch(OptunaSearch):
 
     def _ask(self) -> optuna.Trial:
         self._ot_study.sampler = self._choice.build(self._suggestions, self._points)
-        trial = self._ot_study.ask(fixed_distributions=self._space)
+        # The Gaussian process is small: more threads only wait for each other where trainings hold the processors.
+        with threadpool_limits(1):
+            trial = self._ot_study.ask(fixed_distributions=self._space)
         seed_index = self._seed_index(self._suggestions)
         trial.set_user_attr("seed_index", seed_index)
         trial.set_user_attr("trial_id", suggestion_id(self._suggestions, trial.params, seed_index))

@@ -49,7 +49,7 @@ def _excess(rate: Any, other: Any) -> Any:
 def _measured(world: World, random: np.random.Generator, wer: float, rise: float, statistic: Any) -> Measurement:
     dev = Dev.draw(random, world.utterances, world.speakers)
     rates = np.array([wer, *[wer + rise] * world.candidates])
-    errors = dev.errors(random, rates, SEEDS, world.noise, AT_ONCE)
+    errors = dev.errors(random, rates, SEEDS, world.noise, dev.shared(random, world.noise, AT_ONCE))
     found = Speech(dev.words, dev.speakers, RESAMPLES, int(random.integers(2**31))).rates(errors)
     return measure(statistic, found[:, 1:], found[:, :1])
 

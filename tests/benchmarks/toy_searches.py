@@ -41,18 +41,18 @@ Search = Callable[[Toy, int, int], Result]
 
 def ours(kind: Any) -> Search:
     """`ConstrainedOptunaSearch`, whole trials."""
-    return lambda toy, seed, trials: whole_trials(_ours(kind, toy, seed), toy, trials)
+    return lambda toy, seed, trials: whole_trials(searcher(kind, toy, seed), toy, trials)
 
 
 def ours_stopping_early(toy: Toy, seed: int, trials: int) -> Result:
     """Constrained TPE and `FeasibleFirstASHA`."""
     scheduler = FeasibleFirstASHA((FIRST_RUNG,), STEPS, FACTOR)
-    return curves(_ours("tpe", toy, seed), scheduler, toy, seed, trials)
+    return curves(searcher("tpe", toy, seed), scheduler, toy, seed, trials)
 
 
 def ours_never_stopping(kind: Any) -> Search:
     """`ConstrainedOptunaSearch` over the same curves."""
-    return lambda toy, seed, trials: curves(_ours(kind, toy, seed), None, toy, seed, trials)
+    return lambda toy, seed, trials: curves(searcher(kind, toy, seed), None, toy, seed, trials)
 
 
 def plain_stopping_early(toy: Toy, seed: int, trials: int) -> Result:
@@ -174,7 +174,7 @@ def _begin(search: OptunaSearch, scheduler: Any, name: str) -> _Running:
     return trial
 
 
-def _ours(kind: Any, toy: Toy, seed: int) -> ConstrainedOptunaSearch:
+def searcher(kind: Any, toy: Toy, seed: int) -> ConstrainedOptunaSearch:
     constraints = list(toy.evaluate({name: _some(d) for name, d in toy.space.items()}).violations)
     sampler = SamplerChoice(kind, seed)
     return ConstrainedOptunaSearch(dict(toy.space), constraints=constraints, sampler=sampler, study_name=toy.name)

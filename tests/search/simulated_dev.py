@@ -49,20 +49,28 @@ class Dev:
         who = np.concatenate([np.arange(speakers), more])
         return cls(random.integers(5, 16, utterances), [f"speaker {number}" for number in who])
 
-    def errors(self, random: np.random.Generator, rates: Array, seeds: int, noise: Noise, repetitions: int) -> Counts:
+    def shared(self, random: np.random.Generator, noise: Noise, repetitions: int = 1) -> Array:
+        """(repetitions, 1, 1, n) how hard each utterance is for every model, 1 in the mean."""
+        people = self._who.max() + 1
+        hard = _factor(random, noise.utterance, repetitions, 1, 1, len(self.words))
+        return hard * _factor(random, noise.speaker, repetitions, 1, 1, people)[..., self._who]
+
+    def errors(self, random: np.random.Generator, rates: Array, seeds: int, noise: Noise, shared: Array) -> Counts:
         """(repetitions, models, seeds, n) word errors of models whose WER over all speech and seeds is `rates`.
 
         Every factor has a mean of 1, and errors are Poisson, since insertions know no bound: so the rate is exact.
         """
-        who = np.unique(self.speakers, return_inverse=True)[1]
-        n, models, people = len(self.words), len(rates), who.max() + 1
-
-        def factor(sigma: float, *shape: int) -> Array:
-            return np.exp(sigma * random.standard_normal(shape) - sigma**2 / 2)
-
-        rate = rates[:, None, None] * factor(noise.utterance, repetitions, 1, 1, n)
-        rate = rate * factor(noise.speaker, repetitions, 1, 1, people)[..., who]
-        rate = rate * factor(noise.suits, repetitions, models, 1, people)[..., who]
-        rate = rate * factor(noise.seed, repetitions, models, seeds, 1)
-        rate = rate * factor(noise.decoded, repetitions, models, seeds, n)
+        repetitions, models, people = len(shared), len(rates), self._who.max() + 1
+        rate = rates[:, None, None] * shared
+        rate = rate * _factor(random, noise.suits, repetitions, models, 1, people)[..., self._who]
+        rate = rate * _factor(random, noise.seed, repetitions, models, seeds, 1)
+        rate = rate * _factor(random, noise.decoded, repetitions, models, seeds, len(self.words))
         return random.poisson(rate * self.words)
+
+    @property
+    def _who(self) -> Counts:
+        return np.unique(self.speakers, return_inverse=True)[1]
+
+
+def _factor(random: np.random.Generator, sigma: float, *shape: int) -> Array:
+    return np.exp(sigma * random.standard_normal(shape) - sigma**2 / 2)

@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -279,15 +280,18 @@ def test_same_seed_same_suggestions_also_where_a_search_goes_on(kind: str, in_fi
 
 def test_the_gaussian_process_begins_after_the_points_and_two_more(monkeypatch: pytest.MonkeyPatch) -> None:
     modelled: list[int] = []
+    threads: list[int] = []
     original = optuna.samplers.GPSampler._sample_relative_impl
 
     def spy(self: Any, study: Any, completed: Any, *rest: Any) -> Any:
         modelled.append(len(completed))
+        threads.append(torch.get_num_threads())
         return original(self, study, completed, *rest)
 
     monkeypatch.setattr(optuna.samplers.GPSampler, "_sample_relative_impl", spy)
     run(searcher("gp"), 0, 7)
     assert modelled == [4, 5, 6]  # completed trials that each model was fitted to: two points, two random ones
+    assert threads == [1, 1, 1], "more would wait for each other beside a training"
 
 
 def test_a_point_with_choices_keeps_its_types() -> None:
