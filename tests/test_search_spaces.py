@@ -18,7 +18,16 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 
 
 def test_they_are_there() -> None:
-    shipped = {"ablation", "galician", "other_language", "paper", "paper_demo", "quickstart_augmentation", "small_cpu"}
+    shipped = {
+        "ablation",
+        "ablation_demo",
+        "galician",
+        "other_language",
+        "paper",
+        "paper_demo",
+        "quickstart_augmentation",
+        "small_cpu",
+    }
     assert {file.stem for file in FILES} >= shipped
 
 
@@ -57,8 +66,9 @@ def test_the_papers_comparison(name: str) -> None:
     assert [list(values.values()) for values in loaded.stood_for()] == [["plain", "as recorded"]]
 
 
-def test_the_ablation_turns_on_one_augmentation_at_a_time_and_holds_the_shares_fixed() -> None:
-    loaded = load(FOLDER / "ablation.yaml", check_files=False)
+@pytest.mark.parametrize("name", ["ablation", "ablation_demo"])
+def test_the_ablation_turns_on_one_augmentation_at_a_time_and_holds_the_shares_fixed(name: str) -> None:
+    loaded = load(FOLDER / f"{name}.yaml", check_files=False)
     assert loaded.experiment.data.sampling.shares
     for values in loaded.settings():
         transforms = loaded.at(values).augmentation.transforms.values()
