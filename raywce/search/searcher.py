@@ -7,6 +7,7 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,8 +142,8 @@ class ConstrainedOptunaSearch(OptunaSearch):
 
     def _ask(self) -> optuna.Trial:
         self._ot_study.sampler = self._choice.build(self._suggestions, self._points)
-        # The Gaussian process is small: more threads only wait for each other where trainings hold the processors.
-        with threadpool_limits(1):
+        # A Gaussian process is small: more threads only wait for each other where trainings hold the processors.
+        with threadpool_limits(1) if self._choice.kind == "gp" else nullcontext():
             trial = self._ot_study.ask(fixed_distributions=self._space)
         seed_index = self._seed_index(self._suggestions)
         trial.set_user_attr("seed_index", seed_index)
