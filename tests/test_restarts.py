@@ -181,7 +181,7 @@ def kill_leftovers(world: World) -> None:
 
 def test_two_trials_at_once_keep_what_finished_and_run_nothing_twice(world: World) -> None:
     wanted = 4
-    two = [*SEARCH, f"search.trials={wanted}", "search.max_concurrent_trials=2", "resources.cpus_per_worker=1"]
+    two = [*SEARCH, f"search.trials={wanted}", "search.max_concurrent_trials=2", "resources.workers=1"]
     arguments, run = world.of(world.folder / "two", two), world.folder / "two" / "quickstart"
     before: dict[Any, Any] = {}
     for during, do in (("search-000", kill_with_ray), ("search-002", press_ctrl_c)):

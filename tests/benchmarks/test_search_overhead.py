@@ -11,17 +11,22 @@ import math
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.benchmarks.search_overhead import TRIAL_S
+from tests.demo_world import needs_a_voice, open_world
+from tests.demo_world import trials as rows_of
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(5400)]
 
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 64
+TRAININGS = 4
+SHORT = ["training.steps=20", "search.baseline_seeds=1", "search.points=none", "resources.workers=1"]
 GROWTH = 3.0  # of the driver's time a trial, and its memory, over a tenfold number of trials
 
 
@@ -59,6 +64,26 @@ def test_a_search_of_actors() -> None:
 def test_searcher_scheduler_and_table_without_actors() -> None:
     found = measure("events", 0.0, [(10, 10), (100, 100), (1000, 1000)])
     grows_little(found)
+
+
+@needs_a_voice
+def test_a_search_of_trainings(tmp_path: Path) -> None:
+    print(
+        f"\ntrainings on the demo world, a baseline and {TRAININGS} trials\n"
+        f"{'at once':>8} {'wall s':>8} {'beyond, s each':>14}"
+    )
+    with open_world(tmp_path) as world:
+        for at_once in (1, 2):
+            storage = tmp_path / f"{at_once}"
+            changes = [f"search.trials={TRAININGS}", f"search.max_concurrent_trials={at_once}", *SHORT]
+            began = time.monotonic()
+            world.run("search", *world.of(storage, changes), codes=(0, 3))
+            wall = time.monotonic() - began
+            last = {name: row for (name, _), row in rows_of(storage / "quickstart").items()}
+            baseline = last.pop("baseline-0")["time_s"]
+            beyond = wall - baseline - sum(row["time_s"] for row in last.values()) / at_once
+            print(f"{at_once:8} {wall:8.1f} {beyond / (TRAININGS + 1):14.1f}", flush=True)
+            assert len(last) == TRAININGS
 
 
 def grows_little(found: list[Figures]) -> None:
