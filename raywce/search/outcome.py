@@ -98,6 +98,7 @@ class SearchOutcome:
         feasible: how many trials are; of a grid, how many settings.
         failed: trials that failed, with their reasons.
         stopped: how many trials were stopped early; none of them is best, nearest or counted as feasible.
+        choice: which sampler drew, whether trials were stopped early, and why, in a sentence.
         out_of_time: whether fewer trials than asked for were run, as the time limit was reached.
         settings: of a grid: original, baseline and each setting, over its seeds; else None.
         pareto: trials that no other is at least as good as in both figures, feasible or not.
@@ -120,6 +121,7 @@ class SearchOutcome:
     settings: list[Setting] | None
     pareto: list[ParetoPoint]
     state: Literal["found", "nothing feasible"]
+    choice: str = ""
     out_of_time: bool = False
     confirmation: Confirmation | None = None
 
@@ -202,6 +204,7 @@ def outcome(
         table: the run folder's.
         experiment: the file's.
         tables: where they are, by name.
+        choice: which sampler drew, whether trials were stopped early, and why, in a sentence.
         out_of_time: whether the time limit kept trials from being run.
 
     Raises:

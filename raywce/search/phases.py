@@ -111,7 +111,7 @@ def run_search(
         phases.search(against)
         table = phases.table()
         out_of_time = len(table.trial_ids(SEARCH)) < file.trials
-        result = outcome(table, file.experiment, _tables(folder), out_of_time)
+        result = replace(outcome(table, file.experiment, _tables(folder), out_of_time), choice=str(phases.choice))
         if result.best and file.experiment.search.confirm.candidates:
             result = replace(result, confirmation=phases.confirm(decode, open_test_again))
         folder.write_text(OUTCOME, result.to_json())

@@ -165,7 +165,9 @@ def test_trials_that_fall_behind_are_stopped_early(
         assert violations == pytest.approx([0.4 * (alpha - 1) - 0.5] * len(violations))
     assert outcome.best.values["weighting.alpha"] == 2.2
     assert (outcome.trials, outcome.feasible, outcome.stopped, outcome.failed) == (4, 2, 2, {})
-    assert json.loads((folder / "outcome.json").read_text())["stopped"] == 2
+    stored = json.loads((folder / "outcome.json").read_text())
+    assert stored["stopped"] == 2
+    assert stored["choice"].startswith("Sampler tpe, trials may be stopped early at step 4, 12")
 
     storage = JournalStorage(JournalFileBackend(str(folder / "optuna.journal")))
     study = optuna.load_study(study_name="toy", storage=storage)
