@@ -19,6 +19,7 @@ from pyarrow import fs
 
 import raywce
 from raywce.errors import fail
+from raywce.storage import patiently
 
 EXPERIMENT, VERSIONS, OUTCOME = "experiment.yaml", "versions.json", "outcome.json"
 TRIALS, UTTERANCES = "trials.parquet", "utterances.parquet"
@@ -46,6 +47,7 @@ class RunFolder:
         """The folder, where it is on a disk."""
         return None if "://" in self.uri else Path(self.uri)
 
+    @patiently
     def has(self, name: str) -> bool:
         """Whether a file or folder of that name is inside."""
         filesystem, path = fs.FileSystem.from_uri(self.path(name))
@@ -91,12 +93,14 @@ class RunFolder:
         finally:
             lock.release()
 
+    @patiently
     def read_text(self, name: str) -> str:
         """A file's text."""
         filesystem, path = fs.FileSystem.from_uri(self.path(name))
         with filesystem.open_input_stream(path) as stream:
             return bytes(stream.read()).decode()
 
+    @patiently
     def write_text(self, name: str, text: str) -> None:
         """Replace a file by `text`, at once."""
         with _replaced(self.path(name)) as stream:
@@ -108,14 +112,21 @@ class RunFolder:
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Replace a parquet file by `table`, at once."""
-        with _replaced(self.path(name)) as stream:
-            pq.write_table(table, stream)
+        write_parquet(self.path(name), table)
 
 
+@patiently
 def read_parquet(uri: str) -> pa.Table:
     """The table of a parquet file at a path or URI."""
     filesystem, path = fs.FileSystem.from_uri(uri)
     return pq.read_table(path, filesystem=filesystem)
+
+
+@patiently
+def write_parquet(uri: str, table: pa.Table) -> None:
+    """Replace a parquet file at a path or URI by `table`, at once."""
+    with _replaced(uri) as stream:
+        pq.write_table(table, stream)
 
 
 class _replaced:

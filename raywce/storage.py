@@ -1,4 +1,4 @@
-"""Tells a storage that can't be written (full, read-only, forbidden) from a run's own failures."""
+"""Tells failures of the storage (full, read-only, out of reach) from a run's own, and waits for those that pass."""
 
 from __future__ import annotations
 
@@ -7,16 +7,50 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pyarrow import fs
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
+
 from raywce.errors import InputError, RunFailed
 
-_CODES = ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "ENOTDIR", "ESTALE", "ENOTCONN")
+PATIENCE_S = 180.0  # how long a storage may be out of reach
 # Errors of other processes come as text, and those of pyarrow without a number.
-_TELLTALES = (*(os.strerror(getattr(errno, code)) for code in _CODES if hasattr(errno, code)), "AWS Error")
+_STAYING = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)))
+_PASSING = tuple(map(os.strerror, (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)))
+_PASSING += ("AWS Error NETWORK_CONNECTION", "AWS Error SLOW_DOWN", "AWS Error SERVICE_UNAVAILABLE")
+_PASSING += ("AWS Error INTERNAL_FAILURE", "AWS Error REQUEST_TIMEOUT")
+_TELLTALES = (*_STAYING, *_PASSING, "AWS Error")
 
 
 def is_storage_failure(text: str) -> bool:
     """Whether the text of an error says that a file could not be written."""
     return any(telltale in text for telltale in _TELLTALES)
+
+
+def is_passing(text: str) -> bool:
+    """Whether it says so, and of a kind that often passes by itself: the storage is out of reach or overloaded."""
+    return any(telltale in text for telltale in _PASSING)
+
+
+patiently = retry(
+    retry=retry_if_exception(lambda error: isinstance(error, OSError) and is_passing(str(error))),
+    wait=wait_exponential(min=0.5, max=10),
+    stop=stop_after_delay(PATIENCE_S),
+    reraise=True,
+)
+"""Decorates what may be done again: while the storage is out of reach, it is, for up to `PATIENCE_S`."""
+
+
+@patiently
+def wait_until_writable(uri: str) -> None:
+    """Return once a file can be written in the folder at `uri`.
+
+    Raises:
+        OSError: it still can't after `PATIENCE_S`.
+    """
+    filesystem, path = fs.FileSystem.from_uri(f"{uri}/.writable")
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(b"yes")
+    filesystem.delete_file(path)
 
 
 @contextmanager

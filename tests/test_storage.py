@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
+from raywce import storage
 from raywce.errors import InputError, Problem, RunFailed
 from raywce.storage import is_storage_failure, storage_failures_told
 
@@ -41,3 +43,34 @@ def test_other_errors_pass(error: Exception) -> None:
     with pytest.raises(type(error)) as raised, storage_failures_told("/runs/a"):
         raise error
     assert raised.value is error
+
+
+def test_what_the_storage_refuses_for_a_while_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    refusals = ["AWS Error NETWORK_CONNECTION during PutObject", "AWS Error SLOW_DOWN during PutObject"]
+
+    @storage.patiently
+    def write() -> str:
+        if refusals:
+            raise OSError(refusals.pop(0))
+        return "written"
+
+    assert write() == "written"
+
+
+def test_what_it_refuses_for_good_is_not() -> None:
+    calls = []
+
+    @storage.patiently
+    def write() -> None:
+        calls.append(1)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"):
+        write()
+    assert len(calls) == 1
+
+
+def test_a_writable_folder_is_left_as_it_was(tmp_path: Path) -> None:
+    storage.wait_until_writable(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -13,11 +13,13 @@ from raywce.experiment.schema import Experiment
 from raywce.search.constraints import Limit, is_feasible, violations, worst
 from raywce.search.outcome import objective
 from raywce.search.searcher import FAILURE, OBJECTIVE, STEP, VIOLATION
-from raywce.storage import is_storage_failure
+from raywce.storage import is_passing, is_storage_failure, wait_until_writable
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
 
+OUTAGES = 3  # of the storage, that a trial goes on after
+RESTARTS = "restarts"
 STORAGE_FAILURE = "storage_failure"  # key of a report that ends the whole phase: no other trial would fare better
 
 Report = dict[str, Any]
@@ -67,27 +69,44 @@ class Driver:
     limits_at: Mapping[int, Mapping[str, Limit]] = field(default_factory=dict)
 
     def __call__(self, config: dict[str, Any]) -> None:
-        """Run the trial of `config` (`Run.of`)."""
+        """Run the trial of `config` (`Run.of`); after an outage of the storage, go on from the last checkpoint."""
         from ray import tune
 
         last: Report = {}
         run = Run.of(config)
+        earlier = 0  # restarts of attempts that an outage of the storage ended
 
         def on_report(report: Report) -> None:
             last.clear()
-            last.update(report)
-            tune.report({OBJECTIVE: None, **report, **self.judge(report)})
+            last.update({**report, RESTARTS: earlier + report.get(RESTARTS, 0)})
+            tune.report({OBJECTIVE: None, **last, **self.judge(last)})
 
-        try:
-            self.run_trial(self.experiment(run), self.folder, run.trial_id, on_report)
-            reason = self.why_unusable(last)
-        except (RunFailed, InputError) as error:
-            reason = " ".join(str(error).split())
+        for _ in range(1 + OUTAGES):
+            reason = self._attempt(run, on_report, last)
+            if not (reason and is_passing(reason)) or not self._is_back():
+                break
+            earlier = last.get(RESTARTS, earlier) + 1
         if reason and is_storage_failure(reason):
             tune.report({STEP: 0, **last, OBJECTIVE: None, STORAGE_FAILURE: reason})
         elif reason:
             # Told as a result, not as an exception: nothing is to be tried again, and the table has the reason.
             tune.report({STEP: 0, **last, OBJECTIVE: None, FAILURE: reason})
+
+    def _attempt(self, run: Run, on_report: Callable[[Report], None], last: Report) -> str | None:
+        """Why the training can't be used, in a line; None where it can."""
+        try:
+            self.run_trial(self.experiment(run), self.folder, run.trial_id, on_report)
+        except (RunFailed, InputError) as error:
+            return " ".join(str(error).split())
+        return self.why_unusable(last)
+
+    def _is_back(self) -> bool:
+        """Whether the storage can be written again, after some patience."""
+        try:
+            wait_until_writable(self.folder)
+        except OSError:
+            return False
+        return True
 
     def experiment(self, run: Run) -> Experiment:
         """The concrete experiment of one trial."""

@@ -323,5 +323,7 @@ def _quiet() -> None:
     logging.getLogger("ray.tune").setLevel(logging.WARNING)
     # When interrupted, it says how to restore a Tune run of one's own; what goes on here is the command.
     logging.getLogger("ray.tune.tune").setLevel(logging.ERROR)
+    # Its own state, which nothing is gone on from, may be lost with the storage.
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     # After a restore it misses the logs of trials that were made again; the table has them.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)

@@ -116,7 +116,8 @@ def trial_schema(
 
     WER and CER are fractions; violations are points of WER, <= 0 where the constraint holds; `violation` is the
     largest one. Rows without an evaluation hold nulls there; so do the baseline's, which is what others are held to.
-    `utterances` is the file of the row's decoded utterances.
+    `restarts` is how often the trial's workers had to be started again; `utterances` is the file of the row's decoded
+    utterances.
     """
     languages = [*low_resource, *high_resource]
     fixed = [("phase", pa.string()), ("trial_id", pa.string()), ("candidate", pa.string())]
@@ -128,7 +129,12 @@ def trial_schema(
     by_language += [f"utterances_seen/{language}" for language in languages]
     by_language += [f"{rate}/{language}" for rate in RATES for language in languages]
     configs = [(f"{_CONFIG}{path}", _column_type(distribution)) for path, distribution in space.items()]
-    last = [("objective", pa.float64()), ("time_s", pa.float64()), ("utterances", pa.string())]
+    last = [
+        ("objective", pa.float64()),
+        ("time_s", pa.float64()),
+        ("restarts", pa.int64()),
+        ("utterances", pa.string()),
+    ]
     return pa.schema([*fixed, *configs, *((name, pa.float64()) for name in by_language), *last])
 
 

@@ -181,7 +181,12 @@ def _state(row: Row) -> str:
         return f"{FAIL}: {row.get('reason')}"
     if row["state"] == PRUNED:
         return f"stopped early at step {row.get('step')}"
-    return str(row["state"])
+    return f"{row['state']}{_restarts(row)}"
+
+
+def _restarts(row: Row) -> str:
+    restarts = row.get("restarts")
+    return f" (workers restarted: {restarts})" if restarts else ""
 
 
 def _values(row: Row, leaves: Sequence[str]) -> str:

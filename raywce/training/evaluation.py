@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow.fs
-import pyarrow.parquet as pq
 import torch
 
 from raywce.data.features import LogMel
@@ -16,6 +14,7 @@ from raywce.evaluation.rates import LanguageRates, macro_mean, rates_by_language
 from raywce.evaluation.utterances import to_table
 from raywce.experiment.schema import Experiment
 from raywce.model import AUTOCAST_DTYPES
+from raywce.run_folder import write_parquet
 
 
 class DevSet:
@@ -49,9 +48,7 @@ class DevSet:
         table = to_table(gather_rows(rows))
         path = f"{folder}/utterances-{step:08d}.parquet"
         if self.rank == 0:
-            filesystem, local = pyarrow.fs.FileSystem.from_uri(path)
-            filesystem.create_dir(local.rpartition("/")[0], recursive=True)
-            pq.write_table(table, local, filesystem=filesystem)
+            write_parquet(path, table)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()  # the report that names the table must not come before it
         return self._figures(rates_by_language(table)) | {"utterances": path}

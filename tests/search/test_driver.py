@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from raywce.errors import RunFailed
 from raywce.search.constraints import Limit
 from raywce.search.driver import Driver
 from tests.search import surrogate
@@ -48,6 +51,54 @@ def test_the_last_report_is_held_against_the_end_even_where_its_step_has_limits(
 
 def test_a_report_without_an_evaluation_is_not_judged(driver: Driver) -> None:
     assert driver.judge(surrogate.report(driver.file.experiment, 10, None)) == {}
+
+
+OUT_OF_REACH = "OSError: AWS Error NETWORK_CONNECTION during PutObject operation"
+
+
+class Outages:
+    """A training that the storage fails at step 10, as often as said; its workers were restarted once each time."""
+
+    def __init__(self, times: int, reason: str = OUT_OF_REACH) -> None:
+        self.left, self.reason = times, reason
+
+    def __call__(self, experiment: Any, folder: str, name: str, on_report: Any) -> None:
+        on_report({**surrogate.report(experiment, 10, None), "restarts": 1})
+        if self.left:
+            self.left -= 1
+            raise RunFailed(self.reason)
+        on_report({**surrogate.report(experiment, 20, RATES), "restarts": 1})
+
+
+def told(driver: Driver, trial: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    reports: list[dict[str, Any]] = []
+    monkeypatch.setattr("ray.tune.report", reports.append)
+    replace(driver, run_trial=trial, folder=str(folder))({"trial_id": "search-000-aaaaaa", "values": None})
+    return reports
+
+
+def test_a_trial_goes_on_after_outages_of_the_storage_and_its_restarts_add_up(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = told(driver, Outages(2), tmp_path, monkeypatch)
+    assert [report["step"] for report in reports] == [10, 10, 10, 20]
+    assert [report["restarts"] for report in reports] == [1, 3, 5, 5]
+    assert reports[-1]["objective"] == 0.40
+
+
+@pytest.mark.parametrize(("times", "reason"), [(9, OUT_OF_REACH), (1, "No space left on device")])
+def test_a_storage_that_does_not_come_back_ends_the_phase_and_not_the_trial(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, reason: str
+) -> None:
+    last = told(driver, Outages(times, reason), tmp_path, monkeypatch)[-1]
+    assert last["storage_failure"] == reason
+    assert "failure" not in last
+
+
+def test_other_failures_are_the_trials_own(driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = told(driver, Outages(1, "loss is not finite"), tmp_path, monkeypatch)[-1]
+    assert last["failure"] == "loss is not finite"
+    assert last["objective"] is None
 
 
 def test_a_trials_driver_loads_no_library_that_only_its_workers_or_the_judgement_need() -> None:
