@@ -65,7 +65,7 @@ def evaluate(
         _record_look(model, open_test_again)
     evaluation = Evaluation(
         model=model,
-        data=data.resolve(),
+        data=str(data.resolve()),
         split=split,
         languages=languages,
         cache=cache,

@@ -20,6 +20,7 @@ from raywce.evaluation.decode import evaluate_utterances, gather_rows
 from raywce.evaluation.normalizer import DEFAULT_NORMALIZER
 from raywce.evaluation.utterances import UtteranceResult, to_table
 from raywce.model import AUTOCAST_DTYPES, load_model, load_tokenizer
+from raywce.remote import is_uri, on_node
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Evaluation:
     """What to decode and how; paths must hold on every node.
 
     Attributes:
-        model: a transformers folder or Hub id.
+        model: a transformers folder, as a path or URI, or a Hub id.
         revision: of a Hub id.
-        data: a folder that `raywce prepare` wrote.
+        data: path or URI of a folder that `raywce prepare` wrote.
         language_tokens: Whisper's code for a language that takes another's token.
         precision: a key of `AUTOCAST_DTYPES`.
         cache: where a node keeps its Arrow copy of the data.
@@ -37,7 +38,7 @@ class Evaluation:
     """
 
     model: str
-    data: Path
+    data: str
     split: str
     languages: tuple[str, ...]
     cache: Path
@@ -97,18 +98,21 @@ def run_evaluations(
 
 
 def _table(done: Evaluation, rows: list[UtteranceResult]) -> pa.Table:
-    return to_table(rows, model=done.model, data=str(done.data), split=done.split)
+    return to_table(rows, model=done.model, data=done.data, split=done.split)
 
 
 def _decode_share(
     evaluation: Evaluation, device: torch.device, rank: int, workers: int, on_batch: Callable[[int], None]
 ) -> list[UtteranceResult]:
     transformers.utils.logging.disable_progress_bar()
-    utterances = open_split(evaluation.data, evaluation.split, evaluation.languages, evaluation.cache)
-    log_mel = LogMel.from_checkpoint(evaluation.model, evaluation.revision).to(device)
+    parts = [f"{evaluation.split}/{language}" for language in evaluation.languages]
+    data = on_node(evaluation.data, evaluation.cache, parts)
+    utterances = open_split(data, evaluation.split, evaluation.languages, evaluation.cache)
+    model = str(on_node(evaluation.model, evaluation.cache)) if is_uri(evaluation.model) else evaluation.model
+    log_mel = LogMel.from_checkpoint(model, evaluation.revision).to(device)
     return evaluate_utterances(
-        load_model(evaluation.model, evaluation.revision).to(device),
-        load_tokenizer(evaluation.model, evaluation.revision),
+        load_model(model, evaluation.revision).to(device),
+        load_tokenizer(model, evaluation.revision),
         utterances,
         lambda indices: log_mel.of([utterances.audio(index) for index in indices]),
         evaluation.language_tokens,

@@ -17,6 +17,7 @@ from raywce.experiment.overrides import put_in as put_overrides_in
 from raywce.experiment.points import FirstPoints, in_draws, published
 from raywce.experiment.schema import Data, Experiment, Model, Search
 from raywce.experiment.space import Distribution, take_out
+from raywce.remote import is_uri
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def _search(search: Search) -> Search:
 
 
 def _path(written: str) -> str:
-    return written if surroundings.is_uri(written) else str(Path(written).expanduser().absolute())
+    return written if is_uri(written) else str(Path(written).expanduser().absolute())
 
 
 def _first_points(sections: Mapping[str, Any], space: Mapping[str, Distribution]) -> FirstPoints:

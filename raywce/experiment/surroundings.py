@@ -14,6 +14,7 @@ from raywce.errors import Problem
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.checks import Space, can_act
 from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources
+from raywce.remote import has_parquet, is_uri
 
 _MODEL_FILES = ("config.json", "preprocessor_config.json")
 _TRAINED_AND_EVALUATED = ("train", "dev")
@@ -42,11 +43,6 @@ def notes(sections: Mapping[str, Any]) -> list[str]:
     """What comes only later."""
     found = ["the demo corpus is generated on first use"] if assets.is_pending(Path(sections["data"].folder)) else []
     return [*found, "resources are checked on joining the Ray cluster"] if cluster_runs() else found
-
-
-def is_uri(text: str) -> bool:
-    """Whether it names a place of another file system, such as s3://bucket/runs."""
-    return "://" in text
 
 
 def is_hub_id(checkpoint: str) -> bool:
@@ -133,38 +129,44 @@ def _generation_config(checkpoint: str) -> dict[str, Any]:
 
 
 def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:
-    if is_uri(data.folder):
+    folder, wanted = data.folder, list(dict.fromkeys(languages.all if languages else []))
+    if not is_uri(folder) and assets.is_pending(Path(folder)):
+        yield from assets.generation_problems(wanted)
         return
-    folder = Path(data.folder)
-    if assets.is_pending(folder):
-        yield from assets.generation_problems(languages.all if languages else [])
+    if not (is_uri(folder) or Path(folder).is_dir()):
+        yield Problem("data.folder", "must be a folder that raywce prepare wrote", folder)
         return
-    if not folder.is_dir():
-        yield Problem("data.folder", "must be a folder that raywce prepare wrote", data.folder)
-        return
-    for split in _TRAINED_AND_EVALUATED:
-        for language in dict.fromkeys(languages.all if languages else []):
-            if not any((folder / split / language).glob("*.parquet")):
-                do = f"Prepare {language}, or take it out of languages"
-                yield Problem("data.folder", f"must hold {split}/{language}/*.parquet", data.folder, do)
+    for language in wanted:
+        for split in _TRAINED_AND_EVALUATED:
+            yield from _part(
+                "data.folder", folder, f"{split}/{language}", f"Prepare {language}, or take it out of languages"
+            )
+
+
+def _part(path: str, folder: str, part: str, do: str) -> Iterator[Problem]:
+    try:
+        if not has_parquet(folder, part):
+            yield Problem(path, f"must hold {part}/*.parquet", folder, do)
+    except OSError as error:
+        yield Problem(path, "must be readable", f"{folder} ({' '.join(str(error).split())})")
 
 
 def _confirmation(data: Data, languages: Languages, confirm: Confirm) -> Iterator[Problem]:
     """The test splits that the confirm phase opens."""
-    folder, tested = Path(data.folder), bool(confirm.candidates) and confirm.test
+    tested, wanted = bool(confirm.candidates) and confirm.test, list(dict.fromkeys(languages.all))
     for name, extra in data.extra_test.items():
-        if not any(any((Path(extra) / "test" / language).glob("*.parquet")) for language in languages.all):
+        path = f"data.extra_test.{name}"
+        lacking = [problem for language in wanted for problem in _part(path, extra, f"test/{language}", "")]
+        if len(lacking) == len(wanted):  # it may lack some languages, but not all
             rule = "must be a prepared folder with test/<language>/*.parquet of a language of the experiment"
-            yield Problem(f"data.extra_test.{name}", rule, extra)
+            yield Problem(path, rule, extra)
         if not tested:
             rule = "must have a search that opens test splits (search.confirm.candidates above 0, test: true)"
-            yield Problem(f"data.extra_test.{name}", rule, extra, "Leave it out, or confirm")
-    if not tested or is_uri(data.folder) or assets.is_pending(folder) or not folder.is_dir():
-        return
-    for language in dict.fromkeys(languages.all):
-        if not any((folder / "test" / language).glob("*.parquet")):
-            do = f"Prepare {language}, or set search.confirm.test: false"
-            yield Problem("data.folder", f"must hold test/{language}/*.parquet", data.folder, do)
+            yield Problem(path, rule, extra, "Leave it out, or confirm")
+    is_there = is_uri(data.folder) or (Path(data.folder).is_dir() and not assets.is_pending(Path(data.folder)))
+    for language in wanted if tested and is_there else ():
+        do = f"Prepare {language}, or set search.confirm.test: false"
+        yield from _part("data.folder", data.folder, f"test/{language}", do)
 
 
 def _machine(resources: Resources) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from raywce.data.store import language_files
 from raywce.experiment.schema import Experiment
+from raywce.remote import on_node
 from raywce.run_folder import RunFolder, read_parquet
 from raywce.search.comparison import Decoded
 from raywce.search.tables import BASELINE, CONFIRM, ORIGINAL, TestFile, TrialTable
@@ -75,7 +76,11 @@ def _evaluation(folder: RunFolder, file: TestFile, experiment: Experiment) -> Ev
     from raywce.evaluation.run import Evaluation
 
     data, model = experiment.data, experiment.model
-    source = Path(data.folder if file.name == TEST_SPLIT else data.extra_test[file.name])
+    source, cache = (
+        data.folder if file.name == TEST_SPLIT else data.extra_test[file.name],
+        Path(data.cache).expanduser(),
+    )
+    here = on_node(source, cache, [TEST_SPLIT])
     is_original = file.model == ORIGINAL
     checkpoint = folder.path("trials", file.model, f"step-{experiment.training.steps:08d}")
     return Evaluation(
@@ -83,8 +88,8 @@ def _evaluation(folder: RunFolder, file: TestFile, experiment: Experiment) -> Ev
         revision=model.revision if is_original else None,
         data=source,
         split=TEST_SPLIT,
-        languages=tuple(name for name in experiment.languages.all if language_files(source, TEST_SPLIT, name)),
-        cache=Path(data.cache).expanduser(),
+        languages=tuple(name for name in experiment.languages.all if language_files(here, TEST_SPLIT, name)),
+        cache=cache,
         language_tokens=experiment.languages.language_tokens,
         batch_size=experiment.evaluation.batch_size,
         precision=experiment.training.precision,

@@ -24,6 +24,7 @@ from raywce.data.store import label_lengths, open_split
 from raywce.errors import InputError
 from raywce.experiment.schema import Experiment
 from raywce.model import load_model, load_tokenizer
+from raywce.remote import on_node
 from raywce.training.checkpoint import TrainingState, load_state, load_weights, save_checkpoint
 from raywce.training.evaluation import DevSet
 from raywce.training.optimizer import OptimizerSettings, learning_rate, make_optimizer, set_learning_rate
@@ -147,7 +148,9 @@ class _Run:
     def _open_data(self) -> None:
         data, languages = self.experiment.data, self.experiment.languages
         cache = Path(data.cache).expanduser()
-        utterances = open_split(Path(data.folder), "train", languages.all, cache)
+        parts = [f"{split}/{language}" for split in ("train", "dev") for language in languages.all]
+        folder = on_node(data.folder, cache, parts)
+        utterances = open_split(folder, "train", languages.all, cache)
         tokens = {language: languages.token_of(language) for language in languages.all}
         encoder = LabelEncoder.of(self.model, self.tokenizer, tokens)
         corpus = Corpus(utterances, encoder, label_lengths(utterances, encoder, cache))
@@ -180,7 +183,7 @@ class _Run:
             threads=resources.loader_threads,
             prefetch=resources.prefetch,
         )
-        dev = open_split(Path(data.folder), "dev", languages.all, cache)
+        dev = open_split(folder, "dev", languages.all, cache)
         self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers)
 
     def train(self) -> None:

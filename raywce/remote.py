@@ -1,0 +1,77 @@
+"""Folders behind URIs (s3://bucket/speech), copied to a node once; paths stay what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from filelock import FileLock
+from pyarrow import fs
+
+from raywce.storage import patiently
+
+
+def is_uri(text: str) -> bool:
+    """Whether it names a place of another file system, such as s3://bucket/runs."""
+    return "://" in text
+
+
+def has_parquet(folder: str, part: str) -> bool:
+    """Whether a subfolder of a path or URI, such as train/gl, holds parquet files.
+
+    Raises:
+        OSError: the storage can't be read.
+    """
+    filesystem, root = fs.FileSystem.from_uri(folder) if is_uri(folder) else (fs.LocalFileSystem(), folder)
+    found = filesystem.get_file_info(fs.FileSelector(f"{root}/{part}", allow_not_found=True))
+    return any(info.base_name.endswith(".parquet") for info in found)
+
+
+def on_node(folder: str, cache: Path, parts: Sequence[str] = ("",)) -> Path:
+    """Where this node has the folder: itself for a path, a copy of the wanted parts in the cache for a URI.
+
+    A file is copied again where its size or time has changed; one that is gone there is removed here.
+
+    Args:
+        folder: path or URI.
+        cache: of the node; its processes copy one after the other.
+        parts: subfolders, such as train/gl; one that is not there stays away here too.
+
+    Raises:
+        OSError: the storage can't be read.
+    """
+    if not is_uri(folder):
+        return Path(folder)
+    target = cache / "remote" / hashlib.sha256(folder.encode()).hexdigest()[:16]
+    target.mkdir(parents=True, exist_ok=True)
+    with FileLock(target / ".lock"):
+        for part in parts:
+            _mirror(folder, target, part)
+    return target
+
+
+@patiently
+def _mirror(folder: str, target: Path, part: str) -> None:
+    filesystem, root = fs.FileSystem.from_uri(folder)
+    selector = fs.FileSelector(f"{root}/{part}".rstrip("/"), recursive=True, allow_not_found=True)
+    wanted = {
+        target / PurePosixPath(info.path).relative_to(root): info
+        for info in filesystem.get_file_info(selector)
+        if info.type is fs.FileType.File
+    }
+    for here in (target / part).rglob("*"):
+        if here.is_file() and here not in wanted and here != target / ".lock":
+            here.unlink()
+    for here, info in wanted.items():
+        modified = info.mtime_ns or 0
+        if here.exists() and (here.stat().st_size, here.stat().st_mtime_ns) == (info.size, modified):
+            continue
+        here.parent.mkdir(parents=True, exist_ok=True)
+        partial = here.with_name(f"{here.name}.partial")
+        fs.copy_files(
+            info.path, str(partial), source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem()
+        )
+        os.utime(partial, ns=(modified, modified))
+        partial.replace(here)
