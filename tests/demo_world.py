@@ -70,10 +70,10 @@ class World:
         """Sessions of all clusters so far."""
         return set((self.ray / "ray").glob("session_*-*"))
 
-    def of(self, storage: Path, changes: list[str]) -> list[str]:
+    def of(self, storage: Path | str, changes: list[str], speech: str | None = None) -> list[str]:
         """Arguments of train and search, with a checkpoint and a report often enough to be cut off between them."""
         often = [f"training.checkpoint_every={CHECKPOINT_EVERY}", "training.log_every=1"]
-        surroundings = [f"data.folder={self.speech}", f"data.cache={self.folder / 'cache'}"]
+        surroundings = [f"data.folder={speech or self.speech}", f"data.cache={self.folder / 'cache'}"]
         return [str(EXPERIMENT), *surroundings, *often, *changes, f"storage={storage}"]
 
     def disturb(
@@ -132,7 +132,11 @@ def reports(run: Path) -> dict[int, dict[str, Any]]:
 def trials(run: Path) -> dict[tuple[str, int | None], dict[str, Any]]:
     """The rows of trials.parquet by trial and step; empty as long as there are none."""
     file = run / "trials.parquet"
-    rows = snapshot(file) if file.exists() else []
+    return by_step(snapshot(file) if file.exists() else [])
+
+
+def by_step(rows: list[dict[str, Any]]) -> dict[tuple[str, int | None], dict[str, Any]]:
+    """Rows of trials.parquet by trial and step."""
     return {(row["trial_id"], row["step"]): row for row in rows}
 
 
