@@ -52,7 +52,10 @@ def test_a_search_on_s3_outlives_an_outage_and_ends_with_the_tables_of_a_disk(wo
     folder = RunFolder.of(storage, "quickstart")
 
     def under_way() -> bool:
-        rows = folder.read_table("trials.parquet").to_pylist() if folder.has("trials.parquet") else []
+        try:
+            rows = folder.read_table("trials.parquet").to_pylist()
+        except OSError:  # not there yet, or replaced while it was read
+            return False
         return any(row["trial_id"].startswith("search-000") and (row["step"] or 0) > CHECKPOINT_EVERY for row in rows)
 
     process = world.begin("search", *world.of(storage, SEARCH, speech=f"s3://{BUCKET}/speech"))
