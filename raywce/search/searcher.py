@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
             storage=storage,
         )
         trials = self._known(earlier or {})
-        self._suggestions = len(trials)
+        self._suggested = set(map(_suggestion_of, trials))
         self._unfinished = list(self._told(trials, earlier or {}))
 
     @property
@@ -130,7 +131,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         A grid that is through, and a search whose time is over, are `FINISHED`.
         """
         if trial_id not in self._ot_trials:
-            is_through = self._choice.kind == "grid" and self._suggestions >= len(self._points)
+            is_through = self._choice.kind == "grid" and self._next >= len(self._points)
             if self._unfinished:
                 self._ot_trials[trial_id], self._evaluated[trial_id] = self._unfinished.pop(0)
             elif is_through or self._is_over():
@@ -140,15 +141,21 @@ class ConstrainedOptunaSearch(OptunaSearch):
         trial = self._ot_trials[trial_id]
         return {**trial.user_attrs, "values": dict(trial.params)}
 
+    @property
+    def _next(self) -> int:
+        """The first suggestion that is not in the table: of several at once, a later one may have got there before."""
+        return next(index for index in count() if index not in self._suggested)
+
     def _ask(self) -> optuna.Trial:
-        self._ot_study.sampler = self._choice.build(self._suggestions, self._points)
+        suggestion = self._next
+        self._ot_study.sampler = self._choice.build(suggestion, self._points)
         # A Gaussian process is small: more threads only wait for each other where trainings hold the processors.
         with threadpool_limits(1) if self._choice.kind == "gp" else nullcontext():
             trial = self._ot_study.ask(fixed_distributions=self._space)
-        seed_index = self._seed_index(self._suggestions)
+        seed_index = self._seed_index(suggestion)
         trial.set_user_attr("seed_index", seed_index)
-        trial.set_user_attr("trial_id", suggestion_id(self._suggestions, trial.params, seed_index))
-        self._suggestions += 1
+        trial.set_user_attr("trial_id", suggestion_id(suggestion, trial.params, seed_index))
+        self._suggested.add(suggestion)
         return trial
 
     def _seed_index(self, suggestion: int) -> int:

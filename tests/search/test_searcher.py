@@ -228,6 +228,15 @@ def test_a_trial_that_is_gone_on_with_and_stopped_keeps_its_earlier_evaluation(t
     assert again.study.trials[0].state is TrialState.PRUNED
 
 
+def test_a_suggestion_that_was_lost_among_others_is_made_again() -> None:
+    first, _, third = (one for one in run(searcher("grid", seeds=2), 0, 3))
+    again = searcher("grid", seeds=2, earlier={**rows(first), **rows(third)})
+    made = [again.suggest("a"), again.suggest("b")]
+    assert [one["trial_id"].split("-")[1] for one in made] == ["001", "003"]
+    assert made[0]["values"] == POINTS[1]
+    assert again.suggest("c") == again.FINISHED
+
+
 def test_when_the_time_is_over_only_what_was_begun_is_suggested(tmp_path: Path) -> None:
     first = searcher(storage=journal(tmp_path / "study")).suggest("a")
     late = searcher(storage=journal(tmp_path / "study"), earlier=rows(first, "RUNNING"), is_over=lambda: True)
