@@ -253,6 +253,10 @@ class Constraints(Section):
     reference: Literal["baseline", "original"] | NotNegative = "baseline"
     relative_tolerance: NotNegative = Field(0.0, description="Share of the reference's WER.")
     absolute_floor: NotNegative = Field(0.5, description="Points of WER.")
+    margin: NotNegative = Field(
+        0.0,
+        description="Points of WER by which the search's limits are tighter than these, which the confirm phase has.",
+    )
     languages: dict[Language, ConstraintLimits] = Field(default_factory=dict)
 
 
