@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import stdev
 from typing import TYPE_CHECKING, Any, Literal
 
 from raywce.errors import RunFailed
@@ -22,11 +23,16 @@ FOUND, NOTHING_FEASIBLE = 0, 3  # exit codes
 
 @dataclass(frozen=True)
 class References:
-    """WERs as fractions by language: of the baseline (mean over its seeds), of the model before, and of the limits."""
+    """WERs as fractions by language: of the baseline (mean over its seeds), of the model before, and of the limits.
+
+    Attributes:
+        baseline_deviation: standard deviation over the baseline's seeds; None with a single one.
+    """
 
     baseline: dict[str, float]
     original: dict[str, float]
     limits: dict[str, float]
+    baseline_deviation: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,8 @@ def references(table: TrialTable, experiment: Experiment) -> References:
     missing += [language for language, wer in limits.items() if math.isnan(wer)]
     if missing:
         raise RunFailed(f"the baseline gave no WER for {', '.join(dict.fromkeys(missing))}: has dev utterances of it?")
-    return References(baseline, original, limits)
+    deviation = {language: stdev(run[language] for run in runs) for language in baseline} if len(runs) > 1 else None
+    return References(baseline, original, limits, deviation)
 
 
 def references_on_the_way(table: TrialTable, experiment: Experiment) -> dict[int, dict[str, float]]:

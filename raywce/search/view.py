@@ -123,8 +123,11 @@ def show_outcome(outcome: SearchOutcome) -> None:
 
 
 def comparison(outcome: SearchOutcome) -> Table:
-    """WER per language of the original, the baseline and the trial; differences to the baseline in points."""
-    trial = _shown(outcome)
+    """WER per language of the original, the baseline and the trial; differences to the baseline in points.
+
+    The baseline's has its standard deviation over several seeds, which is the noise that differences stand against.
+    """
+    trial, deviations = _shown(outcome), outcome.references.baseline_deviation
     table = Table(
         "language",
         "original",
@@ -138,7 +141,9 @@ def comparison(outcome: SearchOutcome) -> Table:
         wer, baseline = trial.wer[language], outcome.references.baseline[language]
         limit = _limit(trial, language)
         original = outcome.references.original.get(language)
-        cells = [_percent(original), _percent(baseline), _percent(wer), f"{100 * (wer - baseline):+.2f}", limit]
+        deviation = f" ± {100 * deviations[language]:.2f}" if deviations else ""
+        cells = [_percent(original), f"{_percent(baseline)}{deviation}", _percent(wer)]
+        cells += [f"{100 * (wer - baseline):+.2f}", limit]
         table.add_row(language, *cells)
     return table
 

@@ -48,6 +48,7 @@ def test_a_whole_search(cluster: None, tmp_path: Path) -> None:
     outcome, folder = run(tmp_path, baseline_seeds=2)
     assert outcome.exit_code == 0
     assert outcome.references.baseline["gl"] == pytest.approx(0.4705)  # seeds 0 and 1
+    assert outcome.references.baseline_deviation == pytest.approx({"gl": 0.001 / 2**0.5, "es": 0, "pt": 0})
     assert outcome.references.original == pytest.approx(surrogate.ORIGINAL)
     found = rows(folder)
 

@@ -66,6 +66,18 @@ def test_the_best_feasible_trial_stands_beside_baseline_and_original(file, table
     assert TABLES["trials"] in text
 
 
+def test_a_baseline_over_seeds_is_shown_with_its_deviation(file, table, monkeypatch) -> None:
+    second = Trial(BASELINE, "baseline-1", 1, {})
+    table.record(second, {"step": 20, "final": True, "wer/gl": 0.52, "wer/es": 0.2, "wer/pt": 0.23})
+    table.finish(second, COMPLETE)
+    add(table, 0, 0.45, -0.5, -0.2)
+    result = outcome(table, file.experiment, TABLES)
+    assert result.references.baseline_deviation == pytest.approx({"gl": 0.0141421, "es": 0, "pt": 0.0212132}, abs=1e-6)
+    text = printed(result, monkeypatch)
+    assert "51.00 ± 1.41" in text
+    assert "20.00 ± 0.00" in text
+
+
 def test_nothing_feasible_names_the_nearest_trial_and_what_stopped_it(file, table, monkeypatch) -> None:
     add(table, 0, 0.40, 2.0, -0.2)
     add(table, 1, 0.45, -0.5, 0.75)
