@@ -76,10 +76,8 @@ def _evaluation(folder: RunFolder, file: TestFile, experiment: Experiment) -> Ev
     from raywce.evaluation.run import Evaluation
 
     data, model = experiment.data, experiment.model
-    source, cache = (
-        data.folder if file.name == TEST_SPLIT else data.extra_test[file.name],
-        Path(data.cache).expanduser(),
-    )
+    source = data.folder if file.name == TEST_SPLIT else data.extra_test[file.name]
+    cache = Path(data.cache).expanduser()
     here = on_node(source, cache, [TEST_SPLIT])
     is_original = file.model == ORIGINAL
     checkpoint = folder.path("trials", file.model, f"step-{experiment.training.steps:08d}")

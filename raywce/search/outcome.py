@@ -211,7 +211,6 @@ def outcome(
         table: the run folder's.
         experiment: the file's.
         tables: where they are, by name.
-        choice: which sampler drew, whether trials were stopped early, and why, in a sentence.
         out_of_time: whether the time limit kept trials from being run.
 
     Raises:
