@@ -32,7 +32,6 @@ class SearchClock:
         """The time until now."""
         return float(self._before + time.monotonic() - self._started)
 
-    @property
     def is_over(self) -> bool:
         """Whether the limit is reached."""
         return self.limit_s is not None and self.seconds >= self.limit_s
@@ -50,7 +49,7 @@ class StopAtLimit(Stopper):  # type: ignore[misc]
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether this trial stops; one that has come to its last step ends by itself."""
-        return self._clock.is_over and not result.get(FINAL)
+        return self._clock.is_over() and not result.get(FINAL)
 
     def stop_all(self) -> bool:
         """Never all at once: trials would be cut off between two reports."""

@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -200,13 +199,11 @@ class _Phases:
 
     def search(self, against: References) -> None:
         """Run the trials that are left, where an earlier run stopped."""
-        wanted = self.file.trials
-        table = self.table()
-        ended = [trial_id for trial_id in table.trial_ids(SEARCH) if table.of(trial_id)[-1]["state"] != RUNNING]
-        settings = self.experiment.search
+        wanted, settings, table = self.file.trials, self.experiment.search, self.table()
         clock = SearchClock(self.folder, settings.time_limit_s)
         earlier = {trial_id: table.of(trial_id) for trial_id in table.trial_ids(SEARCH)}
-        if len(ended) >= wanted or (clock.is_over and len(ended) == len(earlier)):
+        ended = sum(rows[-1]["state"] != RUNNING for rows in earlier.values())
+        if ended >= wanted or (clock.is_over() and ended == len(earlier)):
             return
         constraints = settings.constraints
         on_the_way = references_on_the_way(table, self.experiment)
@@ -223,7 +220,7 @@ class _Phases:
         config = self._tune_config(
             search_alg=self._searcher(earlier, clock),
             scheduler=self._scheduler(earlier),
-            num_samples=wanted - len(ended),
+            num_samples=wanted - ended,
             max_concurrent_trials=self._at_once(),
         )
         tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(SEARCH, clock))
@@ -234,7 +231,7 @@ class _Phases:
         table = self.table()
         states = [table.of(trial_id)[-1]["state"] for trial_id in table.trial_ids(phase)]
         write_utterances(self.folder, table)
-        is_over = clock is not None and clock.is_over
+        is_over = clock is not None and clock.is_over()
         if (len(states) < wanted and not is_over) or RUNNING in states:
             raise RunFailed(f"interrupted in phase {phase}; the same command goes on from here ({self.folder.uri})")
 
@@ -249,7 +246,7 @@ class _Phases:
             seeds=settings.seeds,
             storage=open_journal(self.folder.local / _STUDY) if self.folder.local else None,
             earlier=earlier,
-            is_over=partial(_is_over, clock),
+            is_over=clock.is_over,
         )
 
     def _scheduler(self, earlier: Mapping[str, Rows]) -> FeasibleFirstASHA | None:
@@ -299,10 +296,6 @@ def _tables(folder: RunFolder) -> dict[str, str]:
 def _is_complete(table: TrialTable, trial_id: str) -> bool:
     rows = table.of(trial_id)
     return bool(rows) and rows[-1]["state"] == COMPLETE
-
-
-def _is_over(clock: SearchClock) -> bool:
-    return clock.is_over
 
 
 def _trial_id(trial: Any) -> str:

@@ -103,10 +103,9 @@ class TrialTable:
         folder.write_table(TRIALS, self.to_arrow())
 
 
-def rows_in(folder: RunFolder, phase: str | None = None) -> list[dict[str, Any]]:
-    """The rows of a folder's table, of one phase or of all; none where no table was written yet."""
-    rows = folder.read_table(TRIALS).to_pylist() if folder.has(TRIALS) else []
-    return [row for row in rows if phase in (None, row["phase"])]
+def rows_in(folder: RunFolder) -> list[dict[str, Any]]:
+    """The rows of a folder's table; none where no table was written yet."""
+    return folder.read_table(TRIALS).to_pylist() if folder.has(TRIALS) else []
 
 
 def trial_schema(

@@ -32,15 +32,15 @@ def test_the_time_of_all_commands_counts(tmp_path: Path, time: Time) -> None:
     second = SearchClock(folder, 50.0)
     time.now += 19
     assert second.seconds == pytest.approx(49)
-    assert not second.is_over
+    assert not second.is_over()
     time.now += 1
-    assert second.is_over
+    assert second.is_over()
 
 
 def test_without_a_limit_it_is_never_over(tmp_path: Path, time: Time) -> None:
     made = SearchClock(RunFolder(str(tmp_path)), None)
     time.now += 1e9
-    assert not made.is_over
+    assert not made.is_over()
 
 
 def test_trials_are_stopped_at_their_next_report_but_not_at_their_last(tmp_path: Path, time: Time) -> None:
