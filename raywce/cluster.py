@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from raywce.errors import Problems, fail
-from raywce.experiment.schema import Experiment, Resources
+from raywce.errors import fail
+from raywce.experiment.schema import Experiment
+from raywce.room import Room
 
 _TOKEN_NOTICES = "ray._private.authentication.authentication_token_setup"  # that its safe default is on
 _UNREACHABLE = "Start it (ray start --head), or unset RAY_ADDRESS for a local one."
@@ -37,6 +37,10 @@ class Cluster:
         """All nodes' resources, added up."""
         names = {name for node in self.nodes for name in node}
         return {name: sum(node.get(name, 0.0) for node in self.nodes) for name in sorted(names)}
+
+    def room(self, experiment: Experiment, say: Callable[[str], object]) -> Room:
+        """The room for its trials; nodes are waited for only on a cluster that was joined."""
+        return Room(experiment, alive_nodes, ask_autoscaler, say, experiment.resources.wait_s if self.joined else 0)
 
     @property
     def head_node(self) -> Mapping[str, float]:
@@ -66,7 +70,7 @@ def connect(num_cpus: int | None = None) -> Iterator[Cluster]:
     address = running_address()
     with nullcontext() if ray.is_initialized() else _connection(address, num_cpus):
         gcs = ray.get_runtime_context().gcs_address
-        yield Cluster(gcs, address is not None, _alive_nodes())
+        yield Cluster(gcs, address is not None, alive_nodes())
 
 
 @contextmanager
@@ -133,7 +137,8 @@ def _answers(address: str) -> bool:
     return True
 
 
-def _alive_nodes() -> tuple[Mapping[str, float], ...]:
+def alive_nodes() -> tuple[Mapping[str, float], ...]:
+    """The resources of each node of the connected cluster, the head node first."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -147,39 +152,14 @@ def local_resources() -> dict[str, float]:
     return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
 
 
-def trials_at_once(resources: Resources, nodes: Sequence[Mapping[str, float]]) -> int:
-    """How many trials the nodes can hold: a trial's workers may spread over nodes, a worker may not."""
-    return sum(_workers_on(node, resources) for node in nodes) // resources.workers
+def ask_autoscaler(bundles: Sequence[Mapping[str, float]]) -> None:
+    """Tell the connected cluster's autoscaler, where it has one, to bring nodes for all these bundles of resources.
 
-
-def check_resources(
-    experiment: Experiment, resources: Mapping[str, float], nodes: Sequence[Mapping[str, float]] = ()
-) -> Problems:
-    """Whether one trial's workers fit.
-
-    Args:
-        experiment: what is to run.
-        resources: all nodes' added up (`local_resources` before Ray is started, `Cluster.resources` after it).
-        nodes: each node's, where known: a worker must fit on one of them.
+    It holds until the next call, and keeps the nodes that long: an empty list ends it.
     """
-    problems, wanted = Problems(), experiment.resources
-    fitting = sum(_workers_on(node, wanted) for node in nodes or [resources])
-    if fitting < wanted.workers:
-        need = f"{wanted.workers} x ({wanted.cpus_per_worker:g} CPUs, {wanted.gpus_per_worker:g} GPUs)"
-        have = f"{resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs on {max(len(nodes), 1)} node(s)"
-        problems.add(
-            "resources.workers",
-            "the workers of a trial must fit into the cluster",
-            f"{need} for {have}",
-            f"Room is for {fitting}: lower resources.workers or what a worker takes, or join a larger cluster.",
-        )
-    return problems
+    from ray.autoscaler.sdk import request_resources
 
-
-def _workers_on(node: Mapping[str, float], resources: Resources) -> int:
-    wanted = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
-    # 0.3 / 0.1 is a little less than 3.
-    return min(math.floor(node.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items() if amount > 0)
+    request_resources(bundles=[dict(bundle) for bundle in bundles])
 
 
 def _first_line(error: Exception) -> str:

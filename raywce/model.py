@@ -24,6 +24,8 @@ def load_model(
     )
     # transformers' own SpecAugment draws from numpy's global state: runs could not be repeated.
     model.config.apply_spec_augment = False
+    # Whisper's sinusoids are constants; transformers 5 forgets that when it loads them, and would train them.
+    model.model.encoder.embed_positions.requires_grad_(False)
     if freeze_encoder:
         model.model.encoder.requires_grad_(False)
     if gradient_checkpointing:

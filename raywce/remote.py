@@ -29,6 +29,17 @@ def has_parquet(folder: str, part: str) -> bool:
     return any(info.base_name.endswith(".parquet") for info in found)
 
 
+def size_of(folder: str, parts: Sequence[str]) -> int:
+    """Bytes of all files in subfolders of a path or URI, such as train/gl; 0 for one that is not there.
+
+    Raises:
+        OSError: the storage can't be read.
+    """
+    filesystem, root = fs.FileSystem.from_uri(folder) if is_uri(folder) else (fs.LocalFileSystem(), folder)
+    selectors = (fs.FileSelector(f"{root}/{part}", recursive=True, allow_not_found=True) for part in parts)
+    return sum(info.size or 0 for selector in selectors for info in filesystem.get_file_info(selector))
+
+
 def on_node(folder: str, cache: Path, parts: Sequence[str] = ("",)) -> Path:
     """Where this node has the folder: itself for a path, a copy of the wanted parts in the cache for a URI.
 

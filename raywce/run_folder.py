@@ -23,6 +23,7 @@ from raywce.storage import patiently
 
 EXPERIMENT, VERSIONS, OUTCOME = "experiment.yaml", "versions.json", "outcome.json"
 TRIALS, UTTERANCES = "trials.parquet", "utterances.parquet"
+STATE_FILE = "training_state.pt"  # beside the weights of a checkpoint, for a training that goes on
 _PACKAGES = ("ray", "torch", "transformers", "optuna")
 
 

@@ -12,52 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from raywce.cluster import check_resources, connect, local_resources, running_address, trials_at_once
+from raywce.cluster import connect, local_resources, running_address
 from raywce.errors import InputError
-from raywce.experiment.schema import Data, Experiment, Languages, Model, Resources, Training
-
-
-def experiment(**resources: float) -> Experiment:
-    return Experiment(
-        name="toy",
-        model=Model(checkpoint="openai/whisper-tiny"),
-        data=Data(folder="speech"),
-        languages=Languages(low_resource=["gl"]),
-        training=Training(steps=1),
-        resources=Resources(**resources),  # type: ignore[arg-type]
-    )
-
-
-@pytest.mark.parametrize(
-    ("workers", "cpus", "gpus", "nodes", "expected"),
-    [
-        (2, 1, 0, [{"CPU": 2.0}], 1),
-        (2, 1, 0, [{"CPU": 5.0}], 2),
-        (2, 1, 0, [{"CPU": 3.0}, {"CPU": 1.0}], 2),  # a trial's workers may spread over nodes
-        (1, 4, 0, [{"CPU": 3.0}, {"CPU": 3.0}], 0),  # a worker may not
-        (2, 1, 1, [{"CPU": 64.0, "GPU": 4.0}, {"CPU": 8.0}], 2),
-        (1, 0.1, 0, [{"CPU": 0.3}], 3),
-        (2, 2, 1, [{"CPU": 5.0, "GPU": 4.0}], 1),
-    ],
-)
-def test_how_many_trials_fit(workers, cpus, gpus, nodes, expected) -> None:
-    resources = Resources(workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus)
-    assert trials_at_once(resources, nodes) == expected
-
-
-def test_more_workers_than_the_cluster_has_is_one_problem_with_both_figures() -> None:
-    problems = check_resources(experiment(workers=3), {"CPU": 2.0})
-    with pytest.raises(InputError, match=r"resources\.workers.*3 x \(1 CPUs, 0 GPUs\) for 2 CPUs") as caught:
-        problems.raise_any()
-    assert len(caught.value.problems) == 1
-    assert not check_resources(experiment(workers=2), {"CPU": 2.0}).found
-    assert check_resources(experiment(gpus_per_worker=1), {"CPU": 8.0}).found
-
-
-def test_a_worker_must_fit_on_one_node() -> None:
-    nodes = [{"CPU": 3.0}, {"CPU": 3.0}]
-    assert check_resources(experiment(cpus_per_worker=4), {"CPU": 6.0}, nodes).found
-    assert not check_resources(experiment(cpus_per_worker=3, workers=2), {"CPU": 6.0}, nodes).found
 
 
 def test_this_machines_resources_need_no_ray() -> None:

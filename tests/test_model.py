@@ -27,6 +27,11 @@ def test_a_frozen_encoder_has_no_trainable_parameter(source: str) -> None:
     assert any(parameter.requires_grad for parameter in model.model.decoder.parameters())
 
 
+def test_the_sinusoids_of_the_encoder_are_constants(source: str) -> None:
+    frozen = [name for name, one in load_model(source).named_parameters() if not one.requires_grad]
+    assert frozen == ["model.encoder.embed_positions.weight"]
+
+
 def test_transformers_own_spec_augment_is_off(source: str) -> None:
     model = load_model(source)
     assert model.training

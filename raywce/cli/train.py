@@ -28,7 +28,7 @@ def train(
 
     The same command goes on with a run that stopped. The model is in <storage>/<name>/model.
     """
-    from raywce.cluster import check_resources, connect
+    from raywce.cluster import connect
     from raywce.experiment.load import load
 
     loaded = load(file, overrides or [])
@@ -47,9 +47,9 @@ def train(
         provide_speech(Path(experiment.data.folder))
         with storage_failures_told(folder.uri), folder.held(), connect() as cluster:
             typer.echo(f"raywce {cluster}")
-            check_resources(experiment, cluster.resources, cluster.nodes).raise_any()
-            folder.open(loaded.resolved_yaml())
-            outcome = train_run(experiment, folder, _show)
+            with cluster.room(experiment, typer.echo).wanted(1):
+                folder.open(loaded.resolved_yaml())
+                outcome = train_run(experiment, folder, _show)
     _show_outcome(outcome, folder)
     write_figures(json, outcome.as_json())
 

@@ -60,6 +60,7 @@ def _summary(loaded: Any) -> dict[str, Any]:
             "cpus": resources.workers * resources.cpus_per_worker,
             "gpus": resources.workers * resources.gpus_per_worker,
         },
+        "disk": _disk(loaded) if space else None,
         "notes": loaded.notes,
     }
 
@@ -67,6 +68,22 @@ def _summary(loaded: Any) -> dict[str, Any]:
 def _grid(loaded: Any) -> dict[str, Any]:
     """The settings of a grid, and those that the baseline's runs stand for."""
     return {"settings": loaded.settings(), "seeds": loaded.experiment.search.seeds, "baseline": loaded.stood_for()}
+
+
+def _disk(loaded: Any) -> dict[str, int] | None:
+    from raywce.experiment.disk import disk_of, parameters_of, speech_bytes
+
+    parameters = parameters_of(loaded.experiment.model)
+    if parameters is None:
+        return None
+    return asdict(disk_of(loaded.experiment, loaded.trials, parameters, speech_bytes(loaded.experiment)))
+
+
+def _disk_line(disk: dict[str, int] | None) -> str:
+    if disk is None:
+        return "disk           unknown: no safetensors header of the checkpoint can be read, here or on the Hub"
+    finished, trial, node = (f"{size / 1e9:.2f} GB" for size in disk.values())
+    return f"disk           storage: up to {finished}, and {trial} for each trial under way; each node: {node}"
 
 
 def _lines(file: Path, summary: dict[str, Any]) -> list[str]:
@@ -86,6 +103,7 @@ def _lines(file: Path, summary: dict[str, Any]) -> list[str]:
         lines += [f"  {path}: {distribution}" for path, distribution in summary["searched"].items()]
         lines += [f"first point    {_point(point)}" for point in summary["first_points"]]
         lines.append(str(Choice(**summary["sampler"])))
+        lines.append(_disk_line(summary["disk"]))
         if grid := summary["grid"]:
             lines.append(f"grid           settings: {len(grid['settings'])}, seeds of each: {grid['seeds']}")
             lines += [f"baseline       stands for {_point(values)}" for values in grid["baseline"]]

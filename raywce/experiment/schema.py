@@ -308,6 +308,9 @@ class Search(Section):
     )
     baseline_seeds: Count = Field(1, description="Baseline runs: seeds training.seed, training.seed + 1, …")
     max_concurrent_trials: Count | None = Field(None, description="null: as many as the cluster can hold.")
+    keep_models: Count = Field(
+        3, description="Models of the search's best trials that stay; the others' are removed, but not their figures."
+    )
     constraints: Constraints = Constraints()
     confirm: Confirm = Confirm()
 
@@ -320,6 +323,10 @@ class Resources(Section):
     gpus_per_worker: NotNegative = 0
     loader_threads: Count = Field(2, description="Threads a worker decodes audio with.")
     prefetch: Count = Field(4, description="Micro-batches kept ready.")
+    wait_s: NotNegative = Field(600, description="Seconds to wait for nodes that an autoscaler is to bring.")
+    drivers_on: str | None = Field(
+        None, description="Custom resource of the nodes that trials are steered from; null: the head node."
+    )
 
 
 class Experiment(Section):

@@ -9,6 +9,7 @@ from ray.tune import Callback
 
 from raywce.experiment.schema import Experiment
 from raywce.run_folder import RunFolder
+from raywce.search.checkpoints import Sweeper
 from raywce.search.clock import SearchClock
 from raywce.search.driver import STORAGE_FAILURE, Run
 from raywce.search.pace import Pace
@@ -32,6 +33,7 @@ class TableCallback(Callback):
         experiment: Experiment,
         space: dict[str, BaseDistribution],
         fixed: dict[str, Any],
+        sweeper: Sweeper,
         clock: SearchClock | None = None,
     ) -> None:
         """Say what is written where.
@@ -40,10 +42,11 @@ class TableCallback(Callback):
             experiment: the file's, for languages and seed.
             space: the searched leaves.
             fixed: the values of the searched leaves that the baseline has.
+            sweeper: removes what ended trials no longer need, once the table has their end.
             clock: kept with the table.
         """
         self.folder, self.phase, self.experiment, self.space, self.fixed = folder, phase, experiment, space, fixed
-        self._clock = clock
+        self._sweeper, self._clock = sweeper, clock
         self._table: TrialTable | None = None
         self._view: View | None = None
         self._pace = Pace(_WRITE_S)
@@ -110,6 +113,7 @@ class TableCallback(Callback):
     def _write(self) -> None:
         with self._pace:
             self.table.write(self.folder)
+            self._sweeper.sweep(self.table)
             if self._clock:
                 self._clock.save()
         self._is_written = True

@@ -6,21 +6,24 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from ray import tune
+from ray.tune.search import Searcher
 
-from raywce.cluster import Cluster, check_resources, connect, local_resources, running_address, trials_at_once
+from raywce.cluster import connect, local_resources, running_address
 from raywce.data.parts import Part
 from raywce.errors import InputError, RunFailed, fail
 from raywce.experiment.schema import Experiment
 from raywce.looks import SEARCH as SEARCH_COMMAND
 from raywce.looks import open_test_split
+from raywce.room import Room, check_resources, driver_resources
 from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
 from raywce.search.callback import TableCallback, schema_of
+from raywce.search.checkpoints import Sweeper
 from raywce.search.choice import Choice, chosen
 from raywce.search.clock import SearchClock, StopAtLimit
 from raywce.search.comparison import choose, compare, side_by_side
@@ -30,6 +33,7 @@ from raywce.search.driver import Driver, Run, RunTrial
 from raywce.search.held_out import Decode, decode_on_cluster, decode_tests, decoded_tests, files_of
 from raywce.search.journal import open_journal
 from raywce.search.lines import show_line
+from raywce.search.listed import ListedRuns
 from raywce.search.outcome import (
     Confirmation,
     References,
@@ -43,6 +47,7 @@ from raywce.search.reaper import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
 from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH, TrialTable, write_utterances
+from raywce.search.within_room import WithinRoom
 from raywce.storage import storage_failures_told
 
 if TYPE_CHECKING:
@@ -51,8 +56,6 @@ if TYPE_CHECKING:
 Rows = Sequence[Mapping[str, Any]]  # of one trial in the table, by step
 
 _STUDY = "optuna.journal"
-# A driver waits for its workers: with a CPU of its own, drivers could take all, and no worker would ever start.
-_DRIVER = {"cpu": 0, "node:__internal_head__": 0.001}
 
 
 def is_finished(file: ExperimentFile, folder: RunFolder, resume: bool, open_test_again: bool = False) -> bool:
@@ -100,11 +103,12 @@ def run_search(
     folder = RunFolder.of(storage or file.experiment.storage, file.experiment.name)
     folder.check(file.resolved_yaml())
     if running_address() is None:
-        check_resources(file.experiment, local_resources()).raise_any()
+        check_resources(file.experiment, [local_resources()]).raise_any()
     with storage_failures_told(folder.uri), folder.held(), connect() as cluster:
-        check_resources(file.experiment, cluster.resources, cluster.nodes).raise_any()
-        folder.open(file.resolved_yaml())
-        phases = _Phases(file, folder, cluster, trial or _run_trial())
+        room = cluster.room(file.experiment, show_line)
+        with room.wanted(1):
+            folder.open(file.resolved_yaml())
+        phases = _Phases(file, folder, room, trial or _run_trial())
         against = phases.baseline()
         show_line(str(phases.choice))
         phases.search(against)
@@ -121,7 +125,7 @@ def run_search(
 class _Phases:
     file: ExperimentFile
     folder: RunFolder
-    cluster: Cluster
+    room: Room
     trial: RunTrial
 
     @property
@@ -183,15 +187,10 @@ class _Phases:
     def _listed(self, phase: str, wanted: Sequence[Run], part: Part) -> None:
         """Run those of the listed runs that are not complete."""
         table = self.table()
-        left = [asdict(run) for run in wanted if not _is_complete(table, run.trial_id)]
+        left = [run for run in wanted if not _is_complete(table, run.trial_id)]
         if left:
-            tuner = tune.Tuner(
-                self._trainable(Driver(self.file, self.folder.path("trials"), self.trial, part)),
-                param_space={"run": tune.grid_search(left)},
-                tune_config=self._tune_config(max_concurrent_trials=self._at_once()),
-                run_config=self._run_config(phase),
-            )
-            self._fit(tuner, phase, len(wanted))
+            driver = Driver(self.file, self.folder.path("trials"), self.trial, part)
+            self._fit(phase, driver, ListedRuns(left), len(left), len(wanted))
 
     def _part(self, of_phase: Part) -> Part:
         """What a phase may see of dev; without a confirm phase, nothing is kept back for it."""
@@ -215,22 +214,34 @@ class _Phases:
             limits(constraints, against.limits),
             {step: limits(constraints, wers) for step, wers in on_the_way.items()},
         )
-        trainable = self._trainable(driver)
-        # Not Tune's own restore: its state may be older than the table, or torn where the storage was full.
-        config = self._tune_config(
-            search_alg=self._searcher(earlier, clock),
-            scheduler=self._scheduler(earlier),
-            num_samples=wanted - ended,
-            max_concurrent_trials=self._at_once(),
-        )
-        tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(SEARCH, clock))
-        self._fit(tuner, SEARCH, wanted, clock)
+        searcher, scheduler = self._searcher(earlier, clock), self._scheduler(earlier)
+        self._fit(SEARCH, driver, searcher, wanted - ended, wanted, scheduler, clock)
 
-    def _fit(self, tuner: tune.Tuner, phase: str, wanted: int, clock: SearchClock | None = None) -> None:
-        tuner.fit()
+    def _fit(
+        self,
+        phase: str,
+        driver: Driver,
+        searcher: Searcher,
+        left: int,
+        wanted: int,
+        scheduler: FeasibleFirstASHA | None = None,
+        clock: SearchClock | None = None,
+    ) -> None:
+        """Run the trials of a phase that are left of those wanted."""
+        # Not Tune's own restore: its state may be older than the table, or torn where the storage was full.
+        config = tune.TuneConfig(
+            search_alg=WithinRoom(searcher, self.room.holds),
+            scheduler=scheduler,
+            num_samples=left,
+            reuse_actors=False,
+            trial_dirname_creator=_trial_id,
+        )
+        with self.room.wanted(left):
+            tune.Tuner(self._trainable(driver), tune_config=config, run_config=self._run_config(phase, clock)).fit()
         table = self.table()
         states = [table.of(trial_id)[-1]["state"] for trial_id in table.trial_ids(phase)]
         write_utterances(self.folder, table)
+        self._sweeper().sweep_all(table)
         is_over = clock is not None and clock.is_over()
         if (len(states) < wanted and not is_over) or RUNNING in states:
             raise RunFailed(f"interrupted in phase {phase}; the same command goes on from here ({self.folder.uri})")
@@ -257,25 +268,21 @@ class _Phases:
         rows = [row for of in earlier.values() for row in of]
         return FeasibleFirstASHA(self.choice.rungs, self.experiment.training.steps, factor, rows)
 
-    def _at_once(self) -> int:
-        holds = trials_at_once(self.experiment.resources, self.cluster.nodes)
-        wanted = self.experiment.search.max_concurrent_trials
-        return min(holds, wanted) if wanted else holds
-
     def _trainable(self, driver: Driver) -> Any:
         def raywce_trial(config: dict[str, Any]) -> None:
             driver(config)
 
-        return tune.with_resources(raywce_trial, _DRIVER)
-
-    def _tune_config(self, **settings: Any) -> tune.TuneConfig:
-        return tune.TuneConfig(reuse_actors=False, trial_dirname_creator=_trial_id, **settings)
+        return tune.with_resources(raywce_trial, driver_resources(self.experiment.resources))
 
     def _run_config(self, phase: str, clock: SearchClock | None = None) -> tune.RunConfig:
-        table = TableCallback(self.folder, phase, self.experiment, self.space, self._fixed(), clock)
+        sweeper = self._sweeper()
+        table = TableCallback(self.folder, phase, self.experiment, self.space, self._fixed(), sweeper, clock)
         callbacks = [table, PlacementGroupReaper()]
         stop = StopAtLimit(clock) if clock and self.experiment.search.at_time_limit == "stop" else None
         return tune.RunConfig(name=phase, storage_path=self.folder.uri, verbose=0, callbacks=callbacks, stop=stop)
+
+    def _sweeper(self) -> Sweeper:
+        return Sweeper(self.folder, self.experiment.search.keep_models)
 
     def _fixed(self) -> dict[str, Any]:
         """The baseline's values of the searched leaves; none of weighting and augmentation, which it is without."""

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 
 from raywce.model import load_model, save_model
-
-STATE_FILE = "training_state.pt"
+from raywce.run_folder import STATE_FILE
 
 
 @dataclass(frozen=True)

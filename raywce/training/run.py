@@ -10,8 +10,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import RunFolder
-from raywce.training.checkpoint import STATE_FILE
+from raywce.run_folder import STATE_FILE, RunFolder
 from raywce.training.trial import run_trial
 
 NAME, REPORTS, MODEL = "train", "reports.parquet", "model"

@@ -30,6 +30,7 @@ from ray.tune.schedulers import TrialScheduler
 from raywce.experiment.load import ExperimentFile
 from raywce.run_folder import RunFolder
 from raywce.search.callback import TableCallback
+from raywce.search.checkpoints import Sweeper
 from raywce.search.constraints import Limit
 from raywce.search.driver import Driver
 from raywce.search.scheduler import FeasibleFirstASHA
@@ -93,7 +94,7 @@ def events(folder: Path, trials: int, at_once: int) -> dict[str, float]:
         storage=JournalStorage(JournalFileBackend(str(folder / "run" / "optuna.journal"))),
     )
     scheduler = FeasibleFirstASHA((EVERY,), STEPS, 1.25)  # most trials go on
-    callback = TableCallback(run, SEARCH, file.experiment, space, {})
+    callback = TableCallback(run, SEARCH, file.experiment, space, {}, Sweeper(run, 1))
     judge = Driver(file, str(folder), lasting_trial, {"es": Limit(20, 0.5), "pt": Limit(19, 0.5)}).judge
     began, cpu = time.monotonic(), time.process_time()
     callback.setup()

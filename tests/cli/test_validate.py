@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.experiment.example import FAMILY, SEARCHED_RATE, write_example
+from tests.tiny_whisper import write_tiny_whisper
 
 
 @pytest.fixture
@@ -49,6 +50,16 @@ def test_a_summary_of_a_valid_file(example: Path, tmp_path: Path) -> None:
     assert [point["weighting.alpha_final"] for point in written["first_points"]] == [2.0, 1.5]
     assert written["trial"]["utterances"] == 800
     assert (written["sampler"]["sampler"], written["sampler"]["rungs"]) == ("gp", [])
+    assert written["disk"] is None  # the stand-in of a checkpoint has no weights
+    assert "disk           unknown: no safetensors header" in done.stdout
+
+
+def test_the_disk_that_a_search_takes(example: Path, tmp_path: Path) -> None:
+    outcome, whisper = tmp_path / "outcome.json", write_tiny_whisper(tmp_path / "tiny", ["gl", "es", "pt"])
+    done = validate(tmp_path, str(example), FAMILY, f"model.checkpoint={whisper}", "--json", str(outcome))
+    assert "storage: up to 0.00 GB, and 0.00 GB for each trial under way; each node: 0.00 GB" in done.stdout
+    disk = json.loads(outcome.read_text())["disk"]
+    assert disk["trial"] > disk["finished"] / 4 > (whisper / "model.safetensors").stat().st_size / 2
 
 
 def test_every_error_of_a_bad_file(example: Path, tmp_path: Path) -> None:

@@ -9,30 +9,26 @@ import pytest
 from raywce.run_folder import RunFolder
 from raywce.search import callback, pace
 from raywce.search.callback import TableCallback
+from raywce.search.checkpoints import Sweeper
 from raywce.search.driver import STORAGE_FAILURE
 from raywce.search.tables import COMPLETE, FAIL, PRUNED, RUNNING, SEARCH, rows_in
+from tests.fake_time import FakeTime
 from tests.search import surrogate
 
 
-class Clock:
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    clock = FakeTime()
     monkeypatch.setattr(pace, "time", clock)
     return clock
 
 
 @pytest.fixture
-def tables(tmp_path: Path, clock: Clock) -> TableCallback:
+def tables(tmp_path: Path, clock: FakeTime) -> TableCallback:
     file = surrogate.load_file(tmp_path)
     space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
-    made = TableCallback(RunFolder(str(tmp_path / "run")), SEARCH, file.experiment, space, {})
+    folder = RunFolder(str(tmp_path / "run"))
+    made = TableCallback(folder, SEARCH, file.experiment, space, {}, Sweeper(folder, 1))
     made.setup()
     return made
 
@@ -72,7 +68,7 @@ def test_a_trial_stopped_before_its_first_evaluation_has_failed(tables: TableCal
     assert (row["state"], row["reason"]) == (FAIL, "stopped before its first evaluation")
 
 
-def test_the_table_is_written_at_most_once_a_second(tables: TableCallback, clock: Clock) -> None:
+def test_the_table_is_written_at_most_once_a_second(tables: TableCallback, clock: FakeTime) -> None:
     tables.on_trial_start(0, [], trial())
     tables.on_step_end(0, [])
     assert states(tables) == {"search-0": RUNNING}
@@ -105,7 +101,7 @@ def test_nothing_is_written_where_nothing_changed(tables: TableCallback) -> None
     assert not tables.folder.has("trials.parquet")
 
 
-def test_what_is_slow_waits_for_ten_times_as_long(clock: Clock) -> None:
+def test_what_is_slow_waits_for_ten_times_as_long(clock: FakeTime) -> None:
     made = pace.Pace(1.0)
     assert made.is_due()
     with made:

@@ -7,23 +7,17 @@ import pytest
 from raywce.run_folder import RunFolder
 from raywce.search import clock
 from raywce.search.clock import SearchClock, StopAtLimit
-
-
-class Time:
-    now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
+from tests.fake_time import FakeTime
 
 
 @pytest.fixture
-def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    made = Time()
+def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    made = FakeTime(100.0)
     monkeypatch.setattr(clock, "time", made)
     return made
 
 
-def test_the_time_of_all_commands_counts(tmp_path: Path, time: Time) -> None:
+def test_the_time_of_all_commands_counts(tmp_path: Path, time: FakeTime) -> None:
     folder = RunFolder(str(tmp_path))
     first = SearchClock(folder, 50.0)
     time.now += 30
@@ -37,13 +31,13 @@ def test_the_time_of_all_commands_counts(tmp_path: Path, time: Time) -> None:
     assert second.is_over()
 
 
-def test_without_a_limit_it_is_never_over(tmp_path: Path, time: Time) -> None:
+def test_without_a_limit_it_is_never_over(tmp_path: Path, time: FakeTime) -> None:
     made = SearchClock(RunFolder(str(tmp_path)), None)
     time.now += 1e9
     assert not made.is_over()
 
 
-def test_trials_are_stopped_at_their_next_report_but_not_at_their_last(tmp_path: Path, time: Time) -> None:
+def test_trials_are_stopped_at_their_next_report_but_not_at_their_last(tmp_path: Path, time: FakeTime) -> None:
     stop = StopAtLimit(SearchClock(RunFolder(str(tmp_path)), 10.0))
     assert not stop("a", {"step": 1, "final": False})
     time.now += 10

@@ -5,9 +5,8 @@ import pytest
 
 from raywce.cli.train import report_line
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import RunFolder
+from raywce.run_folder import STATE_FILE, RunFolder
 from raywce.training import run
-from raywce.training.checkpoint import STATE_FILE
 
 
 @pytest.fixture

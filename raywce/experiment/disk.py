@@ -1,0 +1,106 @@
+"""The disk that a search will take, before it begins."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raywce.experiment.schema import Experiment, Model
+from raywce.remote import is_uri, size_of
+
+_ENCODER, _SINUSOIDS = "model.encoder.", "model.encoder.embed_positions.weight"  # the latter are never trained
+_WEIGHT, _ADAMW = 4, 8  # bytes a parameter: float32, and AdamW's two moments of it
+_MOST = 3  # checkpoints of a training: the best, the last, and the next one that is being written
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How many a checkpoint has, and how many of them are trained."""
+
+    total: int
+    trained: int
+
+
+@dataclass(frozen=True)
+class Disk:
+    """What a search takes, in bytes; tables and logs beside it are some megabytes.
+
+    Attributes:
+        finished: in the storage, of the models that stay.
+        trial: in the storage, of a trial while it runs: its checkpoints with the optimizer's state.
+        node: in each node's cache, of the speech.
+    """
+
+    finished: int
+    trial: int
+    node: int
+
+
+def disk_of(experiment: Experiment, trials: int, parameters: Parameters, speech: int) -> Disk:
+    """The estimate for all phases.
+
+    Args:
+        experiment: with the search's settings.
+        trials: of the search phase.
+        parameters: of the checkpoint.
+        speech: bytes of the prepared speech; a node has one copy as Arrow, and one as it is where it comes from a URI.
+    """
+    search, training = experiment.search, experiment.training
+    model = _WEIGHT * parameters.total
+    checkpoint = model + _ADAMW * parameters.trained
+    saved = math.ceil(training.steps / (training.checkpoint_every or training.evaluate_every or training.steps))
+    confirm = search.confirm
+    confirmed = (confirm.candidates + 1) * confirm.seeds if confirm.candidates else 0
+    models = search.baseline_seeds + min(search.keep_models, trials) + confirmed
+    copies = 2 if is_uri(experiment.data.folder) else 1
+    return Disk(models * model, min(saved, _MOST) * checkpoint, copies * speech)
+
+
+def speech_bytes(experiment: Experiment) -> int:
+    """The size of the prepared speech that trials read: train and dev of the experiment's languages."""
+    parts = [f"{split}/{language}" for split in ("train", "dev") for language in experiment.languages.all]
+    return size_of(experiment.data.folder, parts)
+
+
+def parameters_of(model: Model) -> Parameters | None:
+    """Counted from the weights' headers, without loading them.
+
+    None where there is no such
+    header: a Hub checkpoint that can't be reached, or other files than safetensors.
+    """
+    shapes = _local_shapes(Path(model.checkpoint)) if Path(model.checkpoint).is_dir() else _hub_shapes(model)
+    if not shapes:
+        return None
+    counts = {name: math.prod(shape) for name, shape in shapes.items()}
+    frozen = _ENCODER if model.freeze_encoder else _SINUSOIDS
+    trained = sum(count for name, count in counts.items() if not name.startswith(frozen))
+    return Parameters(sum(counts.values()), trained)
+
+
+def _local_shapes(folder: Path) -> dict[str, list[int]]:
+    return {name: shape for file in sorted(folder.glob("*.safetensors")) for name, shape in _shapes_in(file).items()}
+
+
+def _hub_shapes(model: Model) -> dict[str, list[int]]:
+    from huggingface_hub import get_safetensors_metadata, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, NotASafetensorsRepoError
+
+    cached = try_to_load_from_cache(model.checkpoint, "model.safetensors", revision=model.revision)
+    if isinstance(cached, str):
+        return _shapes_in(Path(cached))
+    try:
+        metadata = get_safetensors_metadata(model.checkpoint, revision=model.revision)
+    except (OSError, HfHubHTTPError, NotASafetensorsRepoError):
+        return {}
+    files = metadata.files_metadata.values()
+    return {name: tensor.shape for file in files for name, tensor in file.tensors.items()}
+
+
+def _shapes_in(file: Path) -> dict[str, list[int]]:
+    """Of a safetensors file: eight bytes with the header's length, then the header as JSON."""
+    with file.open("rb") as stream:
+        header: dict[str, Any] = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from raywce.experiment.disk import Disk, Parameters, disk_of, parameters_of, speech_bytes
+from raywce.experiment.load import load
+from raywce.experiment.schema import Experiment, Model, Optimizer
+from raywce.model import load_model
+from raywce.training.checkpoint import TrainingState, save_checkpoint
+from raywce.training.optimizer import OptimizerSettings, make_optimizer
+from tests.experiment.example import FAMILY, write_example
+from tests.tiny_whisper import write_tiny_whisper
+
+PARAMETERS = Parameters(total=100, trained=60)  # 400 bytes of weights, 480 of moments
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_whisper(tmp_path_factory.mktemp("whisper"))
+
+
+def experiment(folder: Path, *overrides: str) -> Experiment:
+    return load(
+        write_example(folder), [FAMILY, "search.confirm.candidates=0", *overrides], check_files=False
+    ).experiment
+
+
+@pytest.mark.parametrize("freeze_encoder", [False, True])
+def test_parameters_are_those_of_the_loaded_model(whisper: Path, freeze_encoder: bool) -> None:
+    parameters = list(load_model(str(whisper), freeze_encoder=freeze_encoder).parameters())
+    assert parameters_of(Model(checkpoint=str(whisper), freeze_encoder=freeze_encoder)) == Parameters(
+        sum(one.numel() for one in parameters), sum(one.numel() for one in parameters if one.requires_grad)
+    )
+
+
+def test_no_header_no_parameters(tmp_path: Path) -> None:
+    assert parameters_of(Model(checkpoint=str(tmp_path))) is None
+
+
+def test_a_written_checkpoint_takes_what_is_said(whisper: Path, tmp_path: Path) -> None:
+    model = load_model(str(whisper))
+    optimizer = make_optimizer(model, OptimizerSettings(**Optimizer().model_dump()))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    save_checkpoint(tmp_path, model, TrainingState(1, optimizer.state_dict(), None, 1.0, {}), str(whisper), None)
+    parameters = parameters_of(Model(checkpoint=str(whisper)))
+    assert parameters is not None
+    written = sum((tmp_path / name).stat().st_size for name in ("model.safetensors", "training_state.pt"))
+    (tmp_path / "one").mkdir()
+    one = disk_of(experiment(tmp_path / "one"), 1, parameters, 0).trial
+    assert one <= written < 1.5 * one  # of so small a model, names and shapes are a part that counts
+
+
+@pytest.mark.parametrize(
+    ("overrides", "trials", "expected"),
+    [
+        ([], 20, Disk(finished=(1 + 3) * 400, trial=880, node=7)),
+        ([], 2, Disk(finished=(1 + 2) * 400, trial=880, node=7)),
+        (["search.keep_models=5", "search.baseline_seeds=2"], 20, Disk((2 + 5) * 400, 880, 7)),
+        (["search.confirm={candidates: 2, seeds: 4}"], 20, Disk((1 + 3 + 3 * 4) * 400, 880, 7)),
+        (["training.checkpoint_every=50"], 20, Disk(1600, 2 * 880, 7)),
+        (["training.checkpoint_every=10"], 20, Disk(1600, 3 * 880, 7)),  # older ones are removed
+        (["training.evaluate_every=50"], 20, Disk(1600, 2 * 880, 7)),
+        (["data.folder=s3://bucket/speech"], 20, Disk(1600, 880, 14)),  # as it is, and as Arrow
+    ],
+)
+def test_what_a_search_takes(tmp_path: Path, overrides: list[str], trials: int, expected: Disk) -> None:
+    assert disk_of(experiment(tmp_path, *overrides), trials, PARAMETERS, 7) == expected
+
+
+def test_speech_is_that_of_train_and_dev_of_the_languages(tmp_path: Path) -> None:
+    of = experiment(tmp_path)
+    for part, size in (("train/gl", 10), ("dev/es", 5), ("test/gl", 1000), ("train/fr", 1000)):
+        (tmp_path / "prepared" / part).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "prepared" / part / "1.parquet").write_bytes(b"x" * size)
+    assert speech_bytes(of) == 15
