@@ -27,6 +27,10 @@ SIZE = CorpusSize(train=120, low_resource_train=40, dev=20, low_resource_dev=40)
 CHECKPOINT_EVERY = 4
 PASSING = ("time_s", "placement_group_id", "controller_id", "restarts", "checkpoint", "utterances")  # differ by run
 PATIENCE_S = 300
+SEARCH_STEPS, FLOOR = 8, 3.0
+SEARCH = [f"training.steps={SEARCH_STEPS}", "search.baseline_seeds=1", "search.points=none"]
+SEARCH += [f"search.constraints.absolute_floor={FLOOR}"]
+ONE_WORKER = [*SEARCH, "search.trials=2", "resources.workers=1", "search.max_concurrent_trials=1"]
 
 needs_a_voice = pytest.mark.skipif(
     util.find_spec("espeakng_loader") is None, reason="espeakng_loader speaks the demo corpus"

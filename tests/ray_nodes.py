@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from tests.demo_world import PATIENCE_S, kill_with_ray
+from tests.ports import free_ports
 
 RAY = str(Path(sys.executable).with_name("ray"))
 
@@ -37,7 +37,7 @@ class Nodes:
 
     def add(self, cpus: int) -> None:
         """Start a node, the head where there is none yet, and wait until the cluster counts it."""
-        free = _free_ports(4)
+        free = free_ports(4)
         own = ["--dashboard-agent-listen-port", "--dashboard-agent-grpc-port", "--metrics-export-port"]
         ports = [f"{name}={port}" for name, port in zip(own, free[1:], strict=True)]
         if self.running:
@@ -68,6 +68,23 @@ class Nodes:
         kill_with_ray(node)
         self.running.remove(node)
 
+    def drain(self, node: subprocess.Popen[bytes], seconds: int) -> None:
+        """Tell the cluster that a node will be taken away, as a cloud does with its spot machines."""
+        identity = next(
+            part.partition("=")[2]
+            for process in psutil.Process(node.pid).children(recursive=True)
+            for part in process.cmdline()
+            if part.startswith("--node_id=")
+        )
+        why = [
+            "--reason=DRAIN_NODE_REASON_PREEMPTION",
+            "--reason-message=spot",
+            f"--deadline-remaining-seconds={seconds}",
+        ]
+        line = [RAY, "drain-node", f"--address=127.0.0.1:{self.port}", f"--node-id={identity}", *why]
+        done = subprocess.run(line, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def status_without_token(self) -> int:
         """What the job API answers to a stranger."""
         try:
@@ -85,7 +102,7 @@ class Nodes:
 @contextmanager
 def ray_nodes(folder: Path, cpus: Sequence[int]) -> Iterator[Nodes]:
     """A cluster whose nodes have these CPUs, the head first; `folder` has a short path, for Ray's sockets."""
-    port, dashboard_port = _free_ports(2)
+    port, dashboard_port = free_ports(2)
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
@@ -99,11 +116,3 @@ def ray_nodes(folder: Path, cpus: Sequence[int]) -> Iterator[Nodes]:
     finally:
         for node in nodes.running:
             kill_with_ray(node)
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

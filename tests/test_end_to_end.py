@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,31 +23,25 @@ from transformers import WhisperForConditionalGeneration, WhisperProcessor
 from raywce.evaluation.normalizer import NORMALIZERS
 from tests.demo_world import (
     CHECKPOINT_EVERY,
+    FLOOR,
     HIGH_RESOURCE,
     LOW_RESOURCE,
+    SEARCH,
+    SEARCH_STEPS,
     World,
     contents,
     kill_with_ray,
     lasting,
     needs_a_voice,
-    open_world,
     reports,
     trials,
 )
 
 pytestmark = [pytest.mark.slow, needs_a_voice]
 
-FLOOR = 3.0  # points of WER
-TRAIN_STEPS, SEARCH_STEPS = 20, 8
+TRAIN_STEPS = 20
+TWO_TRIALS = [*SEARCH, "search.trials=2"]
 TRAIN = ["weighting={kind: constant, alpha: 4}", f"training.steps={TRAIN_STEPS}", "training.evaluate_at_start=true"]
-SEARCH = [f"training.steps={SEARCH_STEPS}", "search.trials=2", "search.baseline_seeds=1", "search.points=none"]
-SEARCH += [f"search.constraints.absolute_floor={FLOOR}"]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with open_world(tmp_path_factory.mktemp("world")) as new:
-        yield new
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +118,7 @@ class Searched:
 @pytest.fixture(scope="module")
 def searched(world: World) -> Searched:
     figures = world.folder / "searched.json"
-    code = world.run("search", *world.of(world.folder / "searched", SEARCH), "--json", figures, codes=(0, 3))
+    code = world.run("search", *world.of(world.folder / "searched", TWO_TRIALS), "--json", figures, codes=(0, 3))
     return Searched(world.folder / "searched" / "quickstart", code, json.loads(figures.read_text()))
 
 
@@ -172,7 +165,7 @@ def test_the_figures_of_a_search_follow_from_its_utterances(searched: Searched) 
 def test_a_finished_search_is_left_alone(world: World, searched: Searched) -> None:
     before, clusters, again = contents(searched.run), world.clusters, world.folder / "again.json"
     assert clusters
-    world.run("search", *world.of(world.folder / "searched", SEARCH), "--json", again, codes=(searched.code,))
+    world.run("search", *world.of(world.folder / "searched", TWO_TRIALS), "--json", again, codes=(searched.code,))
     assert json.loads(again.read_text()) == searched.figures
     assert contents(searched.run) == before
     assert world.clusters == clusters, "it needs no Ray"

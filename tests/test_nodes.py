@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,11 @@ import pytest
 
 from tests.demo_world import (
     CHECKPOINT_EVERY,
+    ONE_WORKER,
     World,
     contents,
     lasting,
     needs_a_voice,
-    open_world,
     trials,
     wait_for,
 )
@@ -26,28 +27,20 @@ from tests.ray_nodes import RAY, Nodes, ray_nodes
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), needs_a_voice]
 
 ROOT = Path(__file__).parents[1]
-SEARCH = ["training.steps=8", "search.trials=2", "search.baseline_seeds=1", "search.points=none"]
-SEARCH += ["search.constraints.absolute_floor=3.0", "resources.workers=1", "search.max_concurrent_trials=1"]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with open_world(tmp_path_factory.mktemp("world")) as new:
-        new.run("search", *new.of(new.folder / "undisturbed", SEARCH), codes=(0, 3))
-        yield new
+SPOT_S = 20  # that a node has left when it is said to be taken away
 
 
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
+    """A head without CPUs, to which the tests add what they need."""
     with (
         tempfile.TemporaryDirectory(prefix="raywce-", ignore_cleanup_errors=True) as folder,
-        ray_nodes(Path(folder), cpus=(0, 1, 1)) as running,
+        ray_nodes(Path(folder), cpus=(0,)) as running,
     ):
         yield running
 
 
-def is_the_undisturbed_run(world: World, run: Path) -> None:
-    undisturbed = world.folder / "undisturbed" / "quickstart"
+def equals(run: Path, undisturbed: Path) -> None:
     assert lasting(trials(run)) == lasting(trials(undisturbed))
     tables = [pq.read_table(folder / "utterances.parquet") for folder in (run, undisturbed)]
     assert tables[0].equals(tables[1])
@@ -58,24 +51,35 @@ def under_way(run: Path, trial: str) -> bool:
     return max(steps, default=0) > CHECKPOINT_EVERY
 
 
-def test_a_lost_node_is_made_up_for_by_another(world: World, nodes: Nodes) -> None:
-    arguments, run = world.of(world.folder / "lost", SEARCH), world.folder / "lost" / "quickstart"
+def test_nodes_that_come_late_are_waited_for_and_a_lost_one_is_made_up_for(
+    world: World, undisturbed: Path, nodes: Nodes
+) -> None:
+    arguments, run = world.of(world.folder / "lost", ONE_WORKER), world.folder / "lost" / "quickstart"
     with (world.folder / "log").open("wb") as log:
         line = [sys.executable, "-m", "raywce", "search", *arguments]
         search = subprocess.Popen(line, stdout=log, stderr=log, cwd=world.folder, env=nodes.environment)
+    waits = "waiting for 1 x (1 CPUs, 0 GPUs); there are 0 CPUs and 0 GPUs on 1 node(s)"
+    wait_for(lambda: waits in world.log, lambda: search.poll() is None, lambda: world.log)
+    assert not run.exists() or not trials(run)
+    nodes.add(1)
+    nodes.add(1)
     wait_for(lambda: under_way(run, "search-000"), lambda: search.poll() is None, lambda: world.log)
     lost = nodes.with_worker()
     assert lost is not nodes.running[0], "the head has no CPU for workers"
     nodes.kill(lost)
     assert search.wait() in (0, 3), world.log
-    is_the_undisturbed_run(world, run)
+    equals(run, undisturbed)
     restarted = {name: row["restarts"] for (name, _), row in trials(run).items() if row["restarts"]}
     assert [name.startswith("search-000") for name in restarted] == [True]
     assert "(workers restarted: 1)" in world.log
 
 
-def test_a_stopped_job_that_is_submitted_again_goes_on(world: World, nodes: Nodes) -> None:
-    arguments, run = world.of(world.folder / "job", SEARCH), world.folder / "job" / "quickstart"
+def test_a_stopped_job_that_is_submitted_again_goes_on_and_outlives_a_drained_node(
+    world: World, undisturbed: Path, nodes: Nodes
+) -> None:
+    nodes.add(1)
+    nodes.add(1)
+    arguments, run = world.of(world.folder / "job", ONE_WORKER), world.folder / "job" / "quickstart"
 
     def job(command: str, *more: str, check: bool = True) -> str:
         line = [RAY, "job", command, "--address", nodes.dashboard, *more]
@@ -102,8 +106,13 @@ def test_a_stopped_job_that_is_submitted_again_goes_on(world: World, nodes: Node
     files = contents(run / "trials" / "baseline-0")
 
     submit("second")
+    wait_for(lambda: under_way(run, "search-001"), lambda: True, lambda: job("logs", "second", check=False))
+    spot = nodes.with_worker()
+    nodes.drain(spot, SPOT_S)
+    time.sleep(SPOT_S)
+    nodes.kill(spot)
     wait_for(lambda: not is_running("second"), lambda: True, lambda: job("logs", "second", check=False))
-    is_the_undisturbed_run(world, run)
+    equals(run, undisturbed)
     assert contents(run / "trials" / "baseline-0") == files
     assert {of: row for of, row in trials(run).items() if of[0] in ended} == {
         of: row for of, row in stopped.items() if of[0] in ended

@@ -13,11 +13,11 @@ from pyarrow import fs
 from raywce.run_folder import RunFolder
 from tests.demo_world import (
     CHECKPOINT_EVERY,
+    ONE_WORKER,
     World,
     by_step,
     lasting,
     needs_a_voice,
-    open_world,
     trials,
     wait_for,
 )
@@ -25,15 +25,7 @@ from tests.s3_server import BUCKET, S3Server, s3_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), needs_a_voice]
 
-SEARCH = ["training.steps=8", "search.trials=2", "search.baseline_seeds=1", "search.points=none"]
-SEARCH += ["search.constraints.absolute_floor=3.0"]
 OUTAGE_S = 30
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with open_world(tmp_path_factory.mktemp("world")) as new:
-        yield new
 
 
 @pytest.fixture
@@ -42,10 +34,9 @@ def server(tmp_path: Path) -> Iterator[S3Server]:
         yield running
 
 
-def test_a_search_on_s3_outlives_an_outage_and_ends_with_the_tables_of_a_disk(world: World, server: S3Server) -> None:
-    local = world.folder / "local"
-    world.run("search", *world.of(local, SEARCH), codes=(0, 3))
-
+def test_a_search_on_s3_outlives_an_outage_and_ends_with_the_tables_of_a_disk(
+    world: World, undisturbed: Path, server: S3Server
+) -> None:
     remote, _ = fs.FileSystem.from_uri(f"s3://{BUCKET}")
     fs.copy_files(str(world.speech), f"{BUCKET}/speech", fs.LocalFileSystem(), remote)
     storage = f"s3://{BUCKET}/runs"
@@ -58,7 +49,7 @@ def test_a_search_on_s3_outlives_an_outage_and_ends_with_the_tables_of_a_disk(wo
             return False
         return any(row["trial_id"].startswith("search-000") and (row["step"] or 0) > CHECKPOINT_EVERY for row in rows)
 
-    process = world.begin("search", *world.of(storage, SEARCH, speech=f"s3://{BUCKET}/speech"))
+    process = world.begin("search", *world.of(storage, ONE_WORKER, speech=f"s3://{BUCKET}/speech"))
     wait_for(under_way, lambda: process.poll() is None, lambda: world.log)
     server.stop()
     time.sleep(OUTAGE_S)
@@ -67,12 +58,8 @@ def test_a_search_on_s3_outlives_an_outage_and_ends_with_the_tables_of_a_disk(wo
     assert "Traceback" not in world.log
 
     here = by_step(folder.read_table("trials.parquet").to_pylist())
-    assert lasting(here) == lasting(trials(local / "quickstart"))
-    figures = [json.loads(text) for text in (folder.read_text("outcome.json"), _local(local))]
+    assert lasting(here) == lasting(trials(undisturbed))
+    local = RunFolder(str(undisturbed))
+    figures = [json.loads(one.read_text("outcome.json")) for one in (folder, local)]
     assert {**figures[0], "tables": None} == {**figures[1], "tables": None}
-    utterances = RunFolder.of(str(local), "quickstart").read_table("utterances.parquet")
-    assert folder.read_table("utterances.parquet").equals(utterances)
-
-
-def _local(storage: Path) -> str:
-    return (storage / "quickstart" / "outcome.json").read_text()
+    assert folder.read_table("utterances.parquet").equals(local.read_table("utterances.parquet"))

@@ -23,27 +23,18 @@ import pytest
 from raywce.search.journal import open_journal
 from tests.demo_world import (
     CHECKPOINT_EVERY,
+    SEARCH,
     World,
     contents,
     kill_with_ray,
     lasting,
     needs_a_voice,
-    open_world,
     trials,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), needs_a_voice]
 
-STEPS = 8
-SEARCH = [f"training.steps={STEPS}", "search.baseline_seeds=1", "search.points=none"]
-SEARCH += ["search.constraints.absolute_floor=3.0"]
 Process = subprocess.Popen[bytes]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with open_world(tmp_path_factory.mktemp("world")) as new:
-        yield new
 
 
 @contextmanager
