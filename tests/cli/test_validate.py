@@ -61,7 +61,7 @@ def test_the_disk_that_a_search_takes(example: Path, tmp_path: Path) -> None:
     disk = json.loads(outcome.read_text())["disk"]
     models = 1 + 3 + (3 + 1) * 3  # of the baseline, the best trials, and the confirm phase
     assert disk["finished"] / models == pytest.approx((whisper / "model.safetensors").stat().st_size, rel=0.05)
-    assert disk["trial"] == pytest.approx(3 * disk["finished"] / models, rel=0.2)  # AdamW has two moments of each weight
+    assert 2 < disk["trial"] / (disk["finished"] / models) < 3  # AdamW has two moments of each weight but the sinusoids
 
 
 def test_every_error_of_a_bad_file(example: Path, tmp_path: Path) -> None:
