@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from raywce.report.corpus import corpus
 from raywce.report.curves import alpha_curves, curves
-from raywce.report.examples import examples_of, no_examples, of_trial
-from raywce.report.figures import Examples, RunReport, TrialPoint, WerTable
+from raywce.report.examples import Examples, examples_of, no_examples, of_trial
+from raywce.report.figures import RunReport, TrialPoint, WerTable
 from raywce.report.finding import finding, label
 from raywce.report.importance import importance
 from raywce.report.run import Run

@@ -3,15 +3,59 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from raywce.report.figures import Corpus, CorpusPart, RejectedRow
 from raywce.run_folder import RunFolder
 
 _SUMMARY, _REJECTED = "prepared.json", "rejected.parquet"
 _ROWS = 5  # of each reason
+
+
+@dataclass(frozen=True)
+class CorpusPart:
+    """What `raywce prepare` made of one split and language; `rejected` by reason."""
+
+    split: str
+    language: str
+    rows: int
+    utterances: int
+    hours: float
+    speakers: int
+    capped: int
+    rejected: dict[str, int]
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row that was left out."""
+
+    split: str | None
+    language: str | None
+    id: str
+    text: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What was read and what was left out of the data.
+
+    Attributes:
+        folder: of the prepared speech.
+        rejected: the first rows of each reason.
+        why_not: why there is nothing, where the folder can't be reached from here.
+    """
+
+    folder: str
+    rows: int
+    utterances: int
+    parts: list[CorpusPart]
+    rejected: list[RejectedRow]
+    why_not: str | None
 
 
 def corpus(folder: str) -> Corpus:

@@ -3,15 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jiwer
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raywce.report.figures import Column, Example, Examples, Word
-
 MOST = 8  # of each list
+Kind = Literal["hit", "substitution", "deletion", "insertion"]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a hypothesis, or the place where one is missing."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A word of the reference, or a gap between two (None), over what the two models made of it."""
+
+    reference: str | None
+    baseline: list[Word]
+    chosen: list[Word]
+
+
+@dataclass(frozen=True)
+class Example:
+    """An utterance on which the two models differ.
+
+    Attributes:
+        errors: word errors of the baseline and of the model chosen.
+    """
+
+    id: str
+    language: str
+    errors: tuple[int, int]
+    reference: str
+    baseline: str
+    chosen: str
+    columns: list[Column]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Utterances of dev with the largest gains and losses.
+
+    Attributes:
+        compared: the two trainings; empty where there are none to compare.
+        better, worse, same: utterances with fewer, more and as many word errors.
+        why_not: why there is nothing, where there is not.
+    """
+
+    compared: list[str]
+    better: int
+    worse: int
+    same: int
+    gains: list[Example]
+    losses: list[Example]
+    why_not: str | None
 
 
 def examples_of(baseline: pa.Table, chosen: pa.Table, compared: Sequence[str], metric: str) -> Examples:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
+from raywce.report.corpus import Corpus
+from raywce.report.examples import Examples
 from raywce.search.comparison import Claim
 from raywce.search.settings import Setting
-
-Kind = Literal["hit", "substitution", "deletion", "insertion"]
 
 
 @dataclass(frozen=True)
@@ -143,103 +143,6 @@ class Importance:
     trials: int
     pairs: list[tuple[str, str]]
     contour_trials: int
-    why_not: str | None
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word of a hypothesis, or the place where one is missing."""
-
-    kind: Kind
-    text: str
-
-
-@dataclass(frozen=True)
-class Column:
-    """A word of the reference, or a gap between two (None), over what the two models made of it."""
-
-    reference: str | None
-    baseline: list[Word]
-    chosen: list[Word]
-
-
-@dataclass(frozen=True)
-class Example:
-    """An utterance on which the two models differ.
-
-    Attributes:
-        errors: word errors of the baseline and of the model chosen.
-    """
-
-    id: str
-    language: str
-    errors: tuple[int, int]
-    reference: str
-    baseline: str
-    chosen: str
-    columns: list[Column]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Utterances of dev with the largest gains and losses.
-
-    Attributes:
-        compared: the two trainings; empty where there are none to compare.
-        better, worse, same: utterances with fewer, more and as many word errors.
-        why_not: why there is nothing, where there is not.
-    """
-
-    compared: list[str]
-    better: int
-    worse: int
-    same: int
-    gains: list[Example]
-    losses: list[Example]
-    why_not: str | None
-
-
-@dataclass(frozen=True)
-class CorpusPart:
-    """What `raywce prepare` made of one split and language; `rejected` by reason."""
-
-    split: str
-    language: str
-    rows: int
-    utterances: int
-    hours: float
-    speakers: int
-    capped: int
-    rejected: dict[str, int]
-
-
-@dataclass(frozen=True)
-class RejectedRow:
-    """A row that was left out."""
-
-    split: str | None
-    language: str | None
-    id: str
-    text: str
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """What was read and what was left out of the data.
-
-    Attributes:
-        folder: of the prepared speech.
-        rejected: the first rows of each reason.
-        why_not: why there is nothing, where the folder can't be reached from here.
-    """
-
-    folder: str
-    rows: int
-    utterances: int
-    parts: list[CorpusPart]
-    rejected: list[RejectedRow]
     why_not: str | None
 
 

@@ -31,9 +31,16 @@
     }
     document.documentElement.dataset.drawn = dark.matches ? "dark" : "light";
   };
-  dark.addEventListener("change", drawAll);
-  narrow.addEventListener("change", drawAll);
-  drawAll();
+  // plotly.js is large: the page is shown first.
+  const start = async () => {
+    const script = document.createElement("script");
+    script.textContent = document.getElementById("plotly").textContent;
+    document.head.append(script);
+    await drawAll();
+    dark.addEventListener("change", drawAll);
+    narrow.addEventListener("change", drawAll);
+  };
+  window.addEventListener("load", () => requestAnimationFrame(() => setTimeout(start)));
 
   const value = (row, column) => {
     const cell = row.cells[column];

@@ -24,6 +24,7 @@ _FORMATS = {
     "percent": (100, ".2f"),
     "change": (100, "+.2f"),
     "share": (100, ".1f"),
+    "confidence": (100, ".6g"),
     "points": (1, "+.2f"),
     "count": (1, ".0f"),
     "number": (1, ".4g"),
@@ -35,11 +36,15 @@ _FORMATS = {
 def page(report: RunReport, run: Run) -> str:
     """The whole file."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters.update(figure=figure, cell=cell)
     environment.globals.update(style=lambda trial_id: plots.style_of(trial_id, report))
-    template = environment.from_string(_asset("page.html.j2"))
+    template = environment.get_template("page.html.j2")
     return template.render(
         report=report,
         names=short_names(path for trial in report.trials for path in trial.values),

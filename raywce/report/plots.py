@@ -112,6 +112,7 @@ def contour(figure: Plot, report: RunReport) -> Plot:
     """Optuna's own contour, likewise."""
     names = short_names(report.importance.shares)
     for trace in figure["data"]:
+        trace.update({axis: _escaped(trace[axis]) for axis in ("x", "y")})
         if trace["type"] == "contour":
             bar = {
                 "title": {"text": "WER in %", "font": {"size": 11}},
@@ -124,7 +125,7 @@ def contour(figure: Plot, report: RunReport) -> Plot:
             trace.update(marker={**trace["marker"], "size": 6, "line": {"width": 1, "color": "#fff"}})
     own, layout = figure["layout"], _layout(showlegend=False, height=270, margin={"l": 46, "r": 8, "t": 10, "b": 42})
     for axis in ("xaxis", "yaxis"):
-        kept = {key: own[axis][key] for key in ("type", "range", "categoryarray", "categoryorder") if key in own[axis]}
+        kept = {key: own[axis][key] for key in ("type", "range") if key in own[axis]}
         layout[axis] = _axis(escape(names[own[axis]["title"]["text"]]), showgrid=False, **kept)
     return {"data": figure["data"], "layout": layout}
 
@@ -286,6 +287,12 @@ def _axis(title: str, **more: Any) -> Plot:
 
 def _scale() -> list[list[Any]]:
     return [[place / (len(_CIVIDIS) - 1), colour] for place, colour in enumerate(_CIVIDIS)]
+
+
+def _escaped(values: Any) -> Any:
+    """Choices as text: plotly.js reads some HTML in labels."""
+    is_text = isinstance(values, list) and any(isinstance(value, str) for value in values)
+    return [escape(str(value)) for value in values] if is_text else values
 
 
 def _listed(values: Any) -> list[str]:
