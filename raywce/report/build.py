@@ -6,7 +6,7 @@ from raywce.report.corpus import corpus
 from raywce.report.curves import alpha_curves, curves
 from raywce.report.examples import Examples, examples_of, no_examples, of_trial
 from raywce.report.figures import RunReport, TrialPoint, WerTable
-from raywce.report.finding import finding, label
+from raywce.report.finding import finding
 from raywce.report.importance import importance
 from raywce.report.run import Run
 from raywce.report.set_up import set_up
@@ -35,7 +35,7 @@ def build(run: Run) -> RunReport:
         high_resource=list(experiment.languages.high_resource),
         finished=run.finished,
         finding=finding(run, tables),
-        label=label(outcome),
+        label=tables[0].label if tables else "trial",
         notes=_notes(run, points),
         wanted=run.file.trials,
         completed=len(done),

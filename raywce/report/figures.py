@@ -55,12 +55,14 @@ class WerTable:
     Attributes:
         title: which utterances.
         chosen: the trial, or the candidate of the confirm phase.
+        label: what that is: winner, nearest candidate, best trial, nearest trial.
         note: what its intervals cover.
         gain: mean low-resource WER of the model chosen minus the baseline's.
     """
 
     title: str
     chosen: str
+    label: str
     seeds: int
     note: str
     gain: Figure | None
@@ -183,7 +185,7 @@ class RunReport:
 
     Attributes:
         finding: in a sentence or two.
-        label: what the model chosen is: winner, candidate, best trial, nearest trial.
+        label: of the model that the finding is about.
         notes: what else has to be known.
         wanted: trials that the file asks for.
         baseline_objective: the baseline's mean low-resource WER.

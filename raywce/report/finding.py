@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from raywce.report.figures import WerTable
@@ -9,14 +10,7 @@ from raywce.report.run import Run
 from raywce.search.confirmation_view import finding as confirmed_finding
 from raywce.search.outcome import SearchOutcome
 
-
-def label(outcome: SearchOutcome | None) -> str:
-    """What the model is that stands beside the baseline."""
-    if outcome is None:
-        return "trial"
-    if outcome.confirmation and outcome.confirmation.choice.claims:
-        return "winner" if outcome.confirmation.choice.winner else "nearest candidate"
-    return "best trial" if outcome.best else "nearest trial"
+_MINUS = re.compile(r"(?<!\w)-(?=\d)")
 
 
 def finding(run: Run, tables: Sequence[WerTable]) -> str:
@@ -25,7 +19,7 @@ def finding(run: Run, tables: Sequence[WerTable]) -> str:
     if outcome is None:
         return f"There is no finding yet: {run.why_no_outcome}."
     if outcome.confirmation:
-        return confirmed_finding(outcome.confirmation)
+        return _MINUS.sub("−", confirmed_finding(outcome.confirmation))
     begun = "" if run.finished else f"The search is not finished ({outcome.trials} of {run.file.trials} trials). "
     return begun + _of_search(run, outcome, tables[0])
 

@@ -58,7 +58,7 @@ def page(report: RunReport, run: Run) -> str:
 def all_plots(report: RunReport, run: Run) -> Plots:
     """By the id of the element that each is drawn in."""
     done = ranked(report.trials)
-    found = {f"wer-{index}": plots.wer_bars(table, report.label) for index, table in enumerate(report.wers)}
+    found = {f"wer-{index}": plots.wer_bars(table) for index, table in enumerate(report.wers)}
     if any(point.worst_change is not None for point in done):
         found["trade-off"] = plots.trade_off(report, done)
     if report.alphas:

@@ -33,11 +33,11 @@ def style_of(trial_id: str, report: RunReport) -> dict[str, str]:
     return {"colour": OTHERS[place], "dash": DASHES[1 + place], "marker": MARKERS[1 + place]}
 
 
-def wer_bars(table: WerTable, label: str) -> Plot:
+def wer_bars(table: WerTable) -> Plot:
     """WER per language with intervals, low- and high-resource languages on axes of their own."""
     sides = [[row for row in table.languages if row.low_resource is low] for low in (True, False)]
     sides = [rows for rows in sides if rows]
-    models = (("original", ORIGINAL, ""), ("baseline", PLAIN, "/"), (label, CHOSEN, ""))
+    models = (("original", ORIGINAL, ""), ("baseline", PLAIN, "/"), (table.label, CHOSEN, ""))
     data = [_bars(rows, index, model, place) for place, rows in enumerate(sides) for index, model in enumerate(models)]
     layout = _layout(barmode="group", bargap=0.25, bargroupgap=0.06)
     gap, widths = 0.12, [max(len(rows), 1.6) for rows in sides]

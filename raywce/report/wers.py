@@ -39,11 +39,12 @@ def wer_tables(run: Run) -> list[WerTable]:
     shown = chosen_in(confirmation) if confirmation else None
     found = []
     if confirmation and shown:
+        label = "winner" if confirmation.choice.winner else "nearest candidate"
         bounds = dict(confirmation.choice.claims[shown].bounds)
         found.append(
-            _of_comparison("dev, speakers kept back from the search", confirmation.dev, shown, allowed, bounds)
+            _of_comparison("dev, speakers kept back from the search", confirmation.dev, shown, label, allowed, bounds)
         )
-        found += [_of_comparison(name, test, shown, allowed, {}) for name, test in confirmation.tests.items()]
+        found += [_of_comparison(name, test, shown, label, allowed, {}) for name, test in confirmation.tests.items()]
     return [*found, _of_search(run, outcome, allowed)]
 
 
@@ -55,7 +56,7 @@ def allowances(outcome: SearchOutcome, experiment: Experiment) -> dict[str, floa
 
 
 def _of_comparison(
-    title: str, figures: Comparison, name: str, allowed: Mapping[str, float], bounds: Mapping[str, float]
+    title: str, figures: Comparison, name: str, label: str, allowed: Mapping[str, float], bounds: Mapping[str, float]
 ) -> WerTable:
     own = figures.candidates[name]
     assert own.against_baseline is not None
@@ -77,7 +78,7 @@ def _of_comparison(
         for language, wer in own.wer.items()
     ]
     gain = _figure(own.low_resource_gain) if own.low_resource_gain else None
-    return WerTable(title, name, figures.seeds, f"{_SEEDS}{_few_speakers(figures)}", gain, rows)
+    return WerTable(title, name, label, figures.seeds, f"{_SEEDS}{_few_speakers(figures)}", gain, rows)
 
 
 def _few_speakers(figures: Comparison) -> str:
@@ -90,10 +91,11 @@ def _of_search(run: Run, outcome: SearchOutcome, allowed: Mapping[str, float]) -
     assert trial is not None
     figures = _compared(run, trial)
     references, title = outcome.references, "dev, as the search saw it"
+    label = "best trial" if outcome.best else "nearest trial"
     note = _NO_INTERVALS
     if figures:
         note = (_SEEDS if figures.seeds > 1 else _SPEECH) + _few_speakers(figures)
-        compared = _of_comparison(title, figures, trial.trial_id, allowed, {})
+        compared = _of_comparison(title, figures, trial.trial_id, label, allowed, {})
         of_language = {row.language: row for row in compared.languages}
     rows = []
     for language in run.experiment.languages.all:
@@ -116,7 +118,7 @@ def _of_search(run: Run, outcome: SearchOutcome, allowed: Mapping[str, float]) -
             )
         )
     gain = compared.gain if figures else Figure(trial.objective - outcome.baseline_objective)
-    return WerTable(title, trial.trial_id, len(ids_of(trial)), note, gain, rows)
+    return WerTable(title, trial.trial_id, label, len(ids_of(trial)), note, gain, rows)
 
 
 def _compared(run: Run, trial: TrialFigures) -> Comparison | None:
