@@ -19,7 +19,9 @@ def finding(run: Run, tables: Sequence[WerTable]) -> str:
     if outcome is None:
         return f"There is no finding yet: {run.why_no_outcome}."
     if outcome.confirmation:
-        return _MINUS.sub("−", confirmed_finding(outcome.confirmation))
+        confirmed = _MINUS.sub("−", confirmed_finding(outcome.confirmation))
+        has_more = outcome.confirmation.choice.winner is None and outcome.confirmation.choice.claims
+        return f"{confirmed} It {_change(run, tables[0])}." if has_more else confirmed
     begun = "" if run.finished else f"The search is not finished ({outcome.trials} of {run.file.trials} trials). "
     return begun + _of_search(run, outcome, tables[0])
 

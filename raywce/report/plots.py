@@ -18,6 +18,7 @@ MUTED, RULE, TEXT = "var(--muted)", "var(--rule)", "var(--text)"
 OTHERS = ("var(--other-1)", "var(--other-2)", "var(--other-3)", "var(--other-4)")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 MARKERS = ("circle", "square", "triangle-up", "diamond", "cross")
+_MANY = 100  # trials, from which on their points are smaller
 _CIVIDIS = ["#00204c", "#31446b", "#666870", "#958f78", "#cbba69", "#ffe945"]
 
 
@@ -58,13 +59,14 @@ def trade_off(report: RunReport, points: Sequence[TrialPoint]) -> Plot:
     broken = [point for point in placed if not point.feasible and point.trial_id != report.best]
     chosen = [point for point in placed if point.trial_id == report.best]
     front = sorted((point for point in placed if point.in_pareto_set), key=lambda point: point.worst_change or 0.0)
+    size = 9 if len(placed) < _MANY else 6
     ring = {"symbol": "circle-open", "size": 15, "color": TEXT, "line": {"width": 1.5}}
     data = [
         _points(
             front, "Pareto set", mode="lines+markers", line={"color": TEXT, "width": 1, "dash": "dot"}, marker=ring
         ),
-        _points(broken, "breaks a limit", marker={"symbol": "x-thin-open", "size": 9, "color": MUTED}),
-        _points(feasible, "feasible", marker={"symbol": "circle", "size": 9, "color": "var(--other-1)"}),
+        _points(broken, "breaks a limit", marker={"symbol": "x-thin-open", "size": size, "color": MUTED}),
+        _points(feasible, "feasible", marker={"symbol": "circle", "size": size, "color": "var(--other-1)"}),
         _points(chosen, report.label, marker={"symbol": "star", "size": 17, "color": CHOSEN}),
     ]
     if report.baseline_objective is not None:
@@ -82,7 +84,7 @@ def alphas(report: RunReport) -> Plot:
     several = len(report.low_resource) > 1
     data = [trace for curve in report.alphas for trace in _alpha(curve, report, several)]
     layout = _layout(showlegend=False)
-    layout["xaxis"], layout["yaxis"] = _axis("step"), _axis("alpha", rangemode="tozero")
+    layout["xaxis"], layout["yaxis"] = _axis("completed steps"), _axis("alpha", rangemode="tozero")
     return {"data": data, "layout": layout}
 
 
@@ -210,7 +212,7 @@ def _alpha(curve: AlphaCurve, report: RunReport, several: bool) -> list[Plot]:
     style, name = style_of(curve.trial_id, report), escape(curve.trial_id)
     name += f", {escape(curve.language)}" if several else ""
     line = {"color": style["colour"], "dash": style["dash"], "width": 3 if curve.trial_id == report.best else 1.8}
-    hover = f"step %{{x}}: alpha %{{y:.3g}}<extra>{name}, scheduled</extra>"
+    hover = f"after %{{x}} steps: alpha %{{y:.3g}}<extra>{name}, scheduled</extra>"
     scheduled = {
         "type": "scatter",
         "mode": "lines",
@@ -225,10 +227,11 @@ def _alpha(curve: AlphaCurve, report: RunReport, several: bool) -> list[Plot]:
     in_force = {
         "type": "scatter",
         "mode": "markers",
-        "x": [one.step for one in known],
+        "x": [max(one.step - 1, 0) for one in known],  # a step's own alpha is that of the steps completed before it
         "y": [one.alpha[curve.language] for one in known],
+        "text": [one.step for one in known],
         "marker": marker,
-        "hovertemplate": f"step %{{x}}: alpha %{{y:.3g}}<extra>{name}, in force</extra>",
+        "hovertemplate": f"reported at step %{{text}}: alpha %{{y:.3g}}<extra>{name}, in force</extra>",
     }
     return [scheduled, in_force]
 

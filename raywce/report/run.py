@@ -101,7 +101,8 @@ def _file(folder: RunFolder) -> ExperimentFile:
             return load(copy, check_files=False)
         except InputError as error:
             do = "It was changed, or written by another version."
-            fail(folder.path(EXPERIMENT), "must be as the search wrote it", " ".join(str(error).split()), do)
+            found = "; ".join(str(problem) for problem in error.problems)
+            fail(folder.path(EXPERIMENT), "must be as the search wrote it", found, do)
 
 
 def _table(folder: RunFolder, file: ExperimentFile) -> TrialTable:

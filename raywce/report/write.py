@@ -28,8 +28,7 @@ class Made:
         for cost in self.figures.set_up.costs:
             hours = f"{cost.cpu_hours:.2f} CPU-hours, {cost.gpu_hours:.2f} GPU-hours"
             show_line(f"{cost.phase}: {cost.trainings} trainings, {cost.seconds:.0f} s, {hours}")
-        for line in (self.figures.finding, *self.figures.notes):
-            show_line(line)
+        show_line(self.figures.finding)
 
 
 def make_report(folder: RunFolder) -> Made:

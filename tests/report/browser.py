@@ -55,8 +55,8 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, file: Path, size: str, scheme: str) -> Iterator[Opened]:
-    """A file in a window of that size and colour scheme, once all of its plots are drawn."""
+def opened(browser: Any, file: Path, size: str, scheme: str, drawn: bool = True) -> Iterator[Opened]:
+    """A file in a window of that size and colour scheme, once all of its plots are drawn, or without waiting for them."""
     context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, has_touch=size == "phone")
     found = Opened(context.new_page())
     address = file.resolve().as_uri()
@@ -74,6 +74,7 @@ def opened(browser: Any, file: Path, size: str, scheme: str) -> Iterator[Opened]
     page.on("pageerror", lambda error: found.said.append(str(error)))
     page.on("dialog", lambda dialog: found.said.append(f"dialog: {dialog.message}") or dialog.dismiss())
     page.goto(address)
-    page.wait_for_selector("html[data-drawn]", state="attached", timeout=60_000)
+    if drawn:
+        page.wait_for_selector("html[data-drawn]", state="attached", timeout=60_000)
     yield found
     context.close()

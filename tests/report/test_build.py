@@ -78,6 +78,7 @@ def test_without_a_winner_the_nearest_candidate_is_shown(tmp_path: Path) -> None
     report = build(read_run(run.folder))
     assert report.label == "nearest candidate"
     assert report.finding.startswith("Nothing confirmed")
+    assert "95 % interval of the change" in report.finding
     assert report.best in report.claims
     assert any("stays closed" in note for note in report.notes)
     page(report, read_run(run.folder))

@@ -107,7 +107,7 @@ def test_it_opens_by_itself_fits_and_can_be_read(
 @pytest.mark.parametrize("name", ["searched", "confirmed"])
 def test_every_figure_of_the_json_is_on_the_page(browser: Any, written: Written, name: str) -> None:
     file, figures = written[name]
-    with opened(browser, file, "desktop", "light") as found:
+    with opened(browser, file, "desktop", "light", drawn=False) as found:
         shown = found.page.evaluate("[...document.querySelectorAll('data')].map((one) => [one.value, one.textContent])")
         text = found.page.evaluate(TEXT)
     texts: dict[float, set[str]] = {}
