@@ -56,7 +56,7 @@ def chromium() -> Iterator[Any]:
 
 @contextmanager
 def opened(browser: Any, file: Path, size: str, scheme: str, drawn: bool = True) -> Iterator[Opened]:
-    """A file in a window of that size and colour scheme, once all of its plots are drawn, or without waiting for them."""
+    """A file in a window of that size and colour scheme, once its plots are drawn, or without waiting for them."""
     context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, has_touch=size == "phone")
     found = Opened(context.new_page())
     address = file.resolve().as_uri()
