@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from pyarrow import fs
@@ -22,7 +23,7 @@ from raywce.errors import fail
 from raywce.storage import patiently
 
 EXPERIMENT, VERSIONS, OUTCOME = "experiment.yaml", "versions.json", "outcome.json"
-TRIALS, UTTERANCES = "trials.parquet", "utterances.parquet"
+TRIALS, UTTERANCES, REPORT = "trials.parquet", "utterances.parquet", "report.html"
 STATE_FILE = "training_state.pt"  # beside the weights of a checkpoint, for a training that goes on
 _PACKAGES = ("ray", "torch", "transformers", "optuna")
 
@@ -34,10 +35,14 @@ class RunFolder:
     uri: str
 
     @classmethod
+    def at(cls, place: str) -> RunFolder:
+        """The folder at a path (relative ones too) or a URI."""
+        return cls(place.rstrip("/") if "://" in place else str(Path(place).expanduser().resolve()))
+
+    @classmethod
     def of(cls, storage: str, name: str) -> RunFolder:
         """The folder of the experiment `name` under a path (relative ones too) or a URI."""
-        root = storage if "://" in storage else str(Path(storage).expanduser().resolve())
-        return cls(f"{root.rstrip('/')}/{name}")
+        return cls(f"{cls.at(storage).uri.rstrip('/')}/{name}")
 
     def path(self, *parts: str) -> str:
         """The path or URI of what is inside."""
@@ -107,9 +112,9 @@ class RunFolder:
         with _replaced(self.path(name)) as stream:
             stream.write(text.encode())
 
-    def read_table(self, name: str) -> pa.Table:
-        """A parquet file's table."""
-        return read_parquet(self.path(name))
+    def read_table(self, name: str, filters: pc.Expression | None = None) -> pa.Table:
+        """A parquet file's table, or those of its rows that pass the filter."""
+        return read_parquet(self.path(name), filters)
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """Replace a parquet file by `table`, at once."""
@@ -117,10 +122,10 @@ class RunFolder:
 
 
 @patiently
-def read_parquet(uri: str) -> pa.Table:
-    """The table of a parquet file at a path or URI."""
+def read_parquet(uri: str, filters: pc.Expression | None = None) -> pa.Table:
+    """The table of a parquet file at a path or URI, or those of its rows that pass the filter."""
     filesystem, path = fs.FileSystem.from_uri(uri)
-    return pq.read_table(path, filesystem=filesystem)
+    return pq.read_table(path, filesystem=filesystem, filters=filters)
 
 
 @patiently

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from json import loads
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from raywce.cli.figures import write_figures
+
+if TYPE_CHECKING:
+    from raywce.run_folder import RunFolder
 
 
 def search(
@@ -47,5 +50,17 @@ def search(
     provide_speech(Path(loaded.experiment.data.folder))
     outcome = run_search(loaded, open_test_again=open_test_again)
     show_outcome(outcome)
+    _write_report(folder)
     write_figures(json, loads(outcome.to_json()))
     raise typer.Exit(outcome.exit_code)
+
+
+def _write_report(folder: RunFolder) -> None:
+    """The page into the run folder; without it a search that is through has not failed."""
+    from raywce.report.write import make_report, write_page
+
+    try:
+        typer.echo(f"report: {write_page(make_report(folder))}")
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        typer.echo(f"No report was written ({reason}); `raywce report {folder.uri}` tries again.")

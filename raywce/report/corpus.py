@@ -1,0 +1,85 @@
+"""What `raywce prepare` left out of the data, as far as its folder can be reached from here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from raywce.run_folder import RunFolder
+
+_SUMMARY, _REJECTED = "prepared.json", "rejected.parquet"
+_ROWS = 5  # of each reason
+
+
+@dataclass(frozen=True)
+class CorpusPart:
+    """What `raywce prepare` made of one split and language; `rejected` by reason."""
+
+    split: str
+    language: str
+    rows: int
+    utterances: int
+    hours: float
+    speakers: int
+    capped: int
+    rejected: dict[str, int]
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row that was left out."""
+
+    split: str | None
+    language: str | None
+    id: str
+    text: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What was read and what was left out of the data.
+
+    Attributes:
+        folder: of the prepared speech.
+        rejected: the first rows of each reason.
+        why_not: why there is nothing, where the folder can't be reached from here.
+    """
+
+    folder: str
+    rows: int
+    utterances: int
+    parts: list[CorpusPart]
+    rejected: list[RejectedRow]
+    why_not: str | None
+
+
+def corpus(folder: str) -> Corpus:
+    """Counts and reasons by split and language, and some of the rows."""
+    prepared = RunFolder.at(folder)
+    try:
+        if not prepared.has(_SUMMARY):
+            return _unknown(folder, f"there is no {_SUMMARY}, or the folder is not reachable from here")
+        found = json.loads(prepared.read_text(_SUMMARY))
+        rejected = prepared.read_table(_REJECTED).to_pylist() if prepared.has(_REJECTED) else []
+        parts = [CorpusPart(**group) for group in found["groups"]]
+        return Corpus(folder, found["rows"], found["utterances"], parts, _some(rejected), None)
+    except (OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
+        return _unknown(folder, " ".join(f"it can't be read: {error}".split()))
+
+
+def _unknown(folder: str, why: str) -> Corpus:
+    return Corpus(folder, 0, 0, [], [], why)
+
+
+def _some(rows: list[dict[str, Any]]) -> list[RejectedRow]:
+    found: dict[str, list[RejectedRow]] = {}
+    for row in rows:
+        of_reason = found.setdefault(row["reason"], [])
+        if len(of_reason) < _ROWS:
+            of_reason.append(RejectedRow(**{name: row[name] for name in RejectedRow.__dataclass_fields__}))
+    return [row for of in found.values() for row in of]

@@ -1,0 +1,240 @@
+"""The figures of a report, as the page shows them and `--json` writes them.
+
+WERs and differences of WERs are fractions; what is called points is points of WER (hundredths); times are seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from raywce.report.corpus import Corpus
+from raywce.report.examples import Examples
+from raywce.search.comparison import Claim
+from raywce.search.settings import Setting
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A WER or a difference of two, with the ends of its interval where that is known."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class LanguageRow:
+    """One language of a comparison.
+
+    Attributes:
+        baseline_deviation: standard deviation over the baseline's seeds, a fraction; None where not known.
+        allowed: points by which the WER may be above the baseline's; None without a limit.
+        above_limit: points above the limit; of the confirm phase, what that is below with confidence; <= 0 holds.
+        identified: share of utterances whose language is recognised by the model chosen; None where not measured.
+    """
+
+    language: str
+    low_resource: bool
+    original: Figure | None
+    baseline: Figure
+    chosen: Figure
+    against_baseline: Figure
+    against_original: Figure | None
+    baseline_deviation: float | None
+    allowed: float | None
+    above_limit: float | None
+    identified: float | None
+
+
+@dataclass(frozen=True)
+class WerTable:
+    """Original, baseline and the model chosen on one set of utterances.
+
+    Attributes:
+        title: which utterances.
+        chosen: the trial, or the candidate of the confirm phase.
+        label: what that is: winner, nearest candidate, best trial, nearest trial.
+        note: what its intervals cover.
+        gain: mean low-resource WER of the model chosen minus the baseline's.
+    """
+
+    title: str
+    chosen: str
+    label: str
+    seeds: int
+    note: str
+    gain: Figure | None
+    languages: list[LanguageRow]
+
+
+@dataclass(frozen=True)
+class TrialPoint:
+    """One training, as it stood at its last evaluation.
+
+    Attributes:
+        objective: mean low-resource WER; None where it was not evaluated.
+        worst_change: points of the high-resource language that lost most against the baseline.
+        reason: why it failed.
+        in_pareto_set: whether no other completed trial is at least as good in both.
+    """
+
+    phase: str
+    trial_id: str
+    seed: int
+    state: str
+    step: int | None
+    feasible: bool | None
+    objective: float | None
+    worst_change: float | None
+    in_pareto_set: bool
+    values: dict[str, Any]
+    wer: dict[str, float | None]
+    time_s: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class AlphaCurve:
+    """The scheduled alpha of one trial and low-resource language, at the steps where its slope changes."""
+
+    trial_id: str
+    language: str
+    adaptive: bool
+    steps: list[int]
+    alpha: list[float]
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One report of a training: by language the WER on dev, the training cross-entropy and the alpha in force."""
+
+    step: int
+    wer: dict[str, float]
+    loss: dict[str, float]
+    alpha: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A training's reports by step.
+
+    Attributes:
+        left_out: reports without an evaluation that are not among them, where there are very many.
+    """
+
+    trial_id: str
+    reports: list[StepReport]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What mattered, by Optuna.
+
+    Attributes:
+        shares: of each searched leaf, largest first; they add up to 1.
+        trials: how many completed trials they rest on.
+        pairs: of leaves whose contours are drawn.
+        contour_trials: how many trials the contours are drawn from.
+        why_not: why there is nothing, where there is not.
+    """
+
+    shares: dict[str, float]
+    trials: int
+    pairs: list[tuple[str, str]]
+    contour_trials: int
+    why_not: str | None
+
+
+@dataclass(frozen=True)
+class PhaseCost:
+    """Trainings of a phase, the time that they took, and that time by the processors that a trial holds."""
+
+    phase: str
+    trainings: int
+    seconds: float
+    cpu_hours: float
+    gpu_hours: float
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """What was run, with what.
+
+    Attributes:
+        experiment: the resolved file.
+        versions: of the packages, and the git revision.
+        test_split: when the test split was opened, and by what.
+        search_seconds: wall time of the search phase.
+    """
+
+    experiment: str
+    choice: str
+    versions: dict[str, str | None]
+    seeds: dict[str, int]
+    test_split: list[str]
+    costs: list[PhaseCost]
+    search_seconds: float | None
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """Everything that a report shows.
+
+    Attributes:
+        finding: in a sentence or two.
+        label: of the model that the finding is about.
+        notes: what else has to be known.
+        wanted: trials that the file asks for.
+        baseline_objective: the baseline's mean low-resource WER.
+        wers: the first is what the finding is about.
+        claims: of the confirm phase's candidates.
+        trials: all trainings, the best of the search first.
+        allowed: by high-resource language, points by which it may be above the baseline.
+        settings: of a grid.
+    """
+
+    name: str
+    folder: str
+    metric: str
+    normalizer: str
+    confidence: float
+    low_resource: list[str]
+    high_resource: list[str]
+    finished: bool
+    finding: str
+    label: str
+    notes: list[str]
+    wanted: int
+    completed: int
+    feasible: int
+    failed: int
+    stopped: int
+    baseline_objective: float | None
+    wers: list[WerTable]
+    claims: dict[str, Claim]
+    trials: list[TrialPoint]
+    best: str | None
+    allowed: dict[str, float]
+    alphas: list[AlphaCurve]
+    curves: list[Curve]
+    importance: Importance
+    settings: list[Setting]
+    examples: Examples
+    corpus: Corpus
+    set_up: SetUp
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, which knows no NaN: null stands in its place."""
+        figures: dict[str, Any] = _without_nan(asdict(self))
+        return figures
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,99 @@
+"""What mattered: Optuna's own importances and contours, over a study made anew from the table."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import combinations
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from raywce.report.figures import Importance, TrialPoint
+from raywce.report.run import Run
+from raywce.search.tables import as_drawn
+
+FEWEST_TRIALS = 4
+_PAIRED = 3  # leaves, each with each other
+_CONTOUR_TRIALS = 100  # a contour's grid has as many rows and columns as trials
+
+
+def study_of(run: Run, trials: Sequence[TrialPoint]) -> optuna.Study:
+    """The completed trials as an Optuna study in memory: low-resource WER in %, the limits as its constraints."""
+    space = {path: distribution.to_optuna() for path, distribution in run.file.space.items()}
+    with _quietly():
+        study = optuna.create_study(study_name=run.experiment.name, storage=optuna.storages.InMemoryStorage())
+    for trial in trials:
+        row = run.table.of(trial.trial_id)[-1]
+        limits = {name: row[f"violation/{name}"] for name in run.experiment.languages.high_resource}
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE,
+                value=None if trial.objective is None else 100 * trial.objective,
+                params=as_drawn(trial.values, space),
+                distributions=space,
+                constraints=limits,
+                user_attrs={"trial_id": trial.trial_id},
+            )
+        )
+    return study
+
+
+def importance(run: Run, trials: Sequence[TrialPoint]) -> Importance:
+    """How much each searched leaf has to do with a trial being among the better ones (PED-ANOVA), and which to pair."""
+    few = len(trials) < FEWEST_TRIALS
+    shares = {} if few else _shares(study_of(run, trials))
+    if not shares or math.isnan(sum(shares.values())):
+        why = f"needs {FEWEST_TRIALS} completed trials" if few else "the trials do not differ"
+        return Importance({}, len(trials), [], 0, why)
+    pairs = list(combinations(list(shares)[:_PAIRED], 2))
+    return Importance(shares, len(trials), pairs, len(contour_trials(trials)), None)
+
+
+def contour_trials(trials: Sequence[TrialPoint]) -> list[TrialPoint]:
+    """All of them, or as many as a contour can take, evenly from the best to the worst."""
+    return list(trials[:: math.ceil(len(trials) / _CONTOUR_TRIALS) or 1])
+
+
+def importance_figure(run: Run, trials: Sequence[TrialPoint]) -> dict[str, Any]:
+    """Optuna's plot of the importances, for plotly.js."""
+    from optuna.visualization import plot_param_importances
+
+    with _quietly():
+        return _plotly(plot_param_importances(study_of(run, trials)))
+
+
+def contour_figure(run: Run, trials: Sequence[TrialPoint], pair: tuple[str, str]) -> dict[str, Any]:
+    """Optuna's contour of the low-resource WER over two leaves, for plotly.js."""
+    from optuna.visualization import plot_contour
+
+    study = study_of(run, contour_trials(trials))
+    with _quietly():
+        return _plotly(plot_contour(study, params=list(pair), target_name="low-resource WER"))
+
+
+def _shares(study: optuna.Study) -> dict[str, float]:
+    with _quietly():
+        return dict(optuna.importance.get_param_importances(study))
+
+
+def _plotly(figure: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(figure.to_json())
+    return found
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Neither Optuna's notes on experimental features nor its log."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)

@@ -1,0 +1,192 @@
+"""Original, baseline and the model chosen, language by language, with intervals where the utterances are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raywce.evaluation.confidence import Rates, Resampled, Speech
+from raywce.evaluation.paired import paired_errors
+from raywce.experiment.schema import Experiment
+from raywce.report.figures import Figure, LanguageRow, WerTable
+from raywce.report.run import Run
+from raywce.search.comparison import Comparison, Decoded, Interval, Side, compare
+from raywce.search.constraints import limits
+from raywce.search.outcome import Confirmation, SearchOutcome, TrialFigures
+from raywce.search.tables import BASELINE, ORIGINAL
+
+_SPEECH = "Intervals say how much the figures would move with other speech of the same kind, for these trainings."
+_SEEDS = "Intervals cover other speech of the same kind and other seeds."
+_NO_INTERVALS = "No intervals: what these trainings decoded is not in utterances.parquet yet."
+
+
+def chosen_in(confirmation: Confirmation) -> str | None:
+    """The winner; without one, the candidate that is nearest to keeping its limits."""
+    claims = confirmation.choice.claims
+    worst = {name: claim.worst[1] if claim.worst else 0.0 for name, claim in claims.items()}
+    return confirmation.choice.winner or min(worst, key=worst.__getitem__, default=None)
+
+
+def wer_tables(run: Run) -> list[WerTable]:
+    """The confirm phase's, its test splits', and the search's own."""
+    outcome = run.outcome
+    if outcome is None:
+        return []
+    allowed, confirmation = allowances(outcome, run.experiment), outcome.confirmation
+    shown = chosen_in(confirmation) if confirmation else None
+    found = []
+    if confirmation and shown:
+        label = "winner" if confirmation.choice.winner else "nearest candidate"
+        bounds = dict(confirmation.choice.claims[shown].bounds)
+        found.append(
+            _of_comparison("dev, speakers kept back from the search", confirmation.dev, shown, label, allowed, bounds)
+        )
+        found += [_of_comparison(name, test, shown, label, allowed, {}) for name, test in confirmation.tests.items()]
+    return [*found, _of_search(run, outcome, allowed)]
+
+
+def allowances(outcome: SearchOutcome, experiment: Experiment) -> dict[str, float]:
+    """Points by which each high-resource language's WER may be above the baseline's, whatever it is held against."""
+    found = limits(experiment.search.constraints, outcome.references.limits)
+    baseline = outcome.references.baseline
+    return {name: limit.reference + limit.allowance - 100 * baseline[name] for name, limit in found.items()}
+
+
+def _of_comparison(
+    title: str, figures: Comparison, name: str, label: str, allowed: Mapping[str, float], bounds: Mapping[str, float]
+) -> WerTable:
+    own = figures.candidates[name]
+    assert own.against_baseline is not None
+    assert own.against_original is not None
+    rows = [
+        LanguageRow(
+            language=language,
+            low_resource=language not in allowed,
+            original=_figure(figures.original.wer[language]),
+            baseline=_figure(figures.baseline.wer[language]),
+            chosen=_figure(wer),
+            against_baseline=_figure(own.against_baseline[language]),
+            against_original=_figure(own.against_original[language]),
+            baseline_deviation=None,
+            allowed=None,  # the limits stand on the baseline of this speech: `above_limit` has it
+            above_limit=bounds.get(language),
+            identified=own.language_identification.get(language),
+        )
+        for language, wer in own.wer.items()
+    ]
+    gain = _figure(own.low_resource_gain) if own.low_resource_gain else None
+    return WerTable(title, name, label, figures.seeds, f"{_SEEDS}{_few_speakers(figures)}", gain, rows)
+
+
+def _few_speakers(figures: Comparison) -> str:
+    few = ", ".join(figures.no_claim_on_new_speakers)
+    return f" Too few speakers of {few} are known: nothing is claimed about new ones." if few else ""
+
+
+def _of_search(run: Run, outcome: SearchOutcome, allowed: Mapping[str, float]) -> WerTable:
+    trial = outcome.best or outcome.nearest
+    assert trial is not None
+    figures = _compared(run, trial)
+    references, title = outcome.references, "dev, as the search saw it"
+    label = "best trial" if outcome.best else "nearest trial"
+    note = _NO_INTERVALS
+    if figures:
+        note = (_SEEDS if figures.seeds > 1 else _SPEECH) + _few_speakers(figures)
+        compared = _of_comparison(title, figures, trial.trial_id, label, allowed, {})
+        of_language = {row.language: row for row in compared.languages}
+    rows = []
+    for language in run.experiment.languages.all:
+        wer, baseline, original = trial.wer[language], references.baseline[language], references.original[language]
+        row = of_language[language] if figures else None
+        deviation = references.baseline_deviation
+        rows.append(
+            LanguageRow(
+                language=language,
+                low_resource=language not in allowed,
+                original=row.original if row else Figure(original),
+                baseline=row.baseline if row else Figure(baseline),
+                chosen=row.chosen if row else Figure(wer),
+                against_baseline=row.against_baseline if row else Figure(wer - baseline),
+                against_original=row.against_original if row else Figure(wer - original),
+                baseline_deviation=deviation[language] if deviation else None,
+                allowed=allowed.get(language),
+                above_limit=trial.violations.get(language),
+                identified=row.identified if row else None,
+            )
+        )
+    gain = compared.gain if figures else Figure(trial.objective - outcome.baseline_objective)
+    return WerTable(title, trial.trial_id, label, len(ids_of(trial)), note, gain, rows)
+
+
+def _compared(run: Run, trial: TrialFigures) -> Comparison | None:
+    """The search's own trainings with intervals; paired by seed where both have the same seeds, several of them."""
+    baselines, trials = _by_seed(run, run.table.trial_ids(BASELINE)), _by_seed(run, ids_of(trial))
+    table = run.utterances([ORIGINAL, *baselines, *trials])
+    if table is None:
+        return None
+    parts = {name: _dev(table, name) for name in [ORIGINAL, *baselines, *trials]}
+    if any(part.num_rows == 0 for part in parts.values()):
+        return None
+    decoded = Decoded(
+        original=parts[ORIGINAL],
+        baseline=[parts[name] for name in baselines],
+        candidates={trial.trial_id: [parts[name] for name in trials]},
+    )
+    paired = len(trials) == len(baselines) > 1
+    kind = Side if paired else AveragedSide
+    present = set(parts[ORIGINAL]["language"].to_pylist())
+    sides = {name: kind(decoded, name, run.experiment) for name in run.experiment.languages.all if name in present}
+    if len(sides) < len(run.experiment.languages.all):
+        return None
+    comparison = compare(decoded, sides, run.experiment)
+    return comparison if paired else _with_one_seed(comparison)
+
+
+def _dev(table: pa.Table, trial_id: str) -> pa.Table:
+    """What a trial of the first two phases decoded of dev."""
+    is_dev, is_trial = pc.equal(table["split"], "dev"), pc.equal(table["trial_id"], trial_id)
+    is_search = pc.not_equal(table["phase"], "confirm")
+    return table.filter(pc.and_(pc.and_(is_dev, is_trial), is_search))
+
+
+def ids_of(trial: TrialFigures) -> list[str]:
+    """The trainings behind the figures: of a grid's setting, each seed's."""
+    return trial.trial_id.split(", ")
+
+
+def _by_seed(run: Run, trial_ids: Sequence[str]) -> list[str]:
+    return sorted(trial_ids, key=lambda trial_id: int(run.table.of(trial_id)[-1]["seed"]))
+
+
+def _with_one_seed(comparison: Comparison) -> Comparison:
+    return Comparison(**{**vars(comparison), "seeds": 1})
+
+
+class AveragedSide(Side):
+    """One language of trainings whose seeds are no pairs: means over them are compared, as if of one seed each."""
+
+    def __init__(self, decoded: Decoded, language: str, experiment: Experiment) -> None:
+        """Resample the speech of one candidate and what it is held against."""
+        group = experiment.evaluation.metric.replace("wer", "words")
+        paired, confirm = paired_errors(decoded.tables, language, group), experiment.search.confirm
+        self.language, self.experiment = language, experiment
+        self.speech = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed)
+        rates, seeds = self.speech.rates(paired.errors), len(decoded.baseline)
+        self.original, self.baseline = rates[:1], _averaged(rates[1 : 1 + seeds])
+        self.candidates = _averaged(rates[1 + seeds :])[np.newaxis]
+
+
+def _averaged(rates: Rates) -> Rates:
+    """(models,) to (1,)."""
+
+    def mean(values: np.ndarray, axis: int) -> np.ndarray:
+        return np.asarray(values.mean(axis=axis, keepdims=True))
+
+    return Rates(mean(rates.observed, -1), [Resampled(mean(way.rates, -2), way.count) for way in rates.ways])
+
+
+def _figure(interval: Interval) -> Figure:
+    return Figure(interval.value, interval.low, interval.high)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from raywce.report.build import build
+from raywce.report.page import page
+from raywce.report.run import read_run
+from tests.report import made_runs
+from tests.report.made_runs import HOSTILE, STEPS, MadeRun
+
+
+def test_all_trainings_are_there_the_best_first(searched: MadeRun) -> None:
+    report = build(read_run(searched.folder))
+    rows = pq.read_table(searched.folder.path("trials.parquet")).to_pylist()
+    assert {point.trial_id for point in report.trials} == {row["trial_id"] for row in rows}
+    assert (report.wanted, report.completed, report.failed, report.stopped) == (10, 8, 1, 1)
+    assert report.trials[0].trial_id == report.best == searched.outcome().best.trial_id
+    assert report.feasible == searched.outcome().feasible
+    baseline = searched.outcome().references.baseline
+    for point in report.trials:
+        last = [row for row in rows if row["trial_id"] == point.trial_id][-1]
+        if last["final"]:
+            rise = max(100 * (last[f"wer/{language}"] - baseline[language]) for language in ("es", "pt"))
+            assert point.worst_change == pytest.approx(rise)
+            assert point.objective == last["wer/gl"]
+    assert {point.trial_id for point in report.trials if point.in_pareto_set} == {
+        point.trial_id for point in searched.outcome().pareto
+    }
+    failed = next(point for point in report.trials if point.state == "FAIL")
+    assert HOSTILE in (failed.reason or "")
+
+
+def test_time_is_counted_by_phase_and_by_what_a_trial_holds(tmp_path: Path) -> None:
+    run = made_runs.MadeRun(made_runs.write_file(tmp_path, baseline_seeds=3))
+    run.baseline()
+    run.search(2, fails=None, pruned=None)
+    report = build(read_run(run.folder))
+    costs = {cost.phase: (cost.trainings, cost.seconds) for cost in report.set_up.costs}
+    assert costs == {"baseline": (3, 3 * 2.5 * STEPS), "search": (2, 2 * 2.5 * STEPS)}
+    assert report.set_up.costs[0].cpu_hours == pytest.approx(3 * 2.5 * STEPS / 3600)
+    assert report.set_up.costs[0].gpu_hours == 0
+
+
+def test_an_unfinished_search_has_a_report_of_what_there_is(tmp_path: Path) -> None:
+    run = made_runs.MadeRun(made_runs.write_file(tmp_path))
+    run.baseline()
+    only_baseline = build(read_run(run.folder))
+    assert only_baseline.finding.startswith("There is no finding yet: no trial was completed")
+    assert only_baseline.wers == []
+    assert not only_baseline.finished
+    page(only_baseline, read_run(run.folder))
+    run.search(6)
+    report = build(read_run(run.folder))
+    assert report.finding.startswith("The search is not finished (6 of 10 trials). ")
+    assert report.set_up.search_seconds is None
+    assert "not finished" in page(report, read_run(run.folder))
+
+
+def test_nothing_feasible_is_said_with_what_stands_in_the_way(tmp_path: Path) -> None:
+    run = made_runs.searched(tmp_path, constraints={"reference": 1.0, "absolute_floor": 0.1})
+    report = build(read_run(run.folder))
+    nearest = run.outcome().nearest
+    assert report.finding.startswith(
+        f"Nothing feasible: in the nearest trial, {nearest.trial_id}, {nearest.worst[0]} is"
+    )
+    assert report.label == "nearest trial"
+    assert report.allowed["es"] == pytest.approx(1.1 - 100 * run.outcome().references.baseline["es"])
+    page(report, read_run(run.folder))
+
+
+def test_without_a_winner_the_nearest_candidate_is_shown(tmp_path: Path) -> None:
+    run = made_runs.confirmed(tmp_path, constraints={"absolute_floor": 3.0})
+    report = build(read_run(run.folder))
+    assert report.label == "nearest candidate"
+    assert report.finding.startswith("Nothing confirmed")
+    assert "95 % interval of the change" in report.finding
+    assert report.best in report.claims
+    assert any("stays closed" in note for note in report.notes)
+    page(report, read_run(run.folder))
+
+
+def test_a_confirmed_finding_is_that_of_the_confirm_phase(confirmed: MadeRun) -> None:
+    report = build(read_run(confirmed.folder))
+    stored = json.loads(confirmed.folder.read_text("outcome.json"))["confirmation"]
+    assert report.best == stored["choice"]["winner"]
+    assert report.best in report.finding
+    assert set(report.claims) == set(stored["choice"]["claims"])
+    assert report.curves[1].trial_id == report.alphas[0].trial_id == report.best
+    assert all(one.startswith("confirm-") for one in report.examples.compared)
+    assert "not reachable" in report.corpus.why_not
+
+
+def test_a_grid_has_its_settings(tmp_path: Path) -> None:
+    run = made_runs.grid(tmp_path)
+    report = build(read_run(run.folder))
+    assert [row.name for row in report.settings][:2] == ["original", "baseline"]
+    assert {row.runs for row in report.settings[2:]} == {2}
+    assert report.best in {point.trial_id for point in report.trials}
+    text = page(report, read_run(run.folder))
+    assert "The grid's settings" in text
+    assert len(report.importance.pairs) == 1
+    assert "<script>window.hurt" not in text  # a level's name, in tables and plots
+    assert "&lt;script&gt;window.hurt" in text
+
+
+def test_what_prepare_left_out_is_shown_with_its_reasons(searched: MadeRun) -> None:
+    found = build(read_run(searched.folder)).corpus
+    assert (found.rows, found.utterances, found.why_not) == (12, 9, None)
+    assert found.parts[0].rejected == {"too_long": 2}
+    row = found.rejected[0]
+    assert (row.reason, row.text, row.detail) == ("too_long", HOSTILE, "31.5 s")
+
+
+def test_json_has_null_for_what_is_no_number(searched: MadeRun) -> None:
+    figures = build(read_run(searched.folder)).as_dict()
+    figures["baseline_objective"] = math.nan
+    with pytest.raises(ValueError, match="Out of range"):
+        json.dumps(figures, allow_nan=False)
+    report = build(read_run(searched.folder))
+    object.__setattr__(report, "baseline_objective", math.nan)
+    assert json.loads(json.dumps(report.as_dict(), allow_nan=False))["baseline_objective"] is None

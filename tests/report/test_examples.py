@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from raywce.report.examples import MOST, Column, Word, aligned, examples_of
+from tests.report.made_runs import ORIGINAL_RATES, decode
+
+
+def test_both_hypotheses_stand_under_the_words_of_the_reference() -> None:
+    found = aligned("o can come pan", "o gato come", "eh o can moi come pan si")
+    hit = {word: [Word("hit", word)] for word in ("o", "can", "come", "pan")}
+    assert found == [
+        Column(None, [], [Word("insertion", "eh")]),
+        Column("o", hit["o"], hit["o"]),
+        Column("can", [Word("substitution", "gato")], hit["can"]),
+        Column(None, [], [Word("insertion", "moi")]),
+        Column("come", hit["come"], hit["come"]),
+        Column("pan", [Word("deletion", "pan")], hit["pan"]),
+        Column(None, [], [Word("insertion", "si")]),
+    ]
+
+
+def test_an_empty_hypothesis_leaves_every_word_out() -> None:
+    (column,) = aligned("pan", "", "pan")
+    assert column == Column("pan", [Word("deletion", "pan")], [Word("hit", "pan")])
+
+
+def test_an_empty_reference_has_insertions_only() -> None:
+    assert aligned("", "", "pan") == [Column(None, [], [Word("insertion", "pan")])]
+
+
+def test_the_largest_gains_and_losses_come_first_and_are_counted() -> None:
+    worse, better = decode(ORIGINAL_RATES, "baseline"), decode(dict.fromkeys(ORIGINAL_RATES, 0.2), "chosen")
+    found = examples_of(worse, better, ["one", "other"], "wer_normalized")
+    assert found.better + found.worse + found.same == worse.num_rows
+    assert len(found.gains) == MOST
+    changes = [after - before for before, after in (one.errors for one in found.gains)]
+    assert changes == sorted(changes)
+    assert all(after > before for before, after in (one.errors for one in found.losses))
+    for one in found.gains:  # the errors of the columns are those that were counted
+        for place, name in enumerate(("baseline", "chosen")):
+            words = [word for column in one.columns for word in getattr(column, name)]
+            assert sum(word.kind != "hit" for word in words) == one.errors[place]
+            assert " ".join(word.text for word in words if word.kind != "deletion") == getattr(one, name)
