@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import raywce
-from raywce.cli import evaluate, prepare, schema, search, train, validate
+from raywce.cli import evaluate, export, prepare, schema, search, train, validate
 from raywce.errors import InputError, RunFailed
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
@@ -24,6 +24,7 @@ for _command in (
     train.train,
     search.search,
     evaluate.evaluate,
+    export.export,
     schema.schema,
 ):
     app.command()(_command)
