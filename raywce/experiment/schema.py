@@ -13,6 +13,8 @@ from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.section import Count, Language, NotNegative, Positive, Section, Share
 from raywce.weighting import AlphaSchedule
 
+_MLFLOW = r"^((https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://.+|databricks(://.+)?)$"  # files it takes no more
+
 
 class Model(Section):
     """The checkpoint that is fine-tuned."""
@@ -308,6 +310,9 @@ class Search(Section):
     )
     baseline_seeds: Count = Field(1, description="Baseline runs: seeds training.seed, training.seed + 1, …")
     max_concurrent_trials: Count | None = Field(None, description="null: as many as the cluster can hold.")
+    mlflow: Annotated[str, Field(pattern=_MLFLOW)] | None = Field(
+        None, description="MLflow's tracking URI, such as http://server:5000 or sqlite:////data/mlflow.db; null: none."
+    )
     constraints: Constraints = Constraints()
     confirm: Confirm = Confirm()
 

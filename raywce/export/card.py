@@ -34,11 +34,12 @@ _HOW = {
 }
 
 
-def model_card(source: Source, quantization: str | None = None) -> str:
+def model_card(source: Source, max_new_tokens: int, quantization: str | None = None) -> str:
     """The card as Markdown with a YAML head, as the Hub reads it.
 
     Args:
         source: what is exported.
+        max_new_tokens: that the decoder has positions for, after the prompt.
         quantization: of CTranslate2's form beside it; None: there is none.
     """
     tables = figures(source)
@@ -52,6 +53,7 @@ def model_card(source: Source, quantization: str | None = None) -> str:
         name=experiment.name,
         base=_base(experiment),
         languages=experiment.languages,
+        language=experiment.languages.token_of(experiment.languages.low_resource[0]),
         how=_HOW[source.kind],
         trial_id=source.trial_id,
         step=source.last["step"],
@@ -64,6 +66,7 @@ def model_card(source: Source, quantization: str | None = None) -> str:
         data=_data(source),
         claims=claims(source),
         is_confirmed=source.kind == "confirmed",
+        max_new_tokens=max_new_tokens,
         quantization=quantization,
         versions=json.loads(source.folder.read_text(VERSIONS)),
     )
@@ -76,6 +79,7 @@ def _head(source: Source, tables: Sequence[Figures]) -> ModelCardData:
             task_type=_TASK,
             dataset_type=_name(experiment.data.extra_test.get(table.name, experiment.data.folder)),
             dataset_name=f"{table.name}, {language}",
+            dataset_config=language,
             dataset_split="dev" if table.name == "dev" else "test",
             metric_type="wer",
             metric_value=round(100 * wer, 2),
@@ -125,9 +129,8 @@ def _data(source: Source) -> list[list[str]]:
     prepared = _prepared(source.experiment.data.folder)
     rows = []
     for language in source.experiment.languages.all:
-        drawn = source.last.get(f"utterances_seen/{language}")
         cells = [prepared.get((split, language), "not known") for split in SPLITS]
-        rows.append([language, *cells, "not known" if drawn is None else f"{drawn:.0f}"])
+        rows.append([language, *cells, str(source.drawn[language])])
     return rows
 
 

@@ -56,8 +56,8 @@ def _single(source: Source) -> Figures:
         if deviation:
             baseline = {name: f"{wer} ± {100 * deviation[name]:.2f}" for name, wer in baseline.items()}
         columns = {"original": original, "baseline": baseline}
-    elif source.first:
-        columns = {"original": {name: _percent(source.first[f"wer/{name}"]) for name in languages}}
+    elif source.rows[0]["step"] == 0:
+        columns = {"original": {name: _percent(source.rows[0][f"wer/{name}"]) for name in languages}}
     columns["this model"] = {name: _percent(wer) for name, wer in own.items()}
     several = source.outcome and source.outcome["references"]["baseline_deviation"]
     seeds = "; the baseline is a mean ± standard deviation over its seeds" if several else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pyarrow import fs
 from transformers import GenerationConfig
 
 from raywce.errors import fail
+from raywce.evaluation.decode import PROMPT_TOKENS
 from raywce.export.card import model_card
 from raywce.export.source import Source
 from raywce.remote import is_uri
@@ -45,7 +47,8 @@ def export(source: Source, out: Path, quantization: str | None = None) -> None:
     with _beside(out) as folder:
         _copy_checkpoint(source.checkpoint, folder)
         _free_the_language(folder)
-        (folder / "README.md").write_text(model_card(source, quantization), encoding="utf-8")
+        card = model_card(source, _max_new_tokens(folder), quantization)
+        (folder / "README.md").write_text(card, encoding="utf-8")
         if quantization:
             from raywce.export.convert import convert
 
@@ -80,3 +83,8 @@ def _free_the_language(folder: Path) -> None:
         if getattr(generation, name, None) is not None:
             setattr(generation, name, None)
     generation.save_pretrained(folder)
+
+
+def _max_new_tokens(folder: Path) -> int:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return int(config["max_target_positions"]) - PROMPT_TOKENS

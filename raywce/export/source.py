@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,8 +32,7 @@ class Source:
         trial_id: of the training whose weights they are; empty for a `raywce train` run.
         checkpoint: path or URI of its transformers folder.
         experiment: with the values that it was trained with, its seed too.
-        last: the row or report of its last step.
-        first: the report before its first step, where there is one.
+        rows: its rows of the table, or its reports, by step.
         outcome: what the search came to, as in `outcome.json`; None without one.
     """
 
@@ -42,9 +41,19 @@ class Source:
     trial_id: str
     checkpoint: str
     experiment: Experiment
-    last: Row
-    first: Row | None = None
+    rows: Sequence[Row]
     outcome: dict[str, Any] | None = None
+
+    @property
+    def last(self) -> Row:
+        """Of the last step, with the model's figures."""
+        return self.rows[-1]
+
+    @property
+    def drawn(self) -> dict[str, int]:
+        """Utterances that the training drew, by language; each row has those since the one before."""
+        languages = self.experiment.languages.all
+        return {name: sum(int(row.get(f"utterances_seen/{name}") or 0) for row in self.rows) for name in languages}
 
 
 def find_source(run: str, trial: str | None = None) -> Source:
@@ -73,10 +82,8 @@ def _of_training(folder: RunFolder, trial: str | None) -> Source:
         fail("--trial", "must be left out for a run of raywce train, which has one model", trial)
     if not folder.has(MODEL):
         fail("RUN", "must be finished", f"no model in {folder.uri} yet", "Go on with the command that began it")
-    reports = [row for row in folder.read_table(REPORTS).to_pylist() if row.get("objective") is not None]
-    reports.sort(key=lambda row: int(row["step"]))
-    first = reports[0] if reports[0]["step"] == 0 else None
-    return Source(folder, "trained", "", folder.path(MODEL), _file(folder).concrete(), reports[-1], first)
+    reports = sorted(folder.read_table(REPORTS).to_pylist(), key=lambda row: int(row["step"]))
+    return Source(folder, "trained", "", folder.path(MODEL), _file(folder).concrete(), reports)
 
 
 def _of_search(folder: RunFolder, trial: str | None) -> Source:
@@ -91,7 +98,8 @@ def _of_search(folder: RunFolder, trial: str | None) -> Source:
     file = _file(folder)
     experiment = _experiment(file, last)
     checkpoint = folder.path("trials", trial_id, f"step-{last['step']:08d}")
-    return Source(folder, kind, trial_id, checkpoint, experiment, last, outcome=outcome)
+    of_trial = sorted((row for row in rows if row["trial_id"] == trial_id), key=lambda row: int(row["step"]))
+    return Source(folder, kind, trial_id, checkpoint, experiment, of_trial, outcome)
 
 
 def _winner(folder: RunFolder, outcome: dict[str, Any] | None, rows: list[dict[str, Any]]) -> tuple[Kind, str]:

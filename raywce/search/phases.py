@@ -43,6 +43,7 @@ from raywce.search.reaper import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
 from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH, TrialTable, write_utterances
+from raywce.search.trackers import trackers
 from raywce.storage import storage_failures_told
 
 if TYPE_CHECKING:
@@ -269,11 +270,13 @@ class _Phases:
         return tune.with_resources(raywce_trial, _DRIVER)
 
     def _tune_config(self, **settings: Any) -> tune.TuneConfig:
-        return tune.TuneConfig(reuse_actors=False, trial_dirname_creator=_trial_id, **settings)
+        return tune.TuneConfig(
+            reuse_actors=False, trial_name_creator=_trial_id, trial_dirname_creator=_trial_id, **settings
+        )
 
     def _run_config(self, phase: str, clock: SearchClock | None = None) -> tune.RunConfig:
         table = TableCallback(self.folder, phase, self.experiment, self.space, self._fixed(), clock)
-        callbacks = [table, PlacementGroupReaper()]
+        callbacks = [table, *trackers(self.experiment, phase), PlacementGroupReaper()]
         stop = StopAtLimit(clock) if clock and self.experiment.search.at_time_limit == "stop" else None
         return tune.RunConfig(name=phase, storage_path=self.folder.uri, verbose=0, callbacks=callbacks, stop=stop)
 

@@ -21,7 +21,7 @@ def by_card(folder: Path, library: str) -> Transcribe:
     exec("\n".join(lines[:opened]), names)
 
     def transcribe(file: str, language: str) -> str:
-        code = "\n".join(lines[opened:]).replace("speech.wav", file)
+        code = "\n".join(lines[opened:]).replace("speech.flac", file)
         code = re.sub(r'("language": |language=)"[a-z]+"', rf'\1"{language}"', code)
         assert f'"{language}"' in code
         with redirect_stdout(StringIO()) as out:
