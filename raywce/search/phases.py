@@ -190,7 +190,7 @@ class _Phases:
                 self._trainable(Driver(self.file, self.folder.path("trials"), self.trial, part)),
                 param_space={"run": tune.grid_search(left)},
                 tune_config=self._tune_config(max_concurrent_trials=self._at_once()),
-                run_config=self._run_config(phase),
+                run_config=self._run_config(phase, len(wanted)),
             )
             self._fit(tuner, phase, len(wanted))
 
@@ -224,7 +224,7 @@ class _Phases:
             num_samples=wanted - ended,
             max_concurrent_trials=self._at_once(),
         )
-        tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(SEARCH, clock))
+        tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(SEARCH, wanted, clock))
         self._fit(tuner, SEARCH, wanted, clock)
 
     def _fit(self, tuner: tune.Tuner, phase: str, wanted: int, clock: SearchClock | None = None) -> None:
@@ -274,8 +274,9 @@ class _Phases:
             reuse_actors=False, trial_name_creator=_trial_id, trial_dirname_creator=_trial_id, **settings
         )
 
-    def _run_config(self, phase: str, clock: SearchClock | None = None) -> tune.RunConfig:
-        table = TableCallback(self.folder, phase, self.experiment, self.space, self._fixed(), clock)
+    def _run_config(self, phase: str, total: int, clock: SearchClock | None = None) -> tune.RunConfig:
+        fixed, at_once = self._fixed(), self._at_once()
+        table = TableCallback(self.folder, phase, self.experiment, self.space, fixed, total, at_once, clock)
         callbacks = [table, *trackers(self.experiment, phase), PlacementGroupReaper()]
         stop = StopAtLimit(clock) if clock and self.experiment.search.at_time_limit == "stop" else None
         return tune.RunConfig(name=phase, storage_path=self.folder.uri, verbose=0, callbacks=callbacks, stop=stop)

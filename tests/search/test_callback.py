@@ -32,7 +32,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def tables(tmp_path: Path, clock: Clock) -> TableCallback:
     file = surrogate.load_file(tmp_path)
     space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
-    made = TableCallback(RunFolder(str(tmp_path / "run")), SEARCH, file.experiment, space, {})
+    made = TableCallback(RunFolder(str(tmp_path / "run")), SEARCH, file.experiment, space, {}, total=4, at_once=1)
     made.setup()
     return made
 
