@@ -99,8 +99,12 @@ class Room:
         finally:
             self._ask_no_more()
 
+    def fits(self) -> int:
+        """How many trials may be under way now."""
+        return min(trials_at_once(self._experiment.resources, self._nodes()), self._most)
+
     def holds(self, running: int) -> int:
-        """How many trials may be under way, of which some are running; says so where those don't all fit.
+        """As `fits`, where some are running; says so where those don't all fit.
 
         Raises:
             RunFailed: none fits, and none did for `wait_s`.

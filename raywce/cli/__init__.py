@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import raywce
-from raywce.cli import evaluate, prepare, report, schema, search, train, validate
+from raywce.cli import evaluate, export, prepare, report, schema, search, train, validate
 from raywce.errors import InputError, RunFailed
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
@@ -25,6 +25,7 @@ for _command in (
     search.search,
     evaluate.evaluate,
     report.report,
+    export.export,
     schema.schema,
 ):
     app.command()(_command)

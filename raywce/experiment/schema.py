@@ -13,6 +13,8 @@ from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.section import Count, Language, NotNegative, Positive, Section, Share
 from raywce.weighting import AlphaSchedule
 
+_MLFLOW = r"^((https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://.+|databricks(://.+)?)$"  # files it takes no more
+
 
 class Model(Section):
     """The checkpoint that is fine-tuned."""
@@ -310,6 +312,9 @@ class Search(Section):
     max_concurrent_trials: Count | None = Field(None, description="null: as many as the cluster can hold.")
     keep_models: Count = Field(
         3, description="Models of the search's best trials that stay; the others' are removed, but not their figures."
+    )
+    mlflow: Annotated[str, Field(pattern=_MLFLOW)] | None = Field(
+        None, description="MLflow's tracking URI, such as http://server:5000 or sqlite:////data/mlflow.db; null: none."
     )
     constraints: Constraints = Constraints()
     confirm: Confirm = Confirm()

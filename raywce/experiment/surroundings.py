@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from raywce.demo import assets
 from raywce.errors import Problem
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.checks import Space, can_act
-from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources
+from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources, Search
 from raywce.remote import has_parquet, is_uri
 
 _MODEL_FILES = ("config.json", "preprocessor_config.json")
@@ -32,6 +33,8 @@ def missing(sections: Mapping[str, Any], space: Space) -> list[Problem]:
         problems += _speech(data, languages)
     if data and languages and space and "search" in sections:
         problems += _confirmation(data, languages, sections["search"].confirm)
+    if "search" in sections:
+        problems += _trackers(sections["search"])
     if "augmentation" in sections:
         problems += _recordings(sections["augmentation"], space)
     if "resources" in sections and not cluster_runs():
@@ -66,6 +69,12 @@ def cluster_runs() -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def _trackers(search: Search) -> Iterator[Problem]:
+    if search.mlflow is not None and find_spec("mlflow") is None:
+        do = "Run pip install 'raywce[mlflow]', or set it to null"
+        yield Problem("search.mlflow", "mlflow must be installed to track a search with it", search.mlflow, do)
 
 
 def _recordings(augmentation: Augmentation, space: Space) -> Iterator[Problem]:

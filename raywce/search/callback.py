@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -12,10 +13,11 @@ from raywce.run_folder import RunFolder
 from raywce.search.checkpoints import Sweeper
 from raywce.search.clock import SearchClock
 from raywce.search.driver import STORAGE_FAILURE, Run
+from raywce.search.live import View, open_view
 from raywce.search.pace import Pace
+from raywce.search.progress import Progress, TimeLimit, baseline_of
 from raywce.search.searcher import FAILURE, FINAL, NEVER_EVALUATED, OBJECTIVE
-from raywce.search.tables import COMPLETE, FAIL, PRUNED, RUNNING, Trial, TrialTable, trial_schema
-from raywce.search.view import View, open_view
+from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING, Trial, TrialTable, trial_schema
 
 _WRITE_S = 1.0
 
@@ -33,6 +35,8 @@ class TableCallback(Callback):
         experiment: Experiment,
         space: dict[str, BaseDistribution],
         fixed: dict[str, Any],
+        total: int,
+        at_once: Callable[[], int],
         sweeper: Sweeper,
         clock: SearchClock | None = None,
     ) -> None:
@@ -42,24 +46,28 @@ class TableCallback(Callback):
             experiment: the file's, for languages and seed.
             space: the searched leaves.
             fixed: the values of the searched leaves that the baseline has.
+            total: how many trials the phase has.
+            at_once: gives how many of them can run at the same time.
             sweeper: removes what ended trials no longer need, once the table has their end.
             clock: kept with the table.
         """
         self.folder, self.phase, self.experiment, self.space, self.fixed = folder, phase, experiment, space, fixed
-        self._sweeper, self._clock = sweeper, clock
+        self._total, self._at_once, self._sweeper, self._clock = total, at_once, sweeper, clock
         self._table: TrialTable | None = None
         self._view: View | None = None
+        self._progress: Progress | None = None
         self._pace = Pace(_WRITE_S)
         self._is_written = True
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_table": None, "_view": None}
+        return {**self.__dict__, "_table": None, "_view": None, "_progress": None}
 
     def setup(self, **_: Any) -> None:
         """Open table and screen."""
         self._pace = Pace(_WRITE_S)  # the clock of another process says nothing
         self._table = TrialTable.open(self.folder, schema_of(self.experiment, self.space))
-        self._view = open_view(self.phase, self.experiment, list(self.space))
+        self._progress = self._begun()
+        self._view = open_view(self.experiment, list(self.space), self._progress)
 
     @property
     def table(self) -> TrialTable:
@@ -109,6 +117,7 @@ class TableCallback(Callback):
         """Tune has handled what came in."""
         if not self._is_written and self._pace.is_due():
             self._write()
+        self.view.tick()
 
     def _write(self) -> None:
         with self._pace:
@@ -127,7 +136,23 @@ class TableCallback(Callback):
 
     def _show(self, trial: Any) -> None:
         self._is_written = False
-        self.view.show(self.table.of(Run.of(trial.config).trial_id))
+        rows = self.table.of(Run.of(trial.config).trial_id)
+        assert self._progress is not None, "Tune calls setup first"
+        self._progress.see(rows)
+        self.view.show(rows)
+
+    def _begun(self) -> Progress:
+        """How far the phase is by the table."""
+        low_resource, clock = self.experiment.languages.low_resource, self._clock
+        limit = None
+        if clock and clock.limit_s is not None:
+            limit = TimeLimit(clock.seconds_left, self.experiment.search.at_time_limit == "stop")
+        baseline = None if self.phase == BASELINE else baseline_of(self.table, low_resource)
+        progress = Progress(self.phase, self._total, self._at_once, baseline, limit)
+        for rows in map(self.table.of, self.table.trial_ids(self.phase)):
+            if rows[-1]["state"] != RUNNING:  # the others begin again
+                progress.see(rows)
+        return progress
 
     def _trial(self, trial: Any) -> Trial:
         run = Run.of(trial.config)

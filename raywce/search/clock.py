@@ -32,9 +32,13 @@ class SearchClock:
         """The time until now."""
         return float(self._before + time.monotonic() - self._started)
 
+    def seconds_left(self) -> float:
+        """The time until the limit; infinite without one, below 0 where it is over."""
+        return float("inf") if self.limit_s is None else self.limit_s - self.seconds
+
     def is_over(self) -> bool:
         """Whether the limit is reached."""
-        return self.limit_s is not None and self.seconds >= self.limit_s
+        return self.seconds_left() <= 0
 
     def save(self) -> None:
         """Keep the time until now."""

@@ -47,6 +47,7 @@ from raywce.search.reaper import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
 from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH, TrialTable, write_utterances
+from raywce.search.trackers import trackers
 from raywce.search.within_room import WithinRoom
 from raywce.storage import storage_failures_told
 
@@ -234,10 +235,12 @@ class _Phases:
             scheduler=scheduler,
             num_samples=left,
             reuse_actors=False,
+            trial_name_creator=_trial_id,
             trial_dirname_creator=_trial_id,
         )
         with self.room.wanted(left):
-            tune.Tuner(self._trainable(driver), tune_config=config, run_config=self._run_config(phase, clock)).fit()
+            run_config = self._run_config(phase, wanted, clock)
+            tune.Tuner(self._trainable(driver), tune_config=config, run_config=run_config).fit()
         table = self.table()
         states = [table.of(trial_id)[-1]["state"] for trial_id in table.trial_ids(phase)]
         write_utterances(self.folder, table)
@@ -274,10 +277,12 @@ class _Phases:
 
         return tune.with_resources(raywce_trial, driver_resources(self.experiment.resources))
 
-    def _run_config(self, phase: str, clock: SearchClock | None = None) -> tune.RunConfig:
-        sweeper = self._sweeper()
-        table = TableCallback(self.folder, phase, self.experiment, self.space, self._fixed(), sweeper, clock)
-        callbacks = [table, PlacementGroupReaper()]
+    def _run_config(self, phase: str, total: int, clock: SearchClock | None = None) -> tune.RunConfig:
+        fixed, sweeper = self._fixed(), self._sweeper()
+        table = TableCallback(
+            self.folder, phase, self.experiment, self.space, fixed, total, self.room.fits, sweeper, clock
+        )
+        callbacks = [table, *trackers(self.experiment, phase), PlacementGroupReaper()]
         stop = StopAtLimit(clock) if clock and self.experiment.search.at_time_limit == "stop" else None
         return tune.RunConfig(name=phase, storage_path=self.folder.uri, verbose=0, callbacks=callbacks, stop=stop)
 

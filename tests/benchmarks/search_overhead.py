@@ -94,7 +94,7 @@ def events(folder: Path, trials: int, at_once: int) -> dict[str, float]:
         storage=JournalStorage(JournalFileBackend(str(folder / "run" / "optuna.journal"))),
     )
     scheduler = FeasibleFirstASHA((EVERY,), STEPS, 1.25)  # most trials go on
-    callback = TableCallback(run, SEARCH, file.experiment, space, {}, Sweeper(run, 1))
+    callback = TableCallback(run, SEARCH, file.experiment, space, {}, trials, lambda: at_once, Sweeper(run, 1))
     judge = Driver(file, str(folder), lasting_trial, {"es": Limit(20, 0.5), "pt": Limit(19, 0.5)}).judge
     began, cpu = time.monotonic(), time.process_time()
     callback.setup()

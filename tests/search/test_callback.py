@@ -28,7 +28,7 @@ def tables(tmp_path: Path, clock: FakeTime) -> TableCallback:
     file = surrogate.load_file(tmp_path)
     space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
     folder = RunFolder(str(tmp_path / "run"))
-    made = TableCallback(folder, SEARCH, file.experiment, space, {}, Sweeper(folder, 1))
+    made = TableCallback(folder, SEARCH, file.experiment, space, {}, 4, lambda: 1, Sweeper(folder, 1))
     made.setup()
     return made
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from raywce.errors import RunFailed
 from raywce.search.outcome import SearchOutcome, objective, outcome, references_on_the_way
-from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING, SEARCH, Trial, TrialTable, trial_schema
-from raywce.search.view import PlainView, TerminalView, show_outcome
+from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, Trial, TrialTable, trial_schema
+from raywce.search.view import show_outcome
 from tests.search import surrogate
 
 ALPHA = "weighting.alpha"
@@ -143,45 +143,3 @@ def test_the_outcome_as_json_has_the_exit_code_and_figures(file, table) -> None:
     assert figures["exit_code"] == 0
     assert figures["best"]["wer"]["gl"] == 0.45
     assert figures["references"]["baseline"] == {"gl": 0.5, "es": 0.2, "pt": 0.2}
-
-
-def test_plain_lines_come_once_for_each_state_and_evaluation(file, table) -> None:
-    stream = io.StringIO()
-    view = PlainView(Console(file=stream, width=80), SEARCH, file.experiment, list(file.space))
-    add(table, 1, 0.4, -0.5, 0.75, RUNNING)
-    for _ in range(2):
-        view.show(table.of("search-1"))
-    table.finish(Trial(SEARCH, "search-1", 0, {ALPHA: 2.0}), FAIL, "no memory")
-    view.show(table.of("search-1"))
-    lines = stream.getvalue().splitlines()
-    assert lines == [
-        f"search-1: RUNNING {ALPHA} = 2, training.optimizer.learning_rate =",
-        "search-1: step 20, WER gl 40.00, es 20.00, pt 21.25. not feasible by 0.75 points.",
-        "search-1: FAIL: no memory",
-    ]
-
-
-def test_a_trial_that_was_stopped_early_is_shown_with_its_last_step(file, table) -> None:
-    stream = io.StringIO()
-    view = PlainView(Console(file=stream, width=80), SEARCH, file.experiment, list(file.space))
-    add(table, 1, 0.4, -0.5, 0.75, PRUNED)
-    view.show(table.of("search-1"))
-    assert stream.getvalue().splitlines()[0] == "search-1: stopped early at step 20"
-
-
-def test_the_live_table_has_a_row_a_trial(file, table) -> None:
-    stream = io.StringIO()
-    console = Console(file=stream, width=160, force_terminal=True)
-    view = TerminalView(console, SEARCH, file.experiment, list(file.space))
-    add(table, 0, 0.45, -0.5, -0.2)
-    add(table, 1, 0.4, -0.5, 0.75, RUNNING)
-    for trial_id in ("search-0", "search-1", "search-0"):
-        view.show(table.of(trial_id))
-    view.close()
-    plain = Console(width=160, file=io.StringIO())
-    plain.print(view.table())
-    rows = [line for line in plain.file.getvalue().splitlines() if "search-" in line]
-    assert len(rows) == 2
-    assert "feasible" in rows[0]
-    assert "not feasible by 0.75 points" in rows[1]
-    assert "RUNNING" in rows[1]

@@ -1,0 +1,50 @@
+"""`raywce export`: the winner of a search, or a training's model, as a folder to use."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="Run folder of raywce search or raywce train, as a path or URI.")],
+    out: Annotated[str, typer.Argument(help="Folder to write; new or empty.")],
+    trial: Annotated[str | None, typer.Option(metavar="ID", help="This trial instead of the winner.")] = None,
+    ctranslate2: Annotated[
+        bool, typer.Option("--ctranslate2", help="Also write OUT/ctranslate2, for faster-whisper.")
+    ] = False,
+    quantization: Annotated[
+        str | None, typer.Option(help="Of CTranslate2's weights: float32 (default), float16, int8, …")
+    ] = None,
+    push: Annotated[str | None, typer.Option(metavar="REPO_ID", help="Also upload it to the Hugging Face Hub.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="A new repository is private.")] = False,
+) -> None:
+    """Write the winner as a transformers folder with a model card.
+
+    The confirm phase's winner; without one, the best feasible trial of the search.
+    """
+    from raywce.errors import Problems
+    from raywce.export import folder, hub
+    from raywce.export.convert import check_convertible
+    from raywce.export.source import find_source
+
+    problems = Problems()
+    if quantization and not ctranslate2:
+        problems.add("--quantization", "must come with --ctranslate2", quantization)
+    if private and not push:
+        problems.add("--private", "must come with --push")
+    problems.raise_any()
+    target = folder.check_out(out)
+    source = find_source(run, trial)
+    weights = (quantization or "float32") if ctranslate2 else None
+    if weights:
+        check_convertible(source.checkpoint, weights)
+    if push:
+        hub.check_pushable(push)
+    folder.export(source, target, weights)
+    typer.echo(f"{source.trial_id or source.experiment.name} ({source.kind}), step {source.last['step']}: {target}")
+    if weights:
+        typer.echo(f"CTranslate2, {weights}: {target / folder.CTRANSLATE2}")
+    if push:
+        typer.echo(f"on the Hub: {hub.push(target, push, private)}")

@@ -1,0 +1,90 @@
+"""The exported folder: whole or not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pyarrow import fs
+from transformers import GenerationConfig
+
+from raywce.errors import fail
+from raywce.evaluation.decode import PROMPT_TOKENS
+from raywce.export.card import model_card
+from raywce.export.source import Source
+from raywce.remote import is_uri
+from raywce.storage import patiently
+from raywce.training.checkpoint import STATE_FILE
+
+CTRANSLATE2 = "ctranslate2"  # the folder of that form, inside
+
+
+def check_out(out: str) -> Path:
+    """The folder to write as a path.
+
+    Raises:
+        InputError: it is no path, or something is there already.
+    """
+    if is_uri(out):
+        fail("OUT", "must be a folder on this machine", out)
+    folder = Path(out).expanduser().resolve()
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        fail("OUT", "must be new or empty", out, "Name another folder, or remove this one")
+    return folder
+
+
+def export(source: Source, out: Path, quantization: str | None = None) -> None:
+    """Write the model as transformers takes it, with its card; `out` gets its name once it is complete.
+
+    Args:
+        source: what is exported.
+        out: new or empty (`check_out`).
+        quantization: also write CTranslate2's form, in that type; None: don't.
+    """
+    with _beside(out) as folder:
+        _copy_checkpoint(source.checkpoint, folder)
+        _free_the_language(folder)
+        card = model_card(source, _max_new_tokens(folder), quantization)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        if quantization:
+            from raywce.export.convert import convert
+
+            convert(folder, folder / CTRANSLATE2, quantization)
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """A folder that becomes `out` at the end of the block."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
+        folder = Path(work, out.name)
+        folder.mkdir()
+        yield folder
+        folder.rename(out)
+
+
+@patiently
+def _copy_checkpoint(checkpoint: str, folder: Path) -> None:
+    """All of its files but the training's state."""
+    filesystem, root = fs.FileSystem.from_uri(checkpoint)
+    for file in filesystem.get_file_info(fs.FileSelector(root)):
+        if file.type is fs.FileType.File and file.base_name != STATE_FILE:
+            here = str(folder / file.base_name)
+            fs.copy_files(file.path, here, source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem())
+
+
+def _free_the_language(folder: Path) -> None:
+    """No language is set for every call: a checkpoint that was fine-tuned before may have one."""
+    generation = GenerationConfig.from_pretrained(folder)
+    for name in ("language", "task", "forced_decoder_ids"):
+        if getattr(generation, name, None) is not None:
+            setattr(generation, name, None)
+    generation.save_pretrained(folder)
+
+
+def _max_new_tokens(folder: Path) -> int:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return int(config["max_target_positions"]) - PROMPT_TOKENS

@@ -1,0 +1,105 @@
+"""Run folders as searches leave them, with figures that were made up and one small checkpoint for all trials."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+
+from raywce.experiment.load import ExperimentFile
+from raywce.run_folder import OUTCOME, RunFolder
+from raywce.search.comparison import Decoded, choose, compare, side_by_side
+from raywce.search.outcome import Confirmation, outcome
+from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, SEARCH, Trial, TrialTable, trial_schema
+from raywce.training.checkpoint import STATE_FILE
+from tests.search import surrogate
+from tests.search.decoded_tables import decoded
+
+STEPS = 20
+BASE = {"gl": 0.50, "es": 0.20, "pt": 0.19}
+SEEDS = (1, 2, 3)
+
+
+@dataclass
+class SearchRun:
+    """A search of two trials, the second the better one; `violation` points above (below: negative) every limit."""
+
+    folder: RunFolder
+    file: ExperimentFile
+    table: TrialTable
+
+    @classmethod
+    def write(cls, tmp_path: Path, checkpoint: Path, violation: float = -1.0, confirm: bool = False) -> SearchRun:
+        """Write the folder; with a confirm phase, `search-1` is trained again over three seeds."""
+        tmp_path.mkdir(parents=True, exist_ok=True)
+        file = surrogate.load_file(tmp_path, confirm={"candidates": 1 if confirm else 0, "resamples": 200})
+        space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+        folder = RunFolder.of(file.experiment.storage, file.experiment.name)
+        run = cls(folder, file, TrialTable(trial_schema(space, ["gl"], ["es", "pt"])))
+        folder.open(file.resolved_yaml())
+        run.add(Trial(BASELINE, "baseline-0", 0, {}), BASE, checkpoint, original=surrogate.ORIGINAL)
+        for number, gl in enumerate((0.45, 0.40)):
+            values = {"weighting.alpha": 2.0 + number, "training.optimizer.learning_rate": 1e-5}
+            run.add(Trial(SEARCH, f"search-{number}", 0, values), {**BASE, "gl": gl}, checkpoint, violation=violation)
+        result = outcome(run.table, file.experiment, {})
+        if confirm:
+            result = replace(result, confirmation=run.confirmed(checkpoint))
+        run.table.write(folder)
+        folder.write_text(OUTCOME, result.to_json())
+        return run
+
+    def add(
+        self,
+        trial: Trial,
+        wers: Mapping[str, float],
+        checkpoint: Path,
+        original: Mapping[str, float] | None = None,
+        violation: float | None = None,
+    ) -> None:
+        """A complete trial with its checkpoint."""
+        if original:
+            self.table.record(trial, {"step": 0, **{f"wer/{name}": wer for name, wer in original.items()}})
+        figures = {f"wer/{name}": wer for name, wer in wers.items()} | {f"utterances_seen/{name}": 7.0 for name in wers}
+        if violation is not None:
+            figures |= {"objective": wers["gl"], "feasible": violation <= 0, "violation": violation}
+            figures |= {"violation/es": violation, "violation/pt": violation}
+        self.table.record(trial, {"step": STEPS, "final": True, **figures})
+        self.table.finish(trial, COMPLETE)
+        target = Path(self.folder.path("trials", trial.trial_id, f"step-{STEPS:08d}"))
+        shutil.copytree(checkpoint, target)
+        torch.save({"step": STEPS}, target / STATE_FILE)
+
+    def confirmed(self, checkpoint: Path) -> Confirmation:
+        """The confirm phase of `search-1`, and a test split two points worse than dev."""
+        values = {"weighting.alpha": 3.0, "training.optimizer.learning_rate": 1e-5}
+        better = {"gl": 0.35, "es": 0.10, "pt": 0.10}
+        for seed in SEEDS:
+            trial = Trial(CONFIRM, f"confirm-baseline-{seed}", seed, {}, BASELINE)
+            self.add(trial, BASE, checkpoint, original=surrogate.ORIGINAL if seed == 1 else None)
+            self.add(Trial(CONFIRM, f"confirm-search-1-{seed}", seed, values, "search-1"), better, checkpoint)
+        dev, test = (self._decoded(better, more) for more in (0.0, 0.02))
+        for seed, table in zip(SEEDS, test.candidates["search-1"], strict=True):
+            path = Path(self.folder.path("test", "test", f"confirm-search-1-{seed}.parquet"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, path)
+        experiment = self.file.experiment
+        figures = [compare(of, side_by_side(of, experiment), experiment) for of in (dev, test)]
+        choice = choose(dev, side_by_side(dev, experiment), experiment)
+        return Confirmation(figures[0], choice, {"search-1": values}, {}, {"test": figures[1]}, None)
+
+    @staticmethod
+    def _decoded(better: Mapping[str, float], more: float) -> Decoded:
+        def over(rates: Mapping[str, float], seeds: Sequence[int]) -> list:  # type: ignore[type-arg]
+            return [decoded({name: wer + more for name, wer in rates.items()}, seed) for seed in seeds]
+
+        return Decoded(over(surrogate.ORIGINAL, [0])[0], over(BASE, SEEDS), {"search-1": over(better, SEEDS)})
+
+    def change_outcome(self, **changes: object) -> None:
+        """Put other values into `outcome.json`."""
+        figures = json.loads(self.folder.read_text(OUTCOME))
+        self.folder.write_text(OUTCOME, json.dumps({**figures, **changes}))

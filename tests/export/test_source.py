@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from raywce.errors import InputError
+from raywce.export.source import find_source
+from tests.export.runs import SearchRun
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Nothing is read of it here."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def test_the_best_feasible_trial_with_its_values_and_seed(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path, checkpoint)
+    source = find_source(run.folder.uri)
+    assert (source.kind, source.trial_id) == ("best", "search-1")
+    assert source.experiment.weighting.alpha == 3.0  # type: ignore[union-attr]
+    assert source.checkpoint == run.folder.path("trials", "search-1", "step-00000020")
+    assert find_source(f"file://{run.folder.uri}").trial_id == "search-1"
+
+
+def test_a_confirmed_winner_is_the_first_of_its_seeds(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path, checkpoint, confirm=True)
+    source = find_source(run.folder.uri)
+    assert (source.kind, source.trial_id) == ("confirmed", "confirm-search-1-1")
+    assert (source.experiment.training.seed, source.experiment.weighting.alpha) == (1, 3.0)  # type: ignore[union-attr]
+
+
+def test_where_nothing_was_confirmed_it_is_the_searchs_best(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path, checkpoint)
+    run.change_outcome(confirmation={"choice": {"winner": None}})
+    assert find_source(run.folder.uri).kind == "best"
+
+
+def test_of_a_grids_setting_it_is_the_first_seed(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path, checkpoint)
+    run.change_outcome(best={"trial_id": "search-0, search-1"})
+    assert find_source(run.folder.uri).trial_id == "search-0"
+
+
+def test_a_trial_asked_for_by_its_id_may_be_the_baseline(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path, checkpoint)
+    source = find_source(run.folder.uri, "baseline-0")
+    assert (source.kind, source.experiment.weighting.kind) == ("asked for", "none")
+
+
+def told(run: str, trial: str | None = None) -> str:
+    with pytest.raises(InputError) as error:
+        find_source(run, trial)
+    return str(error.value)
+
+
+def test_what_can_not_be_exported_is_told_with_what_to_do(tmp_path: Path, checkpoint: Path) -> None:
+    assert "must be a run folder, but got" in told(str(tmp_path / "nowhere"))
+    run = SearchRun.write(tmp_path, checkpoint, violation=2.0)
+    nothing = told(run.folder.uri)
+    assert "must have a feasible trial, but got none among 2" in nothing
+    assert "--trial search-0 takes the nearest one" in nothing or "--trial search-1 takes" in nothing
+    assert find_source(run.folder.uri, "search-0").trial_id == "search-0"
+    unknown = told(run.folder.uri, "search-7")
+    assert "--trial: must be a trial of the run that is complete, but got search-7" in unknown
+    assert "baseline-0, search-0, search-1" in unknown
+    shutil.rmtree(run.folder.path("trials", "search-0", "step-00000020"))
+    assert "must still have the model's checkpoint, but got nothing at" in told(run.folder.uri, "search-0")
+    (run.folder.local / "outcome.json").unlink()  # type: ignore[operator]
+    assert "must be a finished search, but got no outcome.json" in told(run.folder.uri)
+    assert find_source(run.folder.uri, "search-1").trial_id == "search-1"

@@ -1,0 +1,31 @@
+"""Transcribing with the very code that a model card gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+Transcribe = Callable[[str, str], str]  # a file and its language token to a text
+
+
+def by_card(folder: Path, library: str) -> Transcribe:
+    """The card's code for that library; its model is opened once."""
+    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if f"from {library} import" in block]
+    lines = block.replace("FOLDER", str(folder)).splitlines()
+    opened = next(number for number, line in enumerate(lines) if str(folder) in line) + 1
+    names: dict[str, object] = {}
+    exec("\n".join(lines[:opened]), names)
+
+    def transcribe(file: str, language: str) -> str:
+        code = "\n".join(lines[opened:]).replace("speech.flac", file)
+        code = re.sub(r'("language": |language=)"[a-z]+"', rf'\1"{language}"', code)
+        assert f'"{language}"' in code
+        with redirect_stdout(StringIO()) as out:
+            exec(code, names)
+        return out.getvalue().strip()
+
+    return transcribe

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyte
+import pytest
+from rich.console import Console
+
+from raywce.search.live import PlainView, TerminalView
+from raywce.search.progress import Progress
+from raywce.search.tables import COMPLETE, FAIL, PRUNED, SEARCH, Trial, TrialTable
+from tests.search import surrogate
+from tests.search.fake_search import ALPHA, empty_table, report
+
+COLUMNS, LINES = 100, 12
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Any:
+    return surrogate.load_file(tmp_path)
+
+
+@pytest.fixture
+def table(file: Any) -> TrialTable:
+    return empty_table(file)
+
+
+@pytest.fixture
+def progress() -> Progress:
+    return Progress(SEARCH, total=4, at_once=lambda: 1, baseline=0.47)
+
+
+def lines_of(file: Any, progress: Progress, *changes: list[Any]) -> list[str]:
+    stream = io.StringIO()
+    view = PlainView(Console(file=stream, width=80), file.experiment, list(file.space), progress)
+    for rows in changes:
+        progress.see(rows)
+        view.show(rows)
+    return stream.getvalue().splitlines()
+
+
+def test_plain_lines_come_once_for_each_event(file: Any, table: TrialTable, progress: Progress) -> None:
+    begun = [dict(row) for row in report(table, 1)]
+    evaluated = [dict(row) for row in report(table, 1, 0.4)]
+    table.finish(Trial(SEARCH, "search-1", 0, {ALPHA: 2.0}), FAIL, "no memory")
+    lines = lines_of(file, progress, begun, begun, evaluated, evaluated, table.of("search-1"))
+    assert lines == [
+        f"search-1: begins with {ALPHA} = 2, training.optimizer.learning_rate =",
+        "search-1: step 20, WER gl 40.00, es 20.00, pt 19.00. feasible.",
+        "search-1: failed: no memory. search: 1 of 4 done, 0 running; the baseline's low-resource WER is 47.00 %; "
+        "time left not known yet.",
+    ]
+
+
+def test_a_trial_that_was_stopped_early_is_shown_with_its_last_step(
+    file: Any, table: TrialTable, progress: Progress
+) -> None:
+    last = lines_of(file, progress, report(table, 1, 0.4, PRUNED))[-1]
+    assert last.startswith("search-1: stopped early at step 20. search: 1 of 4 done, 0 running;")
+
+
+def screen_of(file: Any, progress: Progress, trials: list[list[Any]], width: int, height: int = 30) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True)
+    view = TerminalView(console, file.experiment, list(file.space), progress)
+    for rows in trials:
+        progress.see(rows)
+        view.show(rows)
+    view.close()
+    plain = Console(width=width, height=height, file=io.StringIO())
+    plain.print(view.screen())
+    return plain.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_live_table_has_a_row_a_trial(file: Any, table: TrialTable, progress: Progress) -> None:
+    trials = [report(table, 0, 0.45, COMPLETE), report(table, 1, 0.4, violation=0.75, feasible=False)]
+    lines = screen_of(file, progress, trials, 160)
+    rows = [line for line in lines if "│ search-" in line]
+    assert len(rows) == 2
+    assert "feasible" in rows[0]
+    assert "done" in rows[0]
+    assert "not feasible by 0.75 points" in rows[1]
+    assert "running" in rows[1]
+    assert "best feasible so far search-0: low-resource WER 45.00 %, -2.00 points" in lines[-1]
+
+
+def test_a_narrow_terminal_keeps_the_low_resource_wer(file: Any, table: TrialTable, progress: Progress) -> None:
+    trials = [report(table, 0, 0.45, COMPLETE)]
+    wide, middle, narrow = ("\n".join(screen_of(file, progress, trials, width)) for width in (160, 80, 60))
+    assert ("learning_rate" in wide, "WER pt" in wide) == (True, True)
+    assert ("learning_rate" in middle, "WER pt" in middle) == (False, True)
+    assert ("WER pt" in narrow, "WER gl" in narrow, "45.00" in narrow) == (False, True, True)
+
+
+def test_a_thousand_trials_fit_on_the_screen(file: Any, table: TrialTable, progress: Progress) -> None:
+    trials = [report(table, number, 0.45 - (number == 500) * 0.1, COMPLETE) for number in range(1000)]
+    trials.append(report(table, 1000))
+    lines = screen_of(file, progress, trials, 100, height=20)
+    assert len(lines) <= 20
+    shown = [line.split()[1] for line in lines if "│ search-" in line]
+    assert shown[0] == "search-500", "the best"
+    assert shown[-2:] == ["search-999", "search-1000"], "the last one, and the one that runs"
+    assert any("and 990 trials that have ended" in line for line in lines)
+
+
+class Terminal:
+    """A program on a terminal of its own, and what stands on its screen."""
+
+    def __init__(self, *command: str) -> None:
+        self.screen = pyte.Screen(COLUMNS, LINES)
+        self.stream = pyte.ByteStream(self.screen)
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+        self.program = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment)
+        os.close(slave)
+
+    def read_until(self, seen: Callable[[str], bool], timeout_s: float = 120) -> str:
+        """The screen, once it is as wanted."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            if seen(text := "\n".join(self.screen.display)):
+                return text
+            if select.select([self.master], [], [], 0.1)[0]:
+                try:
+                    self.stream.feed(os.read(self.master, 65536))
+                except OSError:
+                    break  # the program has ended
+        text = "\n".join(self.screen.display)
+        assert seen(text), text
+        return text
+
+    def press_enter(self) -> None:
+        os.write(self.master, b"\n")
+
+
+def test_on_a_terminal_of_a_hundred_columns(tmp_path: Path) -> None:
+    terminal = Terminal(sys.executable, "-m", "tests.search.fake_search", str(tmp_path))
+    try:
+        screen = terminal.read_until(lambda text: "1 running" in text)
+        assert "search: 0 of 7 done, 1 running; the baseline's low-resource WER is 47.00 %;" in screen
+        assert "time left not known yet" in " ".join(screen.split())
+        for _ in range(4):
+            terminal.press_enter()
+        screen = terminal.read_until(lambda text: "2 of 7 done" in text)
+        assert "best feasible so far search-1: low-resource WER 40.00 %" in " ".join(screen.split())
+        assert " s left" in screen
+        assert [line.split()[1] for line in screen.splitlines() if "│ search-" in line] == [
+            "search-0",
+            "search-1",
+            "search-2",
+        ]
+        for _ in range(7):
+            terminal.press_enter()
+        screen = terminal.read_until(lambda text: "over" in text)
+        assert "search: 5 of 7 done, 1 running" in screen
+        print(f"\n{screen}")
+        assert terminal.program.wait(30) == 0
+    finally:
+        terminal.program.kill()
+        os.close(terminal.master)
