@@ -16,8 +16,8 @@ from raywce.evaluation.decode import PROMPT_TOKENS
 from raywce.export.card import model_card
 from raywce.export.source import Source
 from raywce.remote import is_uri
+from raywce.run_folder import STATE_FILE
 from raywce.storage import patiently
-from raywce.training.checkpoint import STATE_FILE
 
 CTRANSLATE2 = "ctranslate2"  # the folder of that form, inside
 

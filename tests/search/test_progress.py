@@ -71,12 +71,12 @@ def test_what_an_earlier_run_finished_counts_with_its_training_time(clock: Clock
 
 def test_the_time_limit_bounds_it(clock: Clock) -> None:
     for stops, left in ((True, 30), (False, 130)):
-        progress = Progress("search", 10, 1, limit=TimeLimit(lambda: 30.0, stops))
+        progress = Progress("search", 10, lambda: 1, limit=TimeLimit(lambda: 30.0, stops))
         progress.see(row("a", RUNNING))
         clock.now += 100
         progress.see(done("a", 0.4))
         assert progress.seconds_left() == left
-    over = Progress("search", 10, 1, limit=TimeLimit(lambda: -5.0, stops=True))
+    over = Progress("search", 10, lambda: 1, limit=TimeLimit(lambda: -5.0, stops=True))
     over.see(row("a", COMPLETE, time_s=60.0, objective=0.4, feasible=True))
     assert over.seconds_left() == 0
 
