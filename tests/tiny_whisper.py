@@ -38,6 +38,7 @@ def write_tiny_whisper(
     languages: Sequence[str] = ("en", "es", "gl"),
     seed: int = 0,
     chunk_length: int = 30,
+    words: int = 0,
     **config_overrides: Any,
 ) -> Path:
     """Write a random-weight Whisper (16 wide, one layer a side) that transformers opens, and return `folder`.
@@ -47,10 +48,11 @@ def write_tiny_whisper(
         languages: codes that the model can generate in (its `lang_to_id`).
         seed: seeds the weights; the global random state is left as it was.
         chunk_length: seconds that the encoder and the feature extractor take.
+        words: so many tokens more than bytes; the last is empty, as in Whisper's multilingual vocabulary.
         config_overrides: any other field of `WhisperConfig` (`dropout=0.1`, `d_model=32`).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _tokenizer(languages)
+    tokenizer = _tokenizer(languages, words)
     positions = {"max_source_positions": chunk_length * FRAMES_PER_SECOND}
     config = _config(tokenizer, {**SMALLEST, **positions, **config_overrides})
     with torch.random.fork_rng(devices=[]):
@@ -64,12 +66,14 @@ def write_tiny_whisper(
     return folder
 
 
-def _tokenizer(languages: Sequence[str]) -> WhisperTokenizerFast:
+def _tokenizer(languages: Sequence[str], words: int) -> WhisperTokenizerFast:
     """One token a byte, then Whisper's special tokens, then its 1,501 timestamps, in Whisper's order.
 
     All of Whisper's languages have their token, as the tokenizer finds a language by its place among them.
     """
     vocab = {byte: index for index, byte in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    names = [*(f"word{index}" for index in range(words - 1)), ""] if words else []
+    vocab |= {name: len(vocab) + index for index, name in enumerate(names)}
     tokenizer = WhisperTokenizerFast(vocab=vocab, merges=[], pad_token="<|endoftext|>", model_max_length=448)
     names = ["startoftranscript", *dict.fromkeys([*LANGUAGES, *languages])]
     names += ["translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps"]

@@ -11,8 +11,14 @@ from pathlib import Path
 Transcribe = Callable[[str, str], str]  # a file and its language token to a text
 
 
-def by_card(folder: Path, library: str) -> Transcribe:
-    """The card's code for that library; its model is opened once."""
+def by_card(folder: Path, library: str, max_new_tokens: int | None = None) -> Transcribe:
+    """The card's code for that library; its model is opened once.
+
+    Args:
+        folder: the exported one.
+        library: that the code imports.
+        max_new_tokens: where all texts are cut, other than the card has it.
+    """
     blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     (block,) = [block for block in blocks if f"from {library} import" in block]
     lines = block.replace("FOLDER", str(folder)).splitlines()
@@ -24,6 +30,9 @@ def by_card(folder: Path, library: str) -> Transcribe:
         code = "\n".join(lines[opened:]).replace("speech.flac", file)
         code = re.sub(r'("language": |language=)"[a-z]+"', rf'\1"{language}"', code)
         assert f'"{language}"' in code
+        if max_new_tokens:
+            code = re.sub(r'(how = .*?), "max_new_tokens": \d+', r"\1", code)
+            code = code.replace("how = {", f'how = {{"max_new_tokens": {max_new_tokens}, ')
         with redirect_stdout(StringIO()) as out:
             exec(code, names)
         return out.getvalue().strip()

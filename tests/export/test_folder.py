@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from transformers import AutoProcessor, GenerationConfig, WhisperForConditionalGeneration
+from typer.testing import CliRunner
+
+from raywce.cli import app
+from raywce.errors import InputError, RunFailed
+from raywce.export import convert, hub
+from raywce.export.folder import check_out, export
+from raywce.export.source import find_source
+from raywce.training.checkpoint import STATE_FILE
+from tests.export.runs import SearchRun
+from tests.tiny_whisper import write_tiny_whisper
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that was fine-tuned for Spanish alone before."""
+    made = write_tiny_whisper(tmp_path_factory.mktemp("checkpoint") / "model", languages=("gl", "es", "pt", "en"))
+    generation = GenerationConfig.from_pretrained(made)
+    generation.language, generation.task, generation.forced_decoder_ids = "es", "transcribe", [[1, 259], [2, 358]]
+    (made / "generation_config.json").write_text(json.dumps(generation.to_dict()))
+    return made
+
+
+@pytest.fixture(scope="module")
+def best(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchRun, Path]:
+    run = SearchRun.write(tmp_path_factory.mktemp("best"), checkpoint)
+    out = run.folder.local.parent / "out"  # type: ignore[union-attr]
+    export(find_source(run.folder.uri), out)
+    return run, out
+
+
+def card(out: Path) -> str:
+    return (out / "README.md").read_text()
+
+
+def test_transformers_opens_it_with_the_checkpoints_weights(best: tuple[SearchRun, Path], checkpoint: Path) -> None:
+    _, out = best
+    weights = WhisperForConditionalGeneration.from_pretrained(checkpoint).state_dict()
+    exported = WhisperForConditionalGeneration.from_pretrained(out).state_dict()
+    assert all(torch.equal(weights[name], exported[name]) for name in weights)
+    assert type(AutoProcessor.from_pretrained(out)).__name__ == "WhisperProcessor"
+    assert (out / "model.safetensors").is_file()
+    assert not (out / STATE_FILE).exists()
+
+
+def test_it_generates_in_every_language_of_the_original(best: tuple[SearchRun, Path], checkpoint: Path) -> None:
+    before, after = (json.loads((at / "generation_config.json").read_text()) for at in (checkpoint, best[1]))
+    assert set(after["lang_to_id"]) == {"<|gl|>", "<|es|>", "<|pt|>", "<|en|>"}
+    for name in ("lang_to_id", "task_to_id", "suppress_tokens", "begin_suppress_tokens", "alignment_heads"):
+        assert after[name] == before[name], name
+    for name in ("language", "task", "forced_decoder_ids"):
+        assert before[name]
+        assert after.get(name) is None, name
+
+
+def test_the_card_of_a_best_trial_claims_no_more_than_its_figures(best: tuple[SearchRun, Path]) -> None:
+    head = ModelCard(card(best[1])).data
+    assert (head.language, head.base_model, head.metrics) == (["gl", "es", "pt"], "openai/whisper-tiny", ["wer", "cer"])
+    results = {one.dataset_config: (one.dataset_split, one.metric_value) for one in head.eval_results}
+    assert results == {"gl": ("dev", 40.0), "es": ("dev", 20.0), "pt": ("dev", 19.0)}
+    text = card(best[1])
+    assert "| gl | 60.00 | 50.00 | 40.00 |" in text
+    assert "`words/1`" in text
+    assert "the best feasible trial of a search (`search-1`), after step 20" in text
+    assert "not confirmed" in text
+    assert "alpha: 3.0" in text
+    assert "the test split says nothing here" in text
+    assert "| gl | not known | not known | not known | 7 |" in text
+    assert str(best[1].parent) not in text, "where it is on the machine is nobody's business"
+
+
+def test_the_card_of_a_confirmed_winner_has_intervals_and_the_test_split(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path / "run", checkpoint, confirm=True)
+    out = tmp_path / "out"
+    export(find_source(run.folder.uri), out)
+    comparison = json.loads(run.folder.read_text("outcome.json"))["confirmation"]["tests"]["test"]
+    winner = comparison["candidates"]["search-1"]["wer"]["gl"]
+    interval = "{:.2f} ({:.2f} to {:.2f})".format(*(100 * winner[name] for name in ("value", "low", "high")))
+    text = card(out)
+    (row,) = [line for line in text.splitlines() if line.startswith("| gl |") and interval in line]
+    assert row.endswith("| 37.00 |"), "this model's own"
+    assert text.index("the test split, opened once") < text.index("dev, the speakers that the search did not see")
+    assert "95 % intervals over speech and seeds" in text
+    assert "is better than the baseline, with 95 % confidence" in text
+    assert "seed: 1" in text
+    assert {one.dataset_split for one in ModelCard(text).data.eval_results} == {"dev", "test"}
+
+
+def test_what_prepare_counted_is_in_the_card(tmp_path: Path, checkpoint: Path) -> None:
+    source = find_source(SearchRun.write(tmp_path, checkpoint).folder.uri)
+    speech = tmp_path / "speech"
+    speech.mkdir()
+    groups = [{"split": "train", "language": "gl", "utterances": 120, "hours": 1.234}]
+    (speech / "prepared.json").write_text(json.dumps({"groups": groups}))
+    data = source.experiment.data.model_copy(update={"folder": str(speech)})
+    moved = source.experiment.model_copy(update={"data": data})
+    export(replace(source, experiment=moved), tmp_path / "out")
+    assert "| gl | 120 (1.23 h) | not known | not known | 7 |" in card(tmp_path / "out")
+
+
+def test_what_breaks_on_the_way_leaves_nothing(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = SearchRun.write(tmp_path / "run", checkpoint)
+
+    def no_space(*_: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(convert, "convert", no_space)
+    with pytest.raises(OSError, match="No space"):
+        export(find_source(run.folder.uri), tmp_path / "out" / "model", "float32")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_out_must_be_new_or_empty_and_here(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert check_out(str(tmp_path / "empty")) == tmp_path / "empty"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    for out in (str(tmp_path / "full"), str(tmp_path / "full" / "file"), "s3://bucket/model"):
+        with pytest.raises(InputError, match="OUT: must be"):
+            check_out(out)
+
+
+def told(*arguments: str) -> str:
+    result = CliRunner().invoke(app, ["export", *arguments])
+    assert isinstance(result.exception, InputError), result
+    return str(result.exception)
+
+
+def test_the_command_says_what_it_wrote_and_refuses_what_can_not_be(
+    best: tuple[SearchRun, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, out = best[0].folder.uri, str(tmp_path / "out")
+    assert "must be new or empty" in told(run, str(best[1]))
+    assert "must come with --ctranslate2" in told(run, out, "--quantization", "int8")
+    assert "must come with --push" in told(run, out, "--private")
+    assert "must be one of float32" in told(run, out, "--ctranslate2", "--quantization", "int4")
+    monkeypatch.setattr(convert, "find_spec", lambda name: None)
+    assert "pip install 'raywce[ctranslate2]'" in told(run, out, "--ctranslate2")
+    assert not Path(out).exists()
+    result = CliRunner().invoke(app, ["export", run, out, "--trial", "search-0"])
+    assert result.exit_code == 0, result.output
+    assert f"search-0 (asked for), step 20: {out}" in result.stdout
+    assert "taken by its id" in card(Path(out))
+
+
+class Hub:
+    """Takes what is pushed."""
+
+    def __init__(self, refuses: bool = False) -> None:
+        self.refuses = refuses
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def create_repo(self, repo_id: str, **options: Any) -> str:
+        self.calls.append((repo_id, options))
+        return f"https://huggingface.co/{repo_id}"
+
+    def upload_folder(self, **options: Any) -> None:
+        if self.refuses:
+            raise OSError("403 Forbidden")
+        self.calls.append(("upload", options))
+
+
+def test_a_push_uploads_the_folder(
+    best: tuple[SearchRun, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taker = Hub()
+    monkeypatch.setattr(hub, "HfApi", lambda: taker)
+    monkeypatch.setattr(hub, "get_token", lambda: "hf_token")
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["export", best[0].folder.uri, str(out), "--push", "me/galician", "--private"])
+    assert result.exit_code == 0, result.output
+    assert "on the Hub: https://huggingface.co/me/galician" in result.stdout
+    made, uploaded = taker.calls
+    assert made == ("me/galician", {"private": True, "exist_ok": True})
+    assert (uploaded[1]["repo_id"], uploaded[1]["folder_path"]) == ("me/galician", out)
+
+
+def test_a_hub_that_refuses_costs_nothing_that_was_written(
+    best: tuple[SearchRun, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "HfApi", lambda: Hub(refuses=True))
+    monkeypatch.setattr(hub, "get_token", lambda: "hf_token")
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["export", best[0].folder.uri, str(out), "--push", "me/galician"])
+    assert isinstance(result.exception, RunFailed)
+    assert "403 Forbidden" in str(result.exception)
+    assert f"hf upload me/galician {out}" in str(result.exception)
+    assert (out / "README.md").is_file()
+
+
+def test_without_a_token_or_a_name_nothing_is_written(
+    best: tuple[SearchRun, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "get_token", lambda: None)
+    text = told(best[0].folder.uri, str(tmp_path / "out"), "--push", "not/a/name")
+    assert "must be a repository of the Hub" in text
+    assert "a token of the Hub that may write must be known here, but got none. Run hf auth login" in text
+    assert not (tmp_path / "out").exists()

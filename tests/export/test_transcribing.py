@@ -1,0 +1,92 @@
+"""What an exported model writes, through the tools that people use, is what the evaluation saw."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import tokenizers
+
+from raywce.data.features import LogMel
+from raywce.demo.assets import MICRO_WHISPER, checkpoint_path
+from raywce.errors import InputError
+from raywce.evaluation.decode import PROMPT_TOKENS, TokenBound, evaluating, transcribe_batch
+from raywce.export.convert import check_convertible
+from raywce.export.folder import export
+from raywce.export.source import find_source
+from raywce.model import load_model, load_tokenizer
+from tests.evaluation.talking_whisper import write_talking_whisper
+from tests.export.runs import SearchRun
+from tests.export.transcribing import by_card
+from tests.tiny_whisper import write_tiny_whisper
+
+LANGUAGES = ["gl", "es", "en"]
+TOKENS = 12  # after which all are cut: a random model seldom ends by itself
+
+
+def write_noises(folder: Path, seconds: Sequence[float]) -> list[str]:
+    """Noises as FLAC, which holds 16 bits: what each tool reads is the same."""
+    random = np.random.default_rng(0)
+    for number, length in enumerate(seconds):
+        soundfile.write(folder / f"{number}.flac", random.normal(0, 0.1 * (number + 1), int(16_000 * length)), 16_000)
+    return [str(folder / f"{number}.flac") for number in range(len(seconds))]
+
+
+def evaluated(checkpoint: Path, files: Sequence[str], languages: Sequence[str]) -> list[Any]:
+    """As `raywce evaluate` decodes."""
+    samples = [soundfile.read(file, dtype="float32")[0] for file in files]
+    model, log_mel = load_model(str(checkpoint)), LogMel.from_checkpoint(str(checkpoint))
+    with evaluating(model):
+        features = log_mel.of(samples)
+        durations = [len(one) / 16_000 for one in samples]
+        bound = TokenBound(per_second=0, extra=TOKENS)
+        return transcribe_batch(model, load_tokenizer(str(checkpoint)), features, languages, durations, bound=bound)
+
+
+def write_multilingual(folder: Path) -> Path:
+    """A random Whisper with as many tokens as the real ones, which suppresses what faster-whisper does."""
+    from faster_whisper.tokenizer import Tokenizer
+    from faster_whisper.transcribe import get_suppressed_tokens
+
+    write_tiny_whisper(folder, words=50_001, init_std=0.3)
+    known = Tokenizer(tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json")), True, "transcribe", "es")
+    generation = json.loads((folder / "generation_config.json").read_text())
+    generation["suppress_tokens"] = list(get_suppressed_tokens(known, [-1]))
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    return folder
+
+
+@pytest.mark.parametrize("library", ["transformers", "faster_whisper"])
+def test_the_cards_code_gives_the_texts_of_the_evaluation(tmp_path: Path, library: str) -> None:
+    pytest.importorskip(library, reason="pip install 'raywce[ctranslate2]'")
+    write = write_talking_whisper if library == "transformers" else write_multilingual
+    checkpoint = write(tmp_path / "checkpoint")
+    run = SearchRun.write(tmp_path / "run", checkpoint)
+    out = tmp_path / "out"
+    export(find_source(run.folder.uri), out, "float32" if library == "faster_whisper" else None)
+    files = write_noises(tmp_path, [2.5, 4.0, 29.0, 1.0, 16.5, 0.3])
+    languages = [LANGUAGES[number % 3] for number in range(len(files))]
+    seen = [one.text for one in evaluated(checkpoint, files, languages)]
+    # CTranslate2 takes half of prompt and new tokens together for the new ones.
+    limit = 2 * TOKENS - PROMPT_TOKENS if library == "faster_whisper" else TOKENS
+    transcribe = by_card(out, library, limit)
+    assert len(set(seen)) > 1
+    assert [transcribe(*pair) for pair in zip(files, languages, strict=True)] == seen
+
+
+def test_another_window_is_refused() -> None:
+    with pytest.raises(InputError, match="must be 30 s, as faster-whisper takes no other, but got 3 s"):
+        check_convertible(checkpoint_path(MICRO_WHISPER), "float32")
+
+
+def test_another_vocabulary_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    pytest.importorskip("ctranslate2", reason="pip install 'raywce[ctranslate2]'")
+    run = SearchRun.write(tmp_path / "run", write_tiny_whisper(tmp_path / "checkpoint"))
+    with pytest.raises(InputError, match="must have Whisper's multilingual vocabulary"):
+        export(find_source(run.folder.uri), tmp_path / "models" / "out", "float32")
+    assert not any((tmp_path / "models").iterdir())
