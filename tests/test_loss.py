@@ -20,6 +20,11 @@ def labels() -> torch.Tensor:
     return labels
 
 
+def losses_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Of states that are the logits already: each token's own axis is its projection."""
+    return utterance_losses(logits, torch.eye(logits.shape[-1], dtype=logits.dtype), labels)
+
+
 LANGUAGES = ["gl", "es", "gl", "en"]
 COUNTS = {"gl": 2, "es": 1, "en": 1}
 TOKENS = 17
@@ -27,14 +32,14 @@ TOKENS = 17
 
 def test_weight_1_is_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> None:
     weights = utterance_weights(LANGUAGES, {"gl": 1.0}, "utterance", COUNTS)
-    loss = weighted_loss(utterance_losses(logits, labels), weights, TOKENS, ranks=1)
+    loss = weighted_loss(losses_of(logits, labels), weights, TOKENS, ranks=1)
     expected = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
 
 
 def test_only_low_resource_tokens_are_weighted(logits: torch.Tensor, labels: torch.Tensor) -> None:
     weights = utterance_weights(LANGUAGES, {"gl": 3.0}, "utterance", COUNTS)
-    loss = weighted_loss(utterance_losses(logits, labels), weights, TOKENS, ranks=1)
+    loss = weighted_loss(losses_of(logits, labels), weights, TOKENS, ranks=1)
     tokens = functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
     expected = (tokens * torch.tensor([3.0, 1.0, 3.0, 1.0])[:, None]).sum() / TOKENS
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
@@ -56,15 +61,15 @@ def test_batch_scope_is_the_released_scripts_linear_progressive_loss(
     sample_weights = torch.tensor([formula if name == "gl" else 1.0 for name in LANGUAGES], dtype=torch.float64)
     expected = (scalar * sample_weights).mean()
     weights = utterance_weights(LANGUAGES, {"gl": alpha}, "batch", COUNTS)
-    loss = weighted_loss(utterance_losses(logits, labels), weights, TOKENS, ranks=1)
+    loss = weighted_loss(losses_of(logits, labels), weights, TOKENS, ranks=1)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
 
 
 def test_low_precision_logits_are_summed_in_float32(logits: torch.Tensor, labels: torch.Tensor) -> None:
     half = logits.to(torch.bfloat16)
-    losses = utterance_losses(half, labels)
+    losses = losses_of(half, labels)
     assert losses.dtype == torch.float32
-    torch.testing.assert_close(losses, utterance_losses(half.float(), labels))
+    torch.testing.assert_close(losses, losses_of(half.float(), labels))
 
 
 def test_the_end_token_counts_though_padding_has_its_id(logits: torch.Tensor) -> None:
@@ -72,4 +77,4 @@ def test_the_end_token_counts_though_padding_has_its_id(logits: torch.Tensor) ->
     labels = torch.full((1, 6), IGNORED)
     labels[0, :2] = torch.tensor([3, end])
     expected = functional.cross_entropy(logits[0, :2], torch.tensor([3, end]), reduction="sum")
-    torch.testing.assert_close(utterance_losses(logits[:1], labels)[0], expected)
+    torch.testing.assert_close(losses_of(logits[:1], labels)[0], expected)

@@ -120,8 +120,13 @@ def _copy_model(folder: RunFolder, step: int) -> None:
     filesystem.move(f"{target}.partial", target)
 
 
-def left_out(reports: Sequence[Report]) -> dict[str, int]:
-    """Training utterances of each language that were left out since their labels exceed the decoder's positions."""
+def left_out(reports: Sequence[Report], key: str = "left_out") -> dict[str, int]:
+    """Training utterances of each language that were left out.
+
+    Args:
+        reports: of the run.
+        key: `left_out`: their labels exceed the decoder's positions; `beyond_context`: they exceed a fixed context.
+    """
     last = reports[-1] if reports else {}
-    counts = {key.removeprefix("left_out/"): value for key, value in last.items() if key.startswith("left_out/")}
+    counts = {name.removeprefix(f"{key}/"): value for name, value in last.items() if name.startswith(f"{key}/")}
     return {language: count for language, count in counts.items() if count}

@@ -10,7 +10,7 @@ from raywce.data.labels import LabelEncoder
 from raywce.data.loader import Corpus, Loader
 from raywce.data.sampler import BatchSampler, language_shares
 from raywce.data.store import label_lengths, open_split
-from raywce.model import load_model, load_tokenizer
+from raywce.model import UtteranceLosses, load_model, load_tokenizer
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
 from raywce.training.step import Stepper, update
 from raywce.weighting import AlphaSchedule
@@ -52,7 +52,7 @@ class Training:
         sampler = BatchSampler(pools, utterances.durations, shares, batch_size=batch_size, steps=steps, seed=0)
         self.loader = Loader(corpus, sampler, 0, 1, accumulation_steps=1, threads=2, prefetch=4)
         schedules = {name: AlphaSchedule(2.0, 2.0) for name in LOW_RESOURCE}
-        self.stepper = Stepper(self.model, self.log_mel, schedules, LANGUAGES, steps)
+        self.stepper = Stepper(UtteranceLosses(self.model), self.log_mel, schedules, LANGUAGES, steps)
 
     def step(self, batch: Any, number: int) -> None:
         """One optimizer step, as the worker does it."""

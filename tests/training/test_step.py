@@ -18,7 +18,7 @@ from raywce.data.labels import IGNORED, LabelEncoder, pad_labels
 from raywce.data.loader import Corpus, Loader, StepBatch
 from raywce.data.sampler import BatchSampler, language_shares
 from raywce.data.store import label_lengths, open_split
-from raywce.model import decoder_inputs, load_model, load_tokenizer
+from raywce.model import UtteranceLosses, decoder_inputs, load_model, load_tokenizer
 from raywce.training.step import NotFiniteError, Stepper, update
 from raywce.weighting import AlphaSchedule
 from tests.tiny_corpus import write_tiny_corpus
@@ -72,8 +72,8 @@ def gradients(folder: Path, case: Case, rank: int = 0) -> tuple[torch.Tensor, di
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
     batch = batch_of(corpus_of(folder, model), case, rank)
     stepper = Stepper(
-        model=DistributedDataParallel(model) if case.workers > 1 else model,
-        log_mel=lambda audio: log_mel(audio).to(case.dtype),
+        model=DistributedDataParallel(UtteranceLosses(model)) if case.workers > 1 else UtteranceLosses(model),
+        log_mel=lambda audio, frames: log_mel(audio, frames).to(case.dtype),
         schedules={LOW: SCHEDULES[case.schedule]},
         languages=LANGUAGES,
         steps=STEPS,
@@ -181,8 +181,8 @@ def test_dropout_is_the_same_in_the_pass_without_gradients(folder: Path) -> None
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
     batch = batch_of(corpus_of(folder, model), Case("dynamic", 1, 2), 0)
     stepper = Stepper(
-        model=model,
-        log_mel=lambda audio: log_mel(audio).double(),
+        model=UtteranceLosses(model),
+        log_mel=lambda audio, frames: log_mel(audio, frames).double(),
         schedules={LOW: SCHEDULES["dynamic"]},
         languages=LANGUAGES,
         steps=STEPS,
@@ -200,7 +200,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(folder: Path) -> None:
         model.model.encoder.conv1.bias.fill_(float("nan"))
     batch = batch_of(corpus_of(folder, model), Case("none", 1, 1), 0)
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
-    stepper = Stepper(model, log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS)
+    stepper = Stepper(UtteranceLosses(model), log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS)
     with pytest.raises(NotFiniteError, match="must be finite"):
         stepper.gradients(batch, 0)
 
@@ -236,7 +236,7 @@ def test_bfloat16_autocast_is_near_float32(folder: Path) -> None:
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
     losses = {}
     for precision in ("fp32", "bf16"):
-        stepper = Stepper(model, log_mel, {LOW: AlphaSchedule(2, 2)}, LANGUAGES, STEPS, precision=precision)
+        stepper = Stepper(UtteranceLosses(model), log_mel, {LOW: AlphaSchedule(2, 2)}, LANGUAGES, STEPS, precision=precision)
         losses[precision] = stepper.gradients(batch, 0).losses[LOW]
     assert losses["bf16"] != losses["fp32"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
@@ -260,7 +260,7 @@ def test_half_precision_with_a_scaler_gives_the_same_update_but_for_rounding(fol
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0) if precision == "fp16" else None
         log_mel = LogMel.from_checkpoint(str(folder / "model"))
         schedules = {LOW: AlphaSchedule(2, 2)}
-        stepper = Stepper(model, log_mel, schedules, LANGUAGES, STEPS, precision=precision, scaler=scaler)
+        stepper = Stepper(UtteranceLosses(model), log_mel, schedules, LANGUAGES, STEPS, precision=precision, scaler=scaler)
         stepper.gradients(batch, 0)
         update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
         weights[precision] = model.proj_out.weight.detach()
@@ -275,7 +275,7 @@ def test_a_scale_that_is_too_large_leaves_the_update_out_and_is_lowered(folder: 
     batch = batch_of(corpus_of(folder, model), Case("constant", 1, 1), 0)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
-    stepper = Stepper(model, log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS, precision="fp16", scaler=scaler)
+    stepper = Stepper(UtteranceLosses(model), log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS, precision="fp16", scaler=scaler)
     stepper.gradients(batch, 0)
     before = model.proj_out.weight.detach().clone()
     update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
