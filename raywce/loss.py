@@ -21,7 +21,7 @@ CHUNK = 256  # label tokens whose logits are there at once: 53 MB in float32 wit
 
 
 def utterance_losses(hidden: Tensor, vocabulary: Tensor, labels: Tensor) -> Tensor:
-    """The decoder's last states (B, L, D), the vocabulary's (V, D) weights and (B, L) labels → (B,) sums of token losses.
+    """(B, L, D) last states of the decoder, (V, D) vocabulary and (B, L) labels → (B,) sums of token losses.
 
     Positions labelled `IGNORED` count nothing, and are not projected. The sums are float32 at least.
     """
@@ -83,7 +83,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
 
 
 def _chunks(hidden: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(hidden.split(CHUNK), labels.split(CHUNK), strict=True)
+    return zip(torch.split(hidden, CHUNK), torch.split(labels, CHUNK), strict=True)
 
 
 def _logits(states: Tensor, vocabulary: Tensor) -> Tensor:

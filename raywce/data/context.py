@@ -7,8 +7,8 @@ that silence, never in front of speech.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,8 @@ from raywce.data.features import LogMel
 from raywce.data.schema import SAMPLE_RATE
 from raywce.model import FRAMES_A_POSITION
 
-ContextLength = Literal["full", "batch"] | float
+FromBatch = Literal["full", "batch"]
+ContextLength = FromBatch | float
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,9 @@ class EncoderContext:
     seed: int = 0
 
     @classmethod
-    def of(cls, log_mel: LogMel, length: ContextLength = "full", **mixed: float) -> EncoderContext:
+    def of(cls, log_mel: LogMel, length: ContextLength = "full", **mixed: Any) -> EncoderContext:
         """For a checkpoint's features; `mixed` are the other attributes."""
-        context = cls(log_mel.n_frames, log_mel.hop_length, length)
-        return replace(context, **mixed)
+        return cls(log_mel.n_frames, log_mel.hop_length, length, **mixed)
 
     @property
     def longest(self) -> float:

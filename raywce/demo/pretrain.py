@@ -65,8 +65,8 @@ def pretrain(
     corpus = Corpus(train, encoder, label_lengths(train, encoder, cache))
     loader = Loader(corpus, _sampler(corpus, batch_size, steps, seed, augment), 0, 1, 1, threads=1, prefetch=4)
     augmenter = _augmenter(log_mel, seed) if augment else None
-    losses = UtteranceLosses(model)
-    stepper = Stepper(losses, log_mel, {}, HIGH_RESOURCE, steps, precision=precision, seed=seed, augmenter=augmenter)
+    trained = UtteranceLosses(model)
+    stepper = Stepper(trained, log_mel, {}, HIGH_RESOURCE, steps, precision=precision, seed=seed, augmenter=augmenter)
     started = time.monotonic()
     log = _Log(started)
     for done, losses in enumerate(_training(stepper, loader, peak), start=1):

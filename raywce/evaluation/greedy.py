@@ -121,7 +121,7 @@ class _DecoderState:
 
 def _heads(attention: Any, projected: Tensor) -> Tensor:
     """(B, T, D) → (B, H, T, D / H)."""
-    return projected.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+    return projected.view(*projected.shape[:2], attention.num_heads, -1).transpose(1, 2)
 
 
 def _attend(attention: Any, hidden: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:

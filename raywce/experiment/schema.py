@@ -246,7 +246,8 @@ class Evaluation(Section):
     batch_size: Count = Field(8, description="Utterances that a worker decodes at once.")
     precision: Precision | None = Field(None, description="null: as in training.")
     encoder_context: Literal["full", "batch"] = Field(
-        "full", description="What the encoder sees at the last evaluation; batch: as much as its longest utterance takes."
+        "full",
+        description="What the encoder sees at the last evaluation; batch: as much as its longest utterance takes.",
     )
     both_contexts: bool = Field(False, description="At the end also decode with the other one, and report both.")
     encoder_context_on_the_way: Literal["full", "batch"] | None = Field(

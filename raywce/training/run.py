@@ -44,8 +44,9 @@ class TrainOutcome:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The evaluation with the lowest low-resource error; its checkpoint is kept."""
-        return min(self.evaluations, key=lambda report: float(report["objective"]))
+        """The evaluation with the lowest low-resource error, of those that can be compared; its checkpoint is kept."""
+        alike = [report for report in self.evaluations if not report.get("on_the_way")]
+        return min(alike, key=lambda report: float(report["objective"]))
 
     def as_json(self) -> dict[str, Any]:
         """The figures: each report without what it lacks."""

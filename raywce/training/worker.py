@@ -158,8 +158,8 @@ class _Run:
         corpus = Corpus(utterances, encoder, label_lengths(utterances, encoder, cache))
         context = self._context()
         pools = corpus.pools(languages.all, context.longest)
-        counts = corpus.left_out(languages.all, context.longest)
-        self.left_out = {f"{key}/{name}": count for key, own in counts.items() for name, count in own.items()}
+        left_out = corpus.left_out(languages.all, context.longest)
+        self.left_out = {f"{key}/{name}": count for key, own in left_out.items() for name, count in own.items()}
         counts = {name: len(pool) for name, pool in pools.items()}
         augmentation = self.experiment.augmentation
         copies = dict.fromkeys(self.experiment.augmented_languages, augmentation.copies)
@@ -260,7 +260,7 @@ class _Run:
         self._report(done, metrics, save)
 
     def _evaluate(self, step: int) -> dict[str, Any]:
-        return self.dev.evaluate(self.model, step, self.folder)
+        return self.dev.evaluate(self.model, step, self.folder, whole=step in (0, self.training.steps))
 
     def _report(self, step: int, metrics: dict[str, Any], save: bool = False) -> None:
         seconds = self.seconds_before + time.monotonic() - self.started

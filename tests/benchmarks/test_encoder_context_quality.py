@@ -16,7 +16,6 @@ import pytest
 import torch
 
 from raywce.data.context import EncoderContext
-from raywce.data.features import LogMel
 from raywce.data.store import Utterances, open_split
 from raywce.evaluation.decode import evaluate_utterances
 from raywce.evaluation.rates import rates_by_language
