@@ -3,27 +3,92 @@
 The loss of a step is the sum of weight * token loss over the sum of tokens, both over the whole global batch
 (arXiv 2409.16954, eq. 1-3). DDP averages gradients over ranks, so each rank's sum is multiplied by the number of ranks.
 
-Dimensions: B batch, L label tokens, V vocabulary.
+Dimensions: B batch, L label tokens, N label tokens of all utterances, D width of the decoder, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.autograd.function import once_differentiable
 
 from raywce.data.labels import IGNORED
 
+CHUNK = 256  # label tokens whose logits are there at once: 53 MB in float32 with Whisper's vocabulary
 
-def utterance_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """(B, L, V) logits of any float type and (B, L) labels → (B,) sums of token losses, float32 at least.
 
-    Positions labelled `IGNORED` count nothing.
+def utterance_losses(hidden: Tensor, vocabulary: Tensor, labels: Tensor) -> Tensor:
+    """(B, L, D) last states of the decoder, (V, D) vocabulary and (B, L) labels → (B,) sums of token losses.
+
+    Positions labelled `IGNORED` count nothing, and are not projected. The sums are float32 at least.
     """
-    wide = logits.float() if logits.element_size() < 4 else logits
-    losses = functional.cross_entropy(wide.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
-    return losses.view(labels.shape).sum(dim=1)
+    counted = labels != IGNORED
+    losses = token_losses(hidden[counted], vocabulary, labels[counted])
+    return losses.new_zeros(labels.shape).masked_scatter(counted, losses).sum(dim=1)
+
+
+def token_losses(hidden: Tensor, vocabulary: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of a projection to the vocabulary, without its N × V logits: a chunk of them at a time.
+
+    Args:
+        hidden: (N, D).
+        vocabulary: (V, D) weights of the projection, without bias.
+        labels: (N,) int64.
+
+    Returns:
+        (N,) float32 losses, float64 for float64 input. Products are of autocast's dtype where it is on.
+    """
+    device = hidden.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    losses: Tensor = _ProjectedCrossEntropy.apply(hidden, vocabulary, labels, dtype)
+    return losses
+
+
+class _ProjectedCrossEntropy(torch.autograd.Function):
+    """Logits are computed chunk by chunk, and once more for the gradient where there are several chunks."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, vocabulary: Tensor, labels: Tensor, dtype: torch.dtype) -> Tensor:
+        narrow = vocabulary.to(dtype)
+        parts = []
+        for states, own in _chunks(hidden, labels):
+            logits = _logits(states.to(dtype), narrow)
+            parts.append(torch.logsumexp(logits, dim=1) - logits.gather(1, own[:, None])[:, 0])
+        ctx.save_for_backward(hidden, vocabulary, labels)
+        ctx.dtype, ctx.only = dtype, logits if len(parts) == 1 else None
+        return torch.cat(parts) if parts else hidden.new_zeros(0)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[misc]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        hidden, vocabulary, labels = ctx.saved_tensors
+        narrow = vocabulary.to(ctx.dtype)
+        of_hidden = torch.empty_like(hidden)
+        of_vocabulary = torch.zeros_like(vocabulary) if ctx.needs_input_grad[1] else None
+        start = 0
+        for states, own in _chunks(hidden, labels):
+            part = slice(start, start + len(own))
+            logits = ctx.only if ctx.only is not None else _logits(states.to(ctx.dtype), narrow)
+            of_logits = torch.softmax(logits, dim=1)
+            of_logits[torch.arange(len(own), device=own.device), own] -= 1.0
+            of_narrow = of_logits.mul_(gradient[part, None]).to(ctx.dtype)
+            of_hidden[part] = of_narrow @ narrow
+            if of_vocabulary is not None:
+                of_vocabulary += of_narrow.T @ states.to(ctx.dtype)
+            start = part.stop
+        return of_hidden, of_vocabulary, None, None
+
+
+def _chunks(hidden: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(torch.split(hidden, CHUNK), torch.split(labels, CHUNK), strict=True)
+
+
+def _logits(states: Tensor, vocabulary: Tensor) -> Tensor:
+    logits = states @ vocabulary.T
+    return logits.float() if logits.element_size() < 4 else logits
 
 
 def utterance_weights(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
+from raywce.loss import utterance_losses
+
+FRAMES_A_POSITION = 2  # stride of the encoder's convolutions
 AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of each precision; None: no autocast
 
 
@@ -18,7 +22,10 @@ def load_model(
     freeze_encoder: bool = False,
     gradient_checkpointing: bool = False,
 ) -> Any:
-    """A `WhisperForConditionalGeneration` with float32 parameters, on the CPU, in training mode."""
+    """A `WhisperForConditionalGeneration` with float32 parameters, on the CPU, in training mode.
+
+    Its encoder takes any even number of frames up to the checkpoint's window.
+    """
     model = WhisperForConditionalGeneration.from_pretrained(
         checkpoint, revision=revision, dtype=torch.float32, attn_implementation="sdpa"
     )
@@ -26,11 +33,32 @@ def load_model(
     model.config.apply_spec_augment = False
     # Whisper's sinusoids are constants; transformers 5 forgets that when it loads them, and would train them.
     model.model.encoder.embed_positions.requires_grad_(False)
+    _take_any_context(model.model.encoder)
     if freeze_encoder:
         model.model.encoder.requires_grad_(False)
     if gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return model.train()
+
+
+def _take_any_context(encoder: Any) -> None:
+    """Let transformers' encoder take shorter input than its window, with the first of its positions.
+
+    It holds the input against its configuration, and takes as many positions as its embedding says it has. Both follow
+    the input from here on; the weights and the model's own configuration, which are saved, stay as they are.
+    """
+    encoder.config = copy.deepcopy(encoder.config)
+    encoder.register_forward_pre_hook(_follow_input, with_kwargs=True)
+
+
+def _follow_input(encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    features = args[0] if args else kwargs["input_features"]
+    positions, odd = divmod(features.shape[-1], FRAMES_A_POSITION)
+    window = len(encoder.embed_positions.weight)
+    if odd or not 1 <= positions <= window:
+        rule = f"the encoder takes 2, 4, … or {FRAMES_A_POSITION * window} frames"
+        raise ValueError(f"{rule}, but got {features.shape[-1]}")
+    encoder.config.max_source_positions = encoder.embed_positions.num_embeddings = positions
 
 
 def load_tokenizer(checkpoint: str, revision: str | None = None) -> Any:
@@ -46,6 +74,24 @@ def save_model(model: Any, source: str, folder: Path, revision: str | None = Non
     model.save_pretrained(folder)
     load_tokenizer(source, revision).save_pretrained(folder)
     WhisperFeatureExtractor.from_pretrained(source, revision=revision).save_pretrained(folder)
+
+
+class UtteranceLosses(torch.nn.Module):
+    """Whisper from features and labels to token losses, in one `forward`: what DDP wraps.
+
+    Args:
+        whisper: a `WhisperForConditionalGeneration`.
+    """
+
+    def __init__(self, whisper: Any) -> None:
+        super().__init__()
+        self.whisper = whisper
+
+    def forward(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(B, M, F) features and (B, L) labels → (B,) sums of token losses."""
+        inputs = decoder_inputs(self.whisper, labels)
+        decoded = self.whisper.model(input_features=features, decoder_input_ids=inputs, use_cache=False)
+        return utterance_losses(decoded.last_hidden_state, self.whisper.proj_out.weight, labels)
 
 
 def decoder_inputs(model: Any, labels: torch.Tensor) -> torch.Tensor:

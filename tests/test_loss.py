@@ -1,9 +1,11 @@
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch.nn import functional
 
 from raywce.data.labels import IGNORED
-from raywce.loss import utterance_losses, utterance_weights, weighted_loss
+from raywce.loss import token_losses, utterance_losses, utterance_weights, weighted_loss
 from raywce.weighting import AlphaSchedule
 
 
@@ -20,6 +22,11 @@ def labels() -> torch.Tensor:
     return labels
 
 
+def losses_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Of states that are the logits already: each token's own axis is its projection."""
+    return utterance_losses(logits, torch.eye(logits.shape[-1], dtype=logits.dtype), labels)
+
+
 LANGUAGES = ["gl", "es", "gl", "en"]
 COUNTS = {"gl": 2, "es": 1, "en": 1}
 TOKENS = 17
@@ -27,14 +34,14 @@ TOKENS = 17
 
 def test_weight_1_is_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> None:
     weights = utterance_weights(LANGUAGES, {"gl": 1.0}, "utterance", COUNTS)
-    loss = weighted_loss(utterance_losses(logits, labels), weights, TOKENS, ranks=1)
+    loss = weighted_loss(losses_of(logits, labels), weights, TOKENS, ranks=1)
     expected = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
 
 
 def test_only_low_resource_tokens_are_weighted(logits: torch.Tensor, labels: torch.Tensor) -> None:
     weights = utterance_weights(LANGUAGES, {"gl": 3.0}, "utterance", COUNTS)
-    loss = weighted_loss(utterance_losses(logits, labels), weights, TOKENS, ranks=1)
+    loss = weighted_loss(losses_of(logits, labels), weights, TOKENS, ranks=1)
     tokens = functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
     expected = (tokens * torch.tensor([3.0, 1.0, 3.0, 1.0])[:, None]).sum() / TOKENS
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
@@ -56,15 +63,15 @@ def test_batch_scope_is_the_released_scripts_linear_progressive_loss(
     sample_weights = torch.tensor([formula if name == "gl" else 1.0 for name in LANGUAGES], dtype=torch.float64)
     expected = (scalar * sample_weights).mean()
     weights = utterance_weights(LANGUAGES, {"gl": alpha}, "batch", COUNTS)
-    loss = weighted_loss(utterance_losses(logits, labels), weights, TOKENS, ranks=1)
+    loss = weighted_loss(losses_of(logits, labels), weights, TOKENS, ranks=1)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
 
 
 def test_low_precision_logits_are_summed_in_float32(logits: torch.Tensor, labels: torch.Tensor) -> None:
     half = logits.to(torch.bfloat16)
-    losses = utterance_losses(half, labels)
+    losses = losses_of(half, labels)
     assert losses.dtype == torch.float32
-    torch.testing.assert_close(losses, utterance_losses(half.float(), labels))
+    torch.testing.assert_close(losses, losses_of(half.float(), labels))
 
 
 def test_the_end_token_counts_though_padding_has_its_id(logits: torch.Tensor) -> None:
@@ -72,4 +79,61 @@ def test_the_end_token_counts_though_padding_has_its_id(logits: torch.Tensor) ->
     labels = torch.full((1, 6), IGNORED)
     labels[0, :2] = torch.tensor([3, end])
     expected = functional.cross_entropy(logits[0, :2], torch.tensor([3, end]), reduction="sum")
-    torch.testing.assert_close(utterance_losses(logits[:1], labels)[0], expected)
+    torch.testing.assert_close(losses_of(logits[:1], labels)[0], expected)
+
+
+@pytest.fixture(params=[1, 3, 7, 1000])
+def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Label tokens whose logits are there at once; there are 10."""
+    monkeypatch.setattr("raywce.loss.CHUNK", request.param)
+    return request.param
+
+
+def projected(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ten states, a vocabulary of 23, labels, and a weight for each token."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(10, 8, generator=generator, dtype=torch.float64)
+    vocabulary = torch.randn(23, 8, generator=generator, dtype=torch.float64)
+    labels, weights = torch.arange(10) % 23, torch.rand(10, generator=generator, dtype=torch.float64)
+    return hidden.to(dtype).requires_grad_(), vocabulary.to(dtype).requires_grad_(), labels, weights.to(dtype)
+
+
+def with_gradients(losses: torch.Tensor, weights: torch.Tensor, *of: torch.Tensor) -> list[torch.Tensor]:
+    return [losses.detach(), *torch.autograd.grad((losses * weights).sum(), of)]
+
+
+def test_chunks_give_cross_entropy_and_its_gradients(chunk: int) -> None:
+    hidden, vocabulary, labels, weights = projected(torch.float64)
+    got = with_gradients(token_losses(hidden, vocabulary, labels), weights, hidden, vocabulary)
+    logits = hidden @ vocabulary.T
+    expected = functional.cross_entropy(logits, labels, reduction="none")
+    for one, other in zip(got, with_gradients(expected, weights, hidden, vocabulary), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_chunks_under_autocast_are_the_full_logits_but_for_rounding(chunk: int, dtype: torch.dtype) -> None:
+    hidden, vocabulary, labels, weights = projected(torch.float32)
+    with torch.autocast("cpu", dtype):
+        losses = token_losses(hidden, vocabulary, labels)
+        full = functional.cross_entropy(functional.linear(hidden, vocabulary), labels, reduction="none")
+    assert losses.dtype == torch.float32
+    got, expected = (with_gradients(one, weights, hidden, vocabulary) for one in (losses, full))
+    for one, other in zip(got, expected, strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, rtol=0.02, atol=0.02)
+
+
+def test_a_frozen_vocabulary_gets_no_gradient() -> None:
+    hidden, vocabulary, labels, weights = projected(torch.float64)
+    (token_losses(hidden, vocabulary.detach(), labels) * weights).sum().backward()
+    assert hidden.grad is not None
+    assert vocabulary.grad is None
+
+
+def test_no_label_is_no_loss() -> None:
+    hidden = torch.randn(2, 3, 8, requires_grad=True)
+    losses = utterance_losses(hidden, torch.randn(23, 8), torch.full((2, 3), IGNORED))
+    losses.sum().backward()
+    assert losses.tolist() == [0.0, 0.0]
+    assert not hidden.grad.any()

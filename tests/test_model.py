@@ -1,9 +1,14 @@
+import copy
+from pathlib import Path
+
 import pytest
 import torch
+from torch.nn import functional
+from transformers import WhisperForConditionalGeneration
 from transformers.models.whisper.modeling_whisper import shift_tokens_right
 
-from raywce.data.labels import pad_labels
-from raywce.model import decoder_inputs, load_model
+from raywce.data.labels import IGNORED, pad_labels
+from raywce.model import UtteranceLosses, decoder_inputs, load_model, save_model
 from tests.tiny_whisper import write_tiny_whisper
 
 
@@ -51,3 +56,66 @@ def test_gradient_checkpointing_changes_no_gradient(source: str) -> None:
         ).logits.square().sum().backward()
         gradients.append(model.model.encoder.conv1.weight.grad)
     torch.testing.assert_close(*gradients)
+
+
+def encoded(model: torch.nn.Module, features: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval().model.encoder(features).last_hidden_state
+
+
+def test_a_shorter_context_is_whisper_with_fewer_positions(source: str, tmp_path: Path) -> None:
+    """Transformers' own encoder, its table of positions cut, is the independent truth."""
+    model = load_model(source)
+    short = WhisperForConditionalGeneration.from_pretrained(source).eval()
+    encoder, positions = short.model.encoder, 60
+    encoder.config.max_source_positions = positions
+    encoder.embed_positions = torch.nn.Embedding.from_pretrained(encoder.embed_positions.weight[:positions])
+    features = torch.randn(2, 80, 2 * positions, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(encoded(model, features), encoder(features).last_hidden_state)
+
+
+def test_contexts_of_all_lengths_one_after_the_other(source: str) -> None:
+    model, plain = load_model(source), WhisperForConditionalGeneration.from_pretrained(source)
+    whole = torch.randn(1, 80, 300, generator=torch.Generator().manual_seed(0))
+    first = encoded(model, whole)
+    for frames in (2, 100, 298, 300):
+        assert encoded(model, whole[..., :frames]).shape[1] == frames // 2
+    assert torch.equal(encoded(model, whole), first)
+    assert torch.equal(encoded(plain, whole), first)
+    assert torch.equal(encoded(copy.deepcopy(model), whole[..., :100]), encoded(model, whole[..., :100]))
+
+
+@pytest.mark.parametrize("frames", [0, 3, 302])
+def test_a_context_that_the_encoder_has_no_positions_for(source: str, frames: int) -> None:
+    with pytest.raises(ValueError, match=f"2, 4, … or 300 frames, but got {frames}"):
+        load_model(source).model.encoder(torch.zeros(1, 80, frames))
+
+
+def test_what_is_saved_has_the_whole_window(source: str, tmp_path: Path) -> None:
+    model = load_model(source)
+    encoded(model, torch.zeros(1, 80, 100))
+    save_model(model, source, tmp_path)
+    saved = WhisperForConditionalGeneration.from_pretrained(tmp_path)
+    assert saved.config.max_source_positions == 150
+    assert saved.model.encoder.embed_positions.weight.shape == (150, 16)
+    assert encoded(saved, torch.zeros(1, 80, 300)).shape[1] == 150
+
+
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+def test_losses_are_those_of_cross_entropy_on_the_logits(source: str, gradient_checkpointing: bool) -> None:
+    """Also of the tied vocabulary, which is used at both ends."""
+    labels = pad_labels([[5, 6, 7, 9], [8, 9]])
+    features = torch.randn(2, 80, 100, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights = torch.tensor([3.0, 1.0], dtype=torch.float64)
+    own = load_model(source, gradient_checkpointing=gradient_checkpointing).double()
+    losses = UtteranceLosses(own)(features, labels)
+    (losses * weights).sum().backward()
+    plain = load_model(source).double()
+    logits = plain(input_features=features, decoder_input_ids=decoder_inputs(plain, labels)).logits
+    expected = functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none").sum(1)
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(losses, expected, rtol=1e-9, atol=0)
+    for (name, one), other in zip(own.named_parameters(), plain.parameters(), strict=True):
+        assert (one.grad is None) == (other.grad is None), name
+        if one.grad is not None:
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-9, atol=1e-12, msg=name)

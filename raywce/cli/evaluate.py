@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from raywce.cli.figures import write_figures
 
 if TYPE_CHECKING:
+    from raywce.data.context import FromBatch
     from raywce.errors import Problems
     from raywce.evaluation.rates import LanguageRates
     from raywce.evaluation.run import Evaluation
@@ -39,6 +40,9 @@ def evaluate(
     workers: Annotated[int, typer.Option(help="More than one: on a Ray cluster, joined or started.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Utterances that a worker decodes at once.")] = 8,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    encoder_context: Annotated[
+        str, typer.Option(help="full: the whole window; batch: as much as a batch's longest utterance takes.")
+    ] = "full",
     normalizer: Annotated[str, typer.Option(help="words or whisper_basic.")] = "words",
     cache: Annotated[Path, typer.Option(help="Where a node keeps its Arrow copy, and the demo corpus.")] = Path(
         "~/.cache/raywce"
@@ -57,7 +61,7 @@ def evaluate(
     data = Path(speech_path(str(data), cache, "--data"))
     languages = tuple(dict.fromkeys(language or _languages_of(data, split)))
     problems, tokens = _check(model, data, split, languages, language_token or [])
-    _check_options(problems, workers, batch_size, precision, normalizer, (out, json))
+    _check_options(problems, workers, batch_size, (precision, normalizer, encoder_context), (out, json))
     problems.raise_any()
     provide_speech(data)
     model = str(Path(model).resolve()) if Path(model).is_dir() else model
@@ -73,6 +77,7 @@ def evaluate(
         batch_size=batch_size,
         precision=precision,
         normalizer=normalizer,
+        encoder_context=cast("FromBatch", encoder_context),
     )
     with _progress(sum(_utterances(data, split, name) for name in languages)) as on_batch:
         table = run_evaluation(evaluation, workers, on_batch)
@@ -167,18 +172,23 @@ def _check_model(model: str, languages: Sequence[str], tokens: Mapping[str, str]
 
 
 def _check_options(
-    problems: Problems, workers: int, batch_size: int, precision: str, normalizer: str, files: Sequence[Path | None]
+    problems: Problems, workers: int, batch_size: int, named: Sequence[str], files: Sequence[Path | None]
 ) -> None:
+    from typing import get_args
+
+    from raywce.data.context import FromBatch
     from raywce.evaluation.normalizer import NORMALIZERS
     from raywce.model import AUTOCAST_DTYPES
 
     for option, number in {"--workers": workers, "--batch-size": batch_size}.items():
         if number < 1:
             problems.add(option, "must be at least 1", number)
-    for option, value, known in (
-        ("--precision", precision, AUTOCAST_DTYPES),
-        ("--normalizer", normalizer, NORMALIZERS),
-    ):
+    options = {
+        "--precision": list(AUTOCAST_DTYPES),
+        "--normalizer": list(NORMALIZERS),
+        "--encoder-context": list(get_args(FromBatch)),
+    }
+    for (option, known), value in zip(options.items(), named, strict=True):
         if value not in known:
             problems.add(option, f"must be one of {', '.join(known)}", value)
     for file in files:
@@ -261,6 +271,7 @@ def _figures(
         "split": evaluation.split,
         "normalizer": normalizer,
         "precision": evaluation.precision,
+        "encoder_context": evaluation.encoder_context,
         "language_tokens": dict(evaluation.language_tokens),
         "languages": {language: _with_nulls(asdict(rate)) for language, rate in rates.items()},
         "macro_mean": _with_nulls(means),

@@ -78,6 +78,12 @@ def report_line(report: Mapping[str, Any]) -> str:
     return " | ".join(parts)
 
 
+_LEFT_OUT = {
+    "left_out": "their labels exceed the decoder's positions",
+    "beyond_context": "they are longer than training.encoder_context",
+}
+
+
 def _show_outcome(outcome: TrainOutcome, folder: Any) -> None:
     import rich
     from rich.table import Table
@@ -96,7 +102,12 @@ def _show_outcome(outcome: TrainOutcome, folder: Any) -> None:
             language, "" if before is None else f"{100 * before:.2f}", f"{100 * after:.2f}", change, f"{100 * cer:.2f}"
         )
     rich.get_console().print(table)
-    for language, count in left_out(outcome.reports).items():
-        typer.echo(f"{language}: {count} training utterances left out, their labels exceed the decoder's positions")
+    for context in ("full", "batch"):
+        if f"wer_{context}_context/{outcome.languages[0]}" in last:
+            rates = (f"{name} {100 * last[f'wer_{context}_context/{name}']:.2f}" for name in outcome.languages)
+            typer.echo(f"WER in % with the encoder context {context}: {', '.join(rates)}")
+    for key, why in _LEFT_OUT.items():
+        for language, count in left_out(outcome.reports, key).items():
+            typer.echo(f"{language}: {count} training utterances left out, {why}")
     typer.echo(f"model: {outcome.model}")
     typer.echo(f"best checkpoint by low-resource WER: {checkpoint_of(folder, outcome.best['step'])}")

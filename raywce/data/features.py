@@ -48,19 +48,24 @@ class LogMel(torch.nn.Module):
         """Read bins, hop and window from the checkpoint's preprocessor config (80 bins, large-v3: 128)."""
         return cls(WhisperFeatureExtractor.from_pretrained(checkpoint, revision=revision or "main"))
 
-    def forward(self, waveforms: Tensor) -> Tensor:
-        """(B, T) float32 audio, T at most the checkpoint's window (30 s) → (B, M, F) float32 features.
+    def forward(self, waveforms: Tensor, frames: int | None = None) -> Tensor:
+        """(B, T) float32 audio → (B, M, F) float32 features.
+
+        Args:
+            waveforms: at most as long as the frames.
+            frames: how many of the window's there are to be, from its start; None: all (30 s).
 
         Raises:
-            ValueError: for audio beyond the window, since cutting it would leave its text without audio.
+            ValueError: for longer audio, since cutting it would leave its text without audio.
         """
-        length = waveforms.shape[-1]
-        if length > self.n_samples:
-            raise ValueError(f"audio must be at most {self.n_samples} samples long, but got {length}")
+        frames = self.n_frames if frames is None else frames
+        length, room = waveforms.shape[-1], frames * self.hop_length
+        if length > room:
+            raise ValueError(f"audio must be at most {room} samples long, but got {length}")
         with torch.autocast(waveforms.device.type, enabled=False):  # half precision would be off by 0.004
-            return self._log_mel(waveforms)
+            return self._log_mel(waveforms, frames)
 
-    def _log_mel(self, waveforms: Tensor) -> Tensor:
+    def _log_mel(self, waveforms: Tensor, frames: int) -> Tensor:
         length = waveforms.shape[-1]
         # Behind the last sample and one window every frame is silence: it is filled in, not computed.
         hops = min(-(-(length + 2 * self.n_fft) // self.hop_length), self.n_frames)
@@ -68,12 +73,13 @@ class LogMel(torch.nn.Module):
         spectrum = torch.stft(padded, self.n_fft, self.hop_length, window=self.window, return_complex=True)
         power = spectrum[..., :-1].abs().square().contiguous()
         log_mel = torch.clamp(self.filters @ power, min=1e-10).log10()
-        log_mel = functional.pad(log_mel, (0, self.n_frames - hops), value=SILENCE)
+        # The loudest bin may lie behind a shorter context: each frame is what it is in the whole window.
         loudest = log_mel.amax(dim=(1, 2), keepdim=True)
+        log_mel = functional.pad(log_mel[..., :frames], (0, max(0, frames - hops)), value=SILENCE)
         return (torch.maximum(log_mel, loudest - DYNAMIC_RANGE) + 4.0) / 4.0
 
-    def of(self, waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
+    def of(self, waveforms: Sequence[NDArray[np.float32]], frames: int | None = None) -> Tensor:
         """Features of separate utterances, on the device that the module is on."""
         with torch.no_grad():
-            features: Tensor = self(pad_waveforms(waveforms).to(self.window.device))
+            features: Tensor = self(pad_waveforms(waveforms).to(self.window.device), frames)
         return features

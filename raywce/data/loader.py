@@ -6,6 +6,7 @@ at once, without a fork of a process that runs Ray's threads.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from raywce.data.context import EncoderContext
 from raywce.data.features import pad_waveforms
 from raywce.data.labels import LabelEncoder, pad_labels
 from raywce.data.sampler import BatchSampler, Draw, split_batch
+from raywce.data.schema import SAMPLE_RATE
 from raywce.data.store import Utterances
 from raywce.errors import Problems
 
@@ -57,12 +60,14 @@ class StepBatch:
         tokens: label tokens of each language in the global batch.
         utterances: utterances of each language in the global batch.
         ids: of the global batch's utterances.
+        frames: of the features, the same for the whole global batch; None: the checkpoint's whole window.
     """
 
     micro_batches: list[MicroBatch]
     tokens: dict[str, int]
     utterances: dict[str, int]
     ids: list[str]
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,20 +78,42 @@ class Corpus:
     encoder: LabelEncoder
     label_lengths: NDArray[np.int32]
 
-    def pools(self, languages: list[str]) -> dict[str, NDArray[np.int64]]:
-        """For each language, the indices whose labels the decoder has room for.
+    def pools(self, languages: list[str], longest: float = math.inf) -> dict[str, NDArray[np.int64]]:
+        """For each language, the indices whose labels the decoder has room for, of at most `longest` seconds.
 
         Raises:
             InputError: a language has none.
         """
-        ranges = {language: np.asarray(self.utterances.ranges[language], np.int64) for language in languages}
-        pools = {name: rows[self.label_lengths[rows] <= self.encoder.limit] for name, rows in ranges.items()}
+        pools = {name: self._rows(name) for name in languages}
+        pools = {name: rows[self._fits(rows) & self._lasts(rows, longest)] for name, rows in pools.items()}
         problems = Problems()
         for name in (name for name, rows in pools.items() if not len(rows)):
-            rule = f"each language must have utterances of at most {self.encoder.limit} labels"
-            problems.add("data.folder", rule, f"none of {len(ranges[name])} for {name}", "Prepare shorter ones")
+            seconds = "" if longest == math.inf else f" and {longest:g} s"
+            rule = f"each language must have utterances of at most {self.encoder.limit} labels{seconds}"
+            problems.add("data.folder", rule, f"none of {len(self._rows(name))} for {name}", "Prepare shorter ones")
         problems.raise_any()
         return pools
+
+    def left_out(self, languages: list[str], longest: float = math.inf) -> dict[str, dict[str, int]]:
+        """How many of each language's utterances are not in the pools: of too many labels, or of too many seconds."""
+        rows = {name: self._rows(name) for name in languages}
+        return {
+            "left_out": {name: int((~self._fits(own)).sum()) for name, own in rows.items()},
+            "beyond_context": {
+                name: int((self._fits(own) & ~self._lasts(own, longest)).sum()) for name, own in rows.items()
+            },
+        }
+
+    def _rows(self, language: str) -> NDArray[np.int64]:
+        return np.asarray(self.utterances.ranges[language], np.int64)
+
+    def _fits(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        fits: NDArray[np.bool_] = self.label_lengths[rows] <= self.encoder.limit
+        return fits
+
+    def _lasts(self, rows: NDArray[np.int64], longest: float) -> NDArray[np.bool_]:
+        lasts: NDArray[np.bool_] = self.utterances.durations[rows] <= longest
+        return lasts
 
     def language(self, index: int) -> str:
         """The language of an utterance, without touching its row."""
@@ -111,7 +138,17 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Loader:
-    """Iterates over a worker's step batches."""
+    """Iterates over a worker's step batches.
+
+    Attributes:
+        rank: this worker's number.
+        workers: how many share a global batch.
+        accumulation_steps: micro-batches of a worker's part.
+        threads: that decode audio.
+        prefetch: micro-batches kept ready.
+        context: how many frames a step has; None: the checkpoint's whole window.
+        slowest: how many times as long an augmented copy may become.
+    """
 
     corpus: Corpus
     sampler: BatchSampler
@@ -120,24 +157,36 @@ class Loader:
     accumulation_steps: int
     threads: int
     prefetch: int
+    context: EncoderContext | None = None
+    slowest: float = 1.0
 
     def batches(self, first_step: int) -> Iterator[StepBatch]:
         """Batches of `first_step`, `first_step` + 1, … to the last step; at least one is kept ready."""
         ahead = max(1, -(-self.prefetch // self.accumulation_steps))
-        waiting: deque[tuple[list[Draw], list[Future[MicroBatch]]]] = deque()
+        waiting: deque[tuple[list[Draw], int | None, list[Future[MicroBatch]]]] = deque()
         pool = ThreadPoolExecutor(self.threads, "loader")
         try:
             for step in range(first_step, self.sampler.steps + ahead):
                 if step < self.sampler.steps:
                     draws = self.sampler.batch(step)
                     parts = split_batch(draws, self.workers, self.accumulation_steps, self.rank)
-                    waiting.append((draws, [pool.submit(self.corpus.load, part) for part in parts]))
+                    futures = [pool.submit(self.corpus.load, part) for part in parts]
+                    waiting.append((draws, self._frames(draws, step), futures))
                 if waiting and (len(waiting) > ahead or step >= self.sampler.steps):
                     yield self._step_batch(*waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)  # whoever stops early does not wait for what is left
 
-    def _step_batch(self, draws: list[Draw], futures: list[Future[MicroBatch]]) -> StepBatch:
+    def _frames(self, draws: list[Draw], step: int) -> int | None:
+        """Known without the audio, and so without asking the other ranks."""
+        if self.context is None:
+            return None
+        durations = self.corpus.utterances.durations
+        lengths = [float(durations[draw.index]) * (self.slowest if draw.copy else 1.0) for draw in draws]
+        rounded = 1 / SAMPLE_RATE if self.slowest > 1.0 else 0.0  # a stretched utterance is whole samples long
+        return self.context.frames(max(lengths) + rounded, step)
+
+    def _step_batch(self, draws: list[Draw], frames: int | None, futures: list[Future[MicroBatch]]) -> StepBatch:
         tokens = dict.fromkeys(self.sampler.languages, 0)
         utterances = dict.fromkeys(self.sampler.languages, 0)
         for draw in draws:
@@ -145,4 +194,4 @@ class Loader:
             tokens[language] += int(self.corpus.label_lengths[draw.index])
             utterances[language] += 1
         ids = [self.corpus.utterances.id(draw.index) for draw in draws]
-        return StepBatch([future.result() for future in futures], tokens, utterances, ids)
+        return StepBatch([future.result() for future in futures], tokens, utterances, ids, frames)

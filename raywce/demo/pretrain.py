@@ -31,7 +31,7 @@ from raywce.demo.sentences import LANGUAGES
 from raywce.evaluation.decode import evaluate_utterances
 from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.utterances import to_table
-from raywce.model import load_model, load_tokenizer
+from raywce.model import UtteranceLosses, load_model, load_tokenizer
 from raywce.training.optimizer import OptimizerSettings, learning_rate, make_optimizer, set_learning_rate
 from raywce.training.step import Stepper, update
 
@@ -65,7 +65,8 @@ def pretrain(
     corpus = Corpus(train, encoder, label_lengths(train, encoder, cache))
     loader = Loader(corpus, _sampler(corpus, batch_size, steps, seed, augment), 0, 1, 1, threads=1, prefetch=4)
     augmenter = _augmenter(log_mel, seed) if augment else None
-    stepper = Stepper(model, log_mel, {}, HIGH_RESOURCE, steps, precision=precision, seed=seed, augmenter=augmenter)
+    trained = UtteranceLosses(model)
+    stepper = Stepper(trained, log_mel, {}, HIGH_RESOURCE, steps, precision=precision, seed=seed, augmenter=augmenter)
     started = time.monotonic()
     log = _Log(started)
     for done, losses in enumerate(_training(stepper, loader, peak), start=1):

@@ -13,10 +13,9 @@ from typing import Protocol
 
 import torch
 import torch.distributed as dist
-from transformers import PreTrainedTokenizerBase, StoppingCriteria, WhisperForConditionalGeneration
-from transformers.modeling_outputs import BaseModelOutput
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedTokenizerBase, WhisperForConditionalGeneration
 
+from raywce.evaluation import greedy
 from raywce.evaluation.normalizer import DEFAULT_NORMALIZER
 from raywce.evaluation.utterances import UtteranceResult, score
 
@@ -73,16 +72,6 @@ class Transcription:
     detected_language: str | None
 
 
-class _OwnBound(StoppingCriteria):
-    """Ends each sequence at its own bound, so that a batch never runs on for one that repeats itself."""
-
-    def __init__(self, bounds: torch.Tensor) -> None:
-        self.bounds = bounds
-
-    def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
-        return input_ids.shape[1] - PROMPT_TOKENS >= self.bounds
-
-
 def transcribe_batch(
     model: WhisperForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
@@ -110,57 +99,33 @@ def transcribe_batch(
         ValueError: a language is not in the model's `generation_config.lang_to_id`.
     """
     bounds = [bound.tokens(seconds, model.config.max_target_positions) for seconds in durations]
+    prompts = torch.tensor([_prompt(model, language) for language in languages], device=model.device)
     with torch.no_grad():
-        encoded = model.get_encoder()(input_features.to(model.device, model.dtype), return_dict=True)
-        detected = _identify(model, encoded) if identify_language else [None] * len(bounds)
-        sequences = _generate(model, encoded, languages, bounds)
-    new_tokens = [row[PROMPT_TOKENS:][:limit] for row, limit in zip(sequences.tolist(), bounds, strict=True)]
+        encoded = model.get_encoder()(input_features.to(model.device, model.dtype)).last_hidden_state
+        sequences, of_first = greedy.decode(model, encoded, prompts, bounds)
+    detected = _identify(model, of_first) if identify_language else [None] * len(bounds)
     end = model.generation_config.eos_token_id
     return [
         Transcription(tokenizer.decode(tokens, skip_special_tokens=True).strip(), end not in tokens, code)
-        for tokens, code in zip(new_tokens, detected, strict=True)
+        for tokens, code in zip(sequences, detected, strict=True)
     ]
 
 
-def _generate(
-    model: WhisperForConditionalGeneration,
-    encoded: BaseModelOutput,
-    languages: Sequence[str],
-    bounds: Sequence[int],
-) -> torch.Tensor:
-    """Token ids `(B, prompt + longest)`, each row with its prompt and, where it was reached, its end token."""
-    with _without_warnings():
-        sequences: torch.Tensor = model.generate(
-            encoder_outputs=encoded,
-            language=list(languages),
-            task="transcribe",
-            num_beams=1,
-            temperature=0.0,
-            return_timestamps=False,
-            condition_on_prev_tokens=False,
-            use_cache=True,
-            max_new_tokens=max(bounds),
-            stopping_criteria=[_OwnBound(torch.tensor(bounds, device=model.device))],
-            force_unique_generate_call=True,  # whole rows, and no second pass where a time stamp was generated
-        )
-    return sequences
+def _prompt(model: WhisperForConditionalGeneration, language: str) -> list[int]:
+    """Its `PROMPT_TOKENS` tokens."""
+    config = model.generation_config
+    token = config.lang_to_id.get(f"<|{language}|>")
+    if token is None:
+        raise ValueError(f"the model must be able to generate in the language, but it is {language}")
+    return [config.decoder_start_token_id, token, config.task_to_id["transcribe"], config.no_timestamps_token_id]
 
 
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Whisper's `generate` warns, at each call, of arguments that it passes on itself."""
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-
-
-def _identify(model: WhisperForConditionalGeneration, encoded: BaseModelOutput) -> list[str]:
+def _identify(model: WhisperForConditionalGeneration, of_first: torch.Tensor) -> list[str | None]:
     """Whisper's code of the likeliest language token for each utterance, among those the model may generate in."""
     code_of = {token_id: token[2:-2] for token, token_id in model.generation_config.lang_to_id.items()}
-    return [code_of[token_id] for token_id in model.detect_language(encoder_outputs=encoded).tolist()]
+    likeliest = of_first[:, list(code_of)].argmax(dim=-1).tolist()
+    codes = list(code_of.values())
+    return [codes[place] for place in likeliest]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 import transformers
 
+from raywce.data.context import EncoderContext, FromBatch
 from raywce.data.features import LogMel
 from raywce.data.store import open_split
 from raywce.errors import RunFailed, fail
@@ -35,6 +36,7 @@ class Evaluation:
         precision: a key of `AUTOCAST_DTYPES`.
         cache: where a node keeps its Arrow copy of the data.
         identify_language: also find which language token the model holds for the likeliest.
+        encoder_context: full, or batch: as much as a batch's longest utterance takes.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Evaluation:
     normalizer: str = DEFAULT_NORMALIZER
     identify_language: bool = True
     revision: str | None = None
+    encoder_context: FromBatch = "full"
 
 
 def run_evaluation(
@@ -110,11 +113,17 @@ def _decode_share(
     utterances = open_split(data, evaluation.split, evaluation.languages, evaluation.cache)
     model = str(on_node(evaluation.model, evaluation.cache)) if is_uri(evaluation.model) else evaluation.model
     log_mel = LogMel.from_checkpoint(model, evaluation.revision).to(device)
+    context = EncoderContext.of(log_mel, evaluation.encoder_context)
+
+    def features(indices: list[int]) -> torch.Tensor:
+        frames = context.frames(max(float(utterances.durations[index]) for index in indices))
+        return log_mel.of([utterances.audio(index) for index in indices], frames)
+
     return evaluate_utterances(
         load_model(model, evaluation.revision).to(device),
         load_tokenizer(model, evaluation.revision),
         utterances,
-        lambda indices: log_mel.of([utterances.audio(index) for index in indices]),
+        features,
         evaluation.language_tokens,
         batch_size=evaluation.batch_size,
         normalizer=evaluation.normalizer,

@@ -198,6 +198,9 @@ Weighting = Annotated[
 ]
 
 
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
 class Optimizer(Section):
     """AdamW, with a linear warm-up and a decay."""
 
@@ -217,7 +220,17 @@ class Training(Section):
     steps: Count = Field(description="Optimizer steps.")
     batch_size: Count = Field(16, description="Utterances of one optimizer step, over all workers.")
     accumulation_steps: Count = Field(1, description="Micro-batches into which a worker's part of a batch is split.")
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
+    encoder_context: Literal["full", "batch"] | Positive = Field(
+        "full",
+        description="What the encoder sees: the whole window (30 s); batch: as much as its longest utterance takes; "
+        "or so many seconds, and longer utterances are left out.",
+    )
+    context_bucket: Annotated[float, Field(ge=0.04)] = Field(
+        1.0, description="Seconds that batch is rounded up to a multiple of."
+    )
+    context_jitter: NotNegative = Field(0.0, description="Seconds that a shorter context is longer by, at most.")
+    full_context_share: Share = Field(0.0, description="Share of the steps that see the whole window all the same.")
     seed: Annotated[int, Field(ge=0)] = 0
     evaluate_every: Count | None = Field(None, description="Steps between evaluations; null: only at the end.")
     evaluate_at_start: bool = Field(False, description="Evaluate the original model, before the first step.")
@@ -232,7 +245,19 @@ class Evaluation(Section):
 
     metric: Literal["wer_normalized", "wer_raw"] = "wer_normalized"
     normalizer: Literal["words", "whisper_basic"] = "words"
-    batch_size: Count = 8
+    batch_size: Count = Field(8, description="Utterances that a worker decodes at once.")
+    precision: Precision | None = Field(None, description="null: as in training.")
+    encoder_context: Literal["full", "batch"] = Field(
+        "full",
+        description="What the encoder sees at the last evaluation; batch: as much as its longest utterance takes.",
+    )
+    both_contexts: bool = Field(False, description="At the end also decode with the other one, and report both.")
+    encoder_context_on_the_way: Literal["full", "batch"] | None = Field(
+        None, description="The same of the evaluations before; null: as at the end."
+    )
+    share_on_the_way: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Share of each language's dev utterances that they decode, the same ones each time."
+    )
     identify_language: bool = Field(False, description="Also measure language-identification accuracy.")
     part: Literal["all", "search", "confirm"] = Field(
         "all", description="Of dev; a search with a confirm phase keeps search.confirm.dev_share back for it."
@@ -348,6 +373,13 @@ class Experiment(Section):
     search: Search = Search()
     resources: Resources = Resources()
     storage: str = Field("runs", description="Folder or URI under which the run folder is made.")
+
+    @property
+    def slowest(self) -> float:
+        """How many times as long an augmented copy may become."""
+        stretch = self.augmentation.time_stretch
+        acts = bool(self.augmented_languages) and stretch.probability > 0
+        return 1.0 / (1.0 - stretch.rate * self.augmentation.strength) if acts else 1.0
 
     def schedules(self) -> dict[str, AlphaSchedule]:
         """Each low-resource language's alpha schedule."""

@@ -17,7 +17,9 @@ from raywce.augmentation.transforms import (
     Transform,
     WhiteNoise,
 )
+from raywce.data.context import EncoderContext
 from raywce.data.features import LogMel
+from raywce.data.schema import SAMPLE_RATE
 from raywce.experiment.schema import Experiment
 
 
@@ -26,7 +28,7 @@ def make_augmenter(experiment: Experiment, log_mel: LogMel) -> Augmenter:
 
     Args:
         experiment: with an active augmentation.
-        log_mel: of the checkpoint, whose window no utterance is stretched past.
+        log_mel: of the checkpoint, past whose window, or past a fixed context, no utterance is stretched.
 
     Raises:
         InputError: a folder of recordings can't be read.
@@ -41,11 +43,16 @@ def make_augmenter(experiment: Experiment, log_mel: LogMel) -> Augmenter:
         masks.frequency_width * strength,
     )
     return Augmenter(
-        list(_transforms(experiment, log_mel.n_samples)),
+        list(_transforms(experiment, _room(experiment, log_mel))),
         spec_augment if masks.probability else None,
         experiment.training.seed,
         log_mel.hop_length,
     )
+
+
+def _room(experiment: Experiment, log_mel: LogMel) -> int:
+    """Samples that no utterance is stretched past."""
+    return round(EncoderContext.of(log_mel, experiment.training.encoder_context).longest * SAMPLE_RATE)
 
 
 def _transforms(experiment: Experiment, max_samples: int) -> Iterator[Transform]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from itertools import chain
 from typing import Any
 
+import pyarrow as pa
 import torch
+from torch import Tensor
 
+from raywce.data.context import ContextLength, EncoderContext, FromBatch
 from raywce.data.features import LogMel
 from raywce.data.parts import in_part
 from raywce.data.store import Utterances
@@ -16,6 +21,8 @@ from raywce.experiment.schema import Experiment
 from raywce.model import AUTOCAST_DTYPES
 from raywce.run_folder import write_parquet
 
+KEPT_FEATURES = 1 << 30  # bytes of features that a worker keeps from one evaluation to the next
+
 
 class DevSet:
     """The dev split, or the part of it that the phase may see, ready to be decoded again and again."""
@@ -23,20 +30,59 @@ class DevSet:
     def __init__(
         self, dev: Utterances, experiment: Experiment, tokenizer: Any, log_mel: LogMel, rank: int, workers: int
     ) -> None:
-        self.dev, self.indices = dev, _indices(dev, experiment)
-        self.settings = experiment.evaluation
-        self.languages = experiment.languages
-        self.precision = experiment.training.precision
+        self.dev = dev
+        self.settings, self.languages = experiment.evaluation, experiment.languages
+        by_language = _indices(dev, experiment)
+        self.whole = _Part(dev, list(chain(*by_language)))
+        share = self.settings.share_on_the_way
+        self.on_the_way = _Part(dev, list(chain(*(spread(dev, own, share) for own in by_language))))
+        self.precision = self.settings.precision or experiment.training.precision
         self.tokenizer, self.log_mel = tokenizer, log_mel
         self.rank, self.workers = rank, workers
+        self._kept: dict[tuple[int, ...], Tensor] = {}
 
-    def evaluate(self, model: Any, step: int, folder: str) -> dict[str, Any]:
-        """Figures of all ranks together, the same on each; rank 0 writes `utterances-<step>.parquet` to `folder`."""
+    def evaluate(self, model: Any, step: int, folder: str, whole: bool = True) -> dict[str, Any]:
+        """Figures of all ranks together, the same on each; rank 0 writes `utterances-<step>.parquet` to `folder`.
+
+        Args:
+            model: the bare Whisper.
+            step: after which it is decoded.
+            folder: path or URI.
+            whole: as at the end; on the way it may be a part of dev, and another encoder context.
+        """
+        settings = self.settings
+        length = settings.encoder_context
+        if not whole:
+            length = settings.encoder_context_on_the_way or length
+        table = self._decode(model, self.whole if whole else self.on_the_way, length)
+        path = f"{folder}/utterances-{step:08d}.parquet"
+        if self.rank == 0:
+            write_parquet(path, table)
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # the report that names the table must not come before it
+        rates = rates_by_language(table)
+        figures = self._figures(rates) | {"utterances": path, "on_the_way": not whole and self.differs_on_the_way}
+        if whole and settings.both_contexts:
+            other: FromBatch = "batch" if length == "full" else "full"
+            decoded = {length: rates, other: rates_by_language(self._decode(model, self.whole, other))}
+            for name, own in decoded.items():
+                figures |= {f"wer_{name}_context/{key}": getattr(one, settings.metric) for key, one in own.items()}
+        return figures
+
+    @property
+    def differs_on_the_way(self) -> bool:
+        """Whether the figures of an evaluation on the way can't be held against those of the last one."""
+        settings = self.settings
+        other = settings.encoder_context_on_the_way not in (None, settings.encoder_context)
+        return other or settings.share_on_the_way < 1.0
+
+    def _decode(self, model: Any, part: _Part, length: ContextLength) -> pa.Table:
+        context = EncoderContext.of(self.log_mel, length)
         rows = evaluate_utterances(
             model,
             self.tokenizer,
-            [self.dev[index] for index in self.indices],
-            lambda positions: self.log_mel.of([self.dev.audio(self.indices[position]) for position in positions]),
+            part.utterances,
+            lambda positions: self._features([part.indices[position] for position in positions], context),
             self.languages.language_tokens,
             batch_size=self.settings.batch_size,
             normalizer=self.settings.normalizer,
@@ -45,13 +91,18 @@ class DevSet:
             rank=self.rank,
             world_size=self.workers,
         )
-        table = to_table(gather_rows(rows))
-        path = f"{folder}/utterances-{step:08d}.parquet"
-        if self.rank == 0:
-            write_parquet(path, table)
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()  # the report that names the table must not come before it
-        return self._figures(rates_by_language(table)) | {"utterances": path}
+        return to_table(gather_rows(rows))
+
+    def _features(self, indices: list[int], context: EncoderContext) -> Tensor:
+        """Of a batch; kept for the next evaluation, as long as there is room."""
+        frames = context.frames(max(float(self.dev.durations[index]) for index in indices))
+        key = (frames, *indices)
+        if key in self._kept:
+            return self._kept[key]
+        features = self.log_mel.of([self.dev.audio(index) for index in indices], frames).cpu()
+        if sum(one.nbytes for one in self._kept.values()) + features.nbytes <= KEPT_FEATURES:
+            self._kept[key] = features
+        return features
 
     def _figures(self, rates: dict[str, LanguageRates]) -> dict[str, Any]:
         figures: dict[str, Any] = {}
@@ -67,12 +118,27 @@ class DevSet:
         return figures
 
 
-def _indices(dev: Utterances, experiment: Experiment) -> list[int]:
-    """Of the utterances that are decoded, language by language."""
+class _Part:
+    """Utterances to decode, read once."""
+
+    def __init__(self, dev: Utterances, indices: list[int]) -> None:
+        self.indices = indices
+        self.utterances = [dev[index] for index in indices]
+
+
+def _indices(dev: Utterances, experiment: Experiment) -> list[list[int]]:
+    """Of the utterances that are decoded, by language."""
     part, share = experiment.evaluation.part, experiment.search.confirm.dev_share
-    chosen: list[int] = []
+    chosen: list[list[int]] = []
     for indices in dev.ranges.values():
         utterances = [dev[index] for index in indices]
         ids, speakers = [one.id for one in utterances], [one.speaker for one in utterances]
-        chosen += [indices[position] for position in in_part(part, share, ids, speakers)]
+        chosen.append([indices[position] for position in in_part(part, share, ids, speakers)])
     return chosen
+
+
+def spread(dev: Utterances, indices: list[int], share: float) -> list[int]:
+    """A share of some utterances, rounded up, short and long ones alike; always the same ones."""
+    by_duration = sorted(indices, key=lambda index: (float(dev.durations[index]), dev.id(index)))
+    count = math.ceil(share * len(indices))
+    return sorted(by_duration[int((place + 0.5) * len(indices) / count)] for place in range(count))

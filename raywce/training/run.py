@@ -43,8 +43,9 @@ class TrainOutcome:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The evaluation with the lowest low-resource error; its checkpoint is kept."""
-        return min(self.evaluations, key=lambda report: float(report["objective"]))
+        """The evaluation with the lowest low-resource error, of those that can be compared; its checkpoint is kept."""
+        alike = [report for report in self.evaluations if not report.get("on_the_way")]
+        return min(alike, key=lambda report: float(report["objective"]))
 
     def as_json(self) -> dict[str, Any]:
         """The figures: each report without what it lacks."""
@@ -119,8 +120,13 @@ def _copy_model(folder: RunFolder, step: int) -> None:
     filesystem.move(f"{target}.partial", target)
 
 
-def left_out(reports: Sequence[Report]) -> dict[str, int]:
-    """Training utterances of each language that were left out since their labels exceed the decoder's positions."""
+def left_out(reports: Sequence[Report], key: str = "left_out") -> dict[str, int]:
+    """Training utterances of each language that were left out.
+
+    Args:
+        reports: of the run.
+        key: `left_out`: their labels exceed the decoder's positions; `beyond_context`: they exceed a fixed context.
+    """
     last = reports[-1] if reports else {}
-    counts = {key.removeprefix("left_out/"): value for key, value in last.items() if key.startswith("left_out/")}
+    counts = {name.removeprefix(f"{key}/"): value for name, value in last.items() if name.startswith(f"{key}/")}
     return {language: count for language, count in counts.items() if count}

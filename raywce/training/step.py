@@ -14,8 +14,8 @@ from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from raywce.data.loader import MicroBatch, StepBatch
-from raywce.loss import utterance_losses, utterance_weights, weighted_loss
-from raywce.model import AUTOCAST_DTYPES, decoder_inputs
+from raywce.loss import utterance_weights, weighted_loss
+from raywce.model import AUTOCAST_DTYPES
 from raywce.weighting import AlphaSchedule, LossSums, alphas_in_force
 
 if TYPE_CHECKING:  # a training without augmentation starts sooner without torch-audiomentations
@@ -44,8 +44,8 @@ class Stepper:
     """Computes gradients; the same for any number of ranks and any split into micro-batches.
 
     Attributes:
-        model: Whisper, bare or wrapped in DDP.
-        log_mel: (B, T) audio → features.
+        model: Whisper as `UtteranceLosses`, bare or wrapped in DDP.
+        log_mel: (B, T) audio and a number of frames → features.
         schedules: alpha schedule of each low-resource language.
         languages: all languages, in the order in which ranks exchange their sums.
         steps: optimizer steps of the training.
@@ -57,7 +57,7 @@ class Stepper:
     """
 
     model: Any
-    log_mel: Callable[[Tensor], Tensor]
+    log_mel: Callable[[Tensor, int | None], Tensor]
     schedules: Mapping[str, AlphaSchedule]
     languages: list[str]
     steps: int
@@ -83,7 +83,7 @@ class Stepper:
         for turn, micro_batch in enumerate(batch.micro_batches):
             last = turn == len(batch.micro_batches) - 1
             with contextlib.nullcontext() if last or not self._distributed else self.model.no_sync():
-                losses = self._losses(micro_batch, step, turn)
+                losses = self._losses(micro_batch, batch.frames, step, turn)
                 local += self._by_language(micro_batch, losses)
                 if self._adaptive and ahead is None:
                     ahead = self._over_ranks(local)
@@ -113,32 +113,32 @@ class Stepper:
         device: torch.device = next(self.model.parameters()).device
         return device
 
-    def _losses(self, micro_batch: MicroBatch, step: int, turn: int) -> Tensor:
+    def _losses(self, micro_batch: MicroBatch, frames: int | None, step: int, turn: int) -> Tensor:
         """(B,) summed token losses."""
         rank = distributed.get_rank() if self._distributed else 0
         # Dropout follows from the step alone, so that a resumed run draws the same.
         torch.manual_seed(zlib.crc32(f"{self.seed} {step} {turn} {rank}".encode()))
         labels = micro_batch.labels.to(self._device, non_blocking=True)
         with torch.no_grad():
-            features = self._features(micro_batch)
-        bare = self.model.module if self._distributed else self.model
+            features = self._features(micro_batch, frames)
         dtype = AUTOCAST_DTYPES[self.precision]
         with torch.autocast(self._device.type, dtype, enabled=dtype is not None):
-            inputs = decoder_inputs(bare, labels)
-            logits = self.model(input_features=features, decoder_input_ids=inputs, use_cache=False).logits
-        return utterance_losses(logits, labels)
+            losses: Tensor = self.model(features, labels)
+        return losses
 
-    def _features(self, micro_batch: MicroBatch) -> Tensor:
+    def _features(self, micro_batch: MicroBatch, frames: int | None) -> Tensor:
         waveforms = micro_batch.waveforms.to(self._device, non_blocking=True)
-        if self.augmenter:
-            return self.augmenter.features(micro_batch, waveforms, self.log_mel)
-        return self.log_mel(waveforms)
+
+        def log_mel(audio: Tensor) -> Tensor:
+            return self.log_mel(audio, frames)
+
+        return self.augmenter.features(micro_batch, waveforms, log_mel) if self.augmenter else log_mel(waveforms)
 
     def _forward_only(self, batch: StepBatch, step: int) -> Tensor:
         with torch.no_grad():
             sums = self._zeros()
             for turn, micro_batch in enumerate(batch.micro_batches):
-                sums += self._by_language(micro_batch, self._losses(micro_batch, step, turn))
+                sums += self._by_language(micro_batch, self._losses(micro_batch, batch.frames, step, turn))
         return sums
 
     def _zeros(self) -> Tensor:

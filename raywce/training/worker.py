@@ -16,6 +16,7 @@ import torch
 import transformers
 from torch.nn.parallel import DistributedDataParallel
 
+from raywce.data.context import EncoderContext
 from raywce.data.features import LogMel
 from raywce.data.labels import LabelEncoder
 from raywce.data.loader import Corpus, Loader, StepBatch
@@ -23,7 +24,7 @@ from raywce.data.sampler import BatchSampler, language_shares, with_both_kinds, 
 from raywce.data.store import label_lengths, open_split
 from raywce.errors import InputError
 from raywce.experiment.schema import Experiment
-from raywce.model import load_model, load_tokenizer
+from raywce.model import UtteranceLosses, load_model, load_tokenizer
 from raywce.remote import on_node
 from raywce.training.checkpoint import TrainingState, load_state, load_weights, save_checkpoint
 from raywce.training.evaluation import DevSet
@@ -140,10 +141,11 @@ class _Run:
         self.first_step, self.seconds_before, self.last_evaluation = state.step, state.seconds, state.report
 
     def _wrapped(self) -> Any:
+        losses = UtteranceLosses(self.model)
         if self.workers == 1:
-            return self.model
+            return losses
         device_ids = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(self.model, device_ids=device_ids)
+        return DistributedDataParallel(losses, device_ids=device_ids, gradient_as_bucket_view=True)
 
     def _open_data(self) -> None:
         data, languages = self.experiment.data, self.experiment.languages
@@ -154,8 +156,10 @@ class _Run:
         tokens = {language: languages.token_of(language) for language in languages.all}
         encoder = LabelEncoder.of(self.model, self.tokenizer, tokens)
         corpus = Corpus(utterances, encoder, label_lengths(utterances, encoder, cache))
-        pools = corpus.pools(languages.all)
-        self.too_long = {name: len(utterances.ranges[name]) - len(pool) for name, pool in pools.items()}
+        context = self._context()
+        pools = corpus.pools(languages.all, context.longest)
+        left_out = corpus.left_out(languages.all, context.longest)
+        self.left_out = {f"{key}/{name}": count for key, own in left_out.items() for name, count in own.items()}
         counts = {name: len(pool) for name, pool in pools.items()}
         augmentation = self.experiment.augmentation
         copies = dict.fromkeys(self.experiment.augmented_languages, augmentation.copies)
@@ -182,9 +186,22 @@ class _Run:
             self.training.accumulation_steps,
             threads=resources.loader_threads,
             prefetch=resources.prefetch,
+            context=context,
+            slowest=self.experiment.slowest,
         )
         dev = open_split(folder, "dev", languages.all, cache)
         self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers)
+
+    def _context(self) -> EncoderContext:
+        training = self.training
+        return EncoderContext.of(
+            self.log_mel,
+            training.encoder_context,
+            bucket=training.context_bucket,
+            jitter=training.context_jitter,
+            full_share=training.full_context_share,
+            seed=training.seed,
+        )
 
     def train(self) -> None:
         """From the checkpoint's step, or the first one, to the last."""
@@ -243,7 +260,7 @@ class _Run:
         self._report(done, metrics, save)
 
     def _evaluate(self, step: int) -> dict[str, Any]:
-        return self.dev.evaluate(self.model, step, self.folder)
+        return self.dev.evaluate(self.model, step, self.folder, whole=step in (0, self.training.steps))
 
     def _report(self, step: int, metrics: dict[str, Any], save: bool = False) -> None:
         seconds = self.seconds_before + time.monotonic() - self.started
@@ -252,7 +269,7 @@ class _Run:
             "step": step,
             "final": step == self.training.steps,
             "time_s": seconds,
-            **{f"left_out/{name}": count for name, count in self.too_long.items()},
+            **self.left_out,
             "placement_group_id": _placement_group_id(),
         }
         if not (save and self.rank == 0):

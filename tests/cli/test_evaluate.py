@@ -102,10 +102,12 @@ def test_a_language_without_token_takes_anothers(run, tmp_path: Path, capsys) ->
 def test_all_that_is_wrong_is_said_at_once(run, tmp_path: Path, capsys) -> None:
     options = ["--language", "gl", "--language", "pt", "--precision", "int8", "--normalizer", "english"]
     options += ["--workers", 0, "--batch-size", 0, "--language-token", "ast", "--out", tmp_path]
+    options += ["--encoder-context", "short"]
     assert run(*options) == 2
     printed = capsys.readouterr()
     expected = ["dev/pt/*.parquet", "--precision", "int8", "--normalizer", "english", "--workers", "--batch-size"]
     expected += ["--language-token", "--language: must have a token", "the folder"]
+    expected += ["--encoder-context: must be one of full, batch, but got short"]
     assert [text for text in expected if text not in printed.err] == []
     assert "Traceback" not in printed.err
     assert printed.out == ""
@@ -192,3 +194,13 @@ def test_a_runs_test_split_is_opened_once_and_that_is_recorded(run, model: Path,
         ("raywce evaluate", True),
     ]
     assert run(*options) == 0  # a model of no run
+
+
+def test_the_encoder_context_is_an_option(run, tmp_path: Path) -> None:
+    texts, file = {}, tmp_path / "figures.json"
+    for context in ("full", "batch"):
+        out = tmp_path / f"{context}.parquet"
+        assert run("--encoder-context", context, "--out", out, "--json", file) == 0
+        assert json.loads(file.read_text())["encoder_context"] == context
+        texts[context] = pq.read_table(out)["hypothesis"].to_pylist()
+    assert texts["full"] != texts["batch"]

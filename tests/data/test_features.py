@@ -92,3 +92,29 @@ def test_half_precision_of_the_model_does_not_reach_the_features(dtype: torch.dt
 def test_padding_is_behind_and_zero() -> None:
     padded = pad_waveforms([np.ones(3, np.float32), np.ones(1, np.float32)])
     assert padded.tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("name", [name for name, waveform in WAVEFORMS.items() if len(waveform) <= 10 * RATE])
+def test_fewer_frames_are_the_first_ones_of_the_window(name: str) -> None:
+    """To the bit, also where the audio fills them to the last sample and is heard in the frame behind."""
+    log_mel, waveform = LogMel(WhisperFeatureExtractor()), WAVEFORMS[name]
+    whole = log_mel.of([waveform])
+    for frames in (-(-len(waveform) // 160), -(-len(waveform) // 160) + 1, 1000, 3000):
+        cut = log_mel.of([waveform], frames)
+        assert cut.shape == (1, 80, frames)
+        assert torch.equal(cut, whole[..., :frames])
+
+
+def test_the_loudest_bin_counts_though_it_lies_behind_the_frames() -> None:
+    """A click at the last sample is loudest in the frame behind it."""
+    waveform = noise(RATE, 1e-4)
+    waveform[-1] = 1.0
+    log_mel = LogMel(WhisperFeatureExtractor())
+    whole = log_mel.of([waveform])
+    assert whole[..., :100].max() < whole.max()
+    assert torch.equal(log_mel.of([waveform], 100), whole[..., :100])
+
+
+def test_audio_beyond_the_frames_is_refused_and_not_cut() -> None:
+    with pytest.raises(ValueError, match="at most 16000 samples long, but got 16001"):
+        LogMel(WhisperFeatureExtractor()).of([noise(RATE + 1)], 100)

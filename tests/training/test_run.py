@@ -87,3 +87,18 @@ def test_a_report_in_a_line() -> None:
         "step 2 | 2 s | loss gl 1.500 | alpha gl 2.000 | WER gl 25.50 es 10.00 % | CER gl 20.00 es 10.00 % "
         "| worker groups restarted: 1"
     )
+
+
+def test_figures_of_another_part_of_dev_are_not_the_best(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = [report(2, 0.1, on_the_way=True), report(4, 0.5, on_the_way=False)]
+    monkeypatch.setattr(run, "run_trial", Trainer(reports))
+    outcome = run.train_run(experiment, RunFolder.of(str(tmp_path), "a"), lambda report: None)
+    assert outcome.best["step"] == 4
+
+
+def test_utterances_beyond_the_context_are_counted_apart() -> None:
+    counted = {"left_out/gl": 2, "beyond_context/gl": 3, "beyond_context/es": 0}
+    assert run.left_out([counted], "beyond_context") == {"gl": 3}
+    assert run.left_out([counted]) == {"gl": 2}

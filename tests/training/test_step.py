@@ -13,12 +13,13 @@ import torch.multiprocessing as mp
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
+from raywce.data.context import EncoderContext
 from raywce.data.features import LogMel
 from raywce.data.labels import IGNORED, LabelEncoder, pad_labels
 from raywce.data.loader import Corpus, Loader, StepBatch
 from raywce.data.sampler import BatchSampler, language_shares
 from raywce.data.store import label_lengths, open_split
-from raywce.model import decoder_inputs, load_model, load_tokenizer
+from raywce.model import UtteranceLosses, decoder_inputs, load_model, load_tokenizer
 from raywce.training.step import NotFiniteError, Stepper, update
 from raywce.weighting import AlphaSchedule
 from tests.tiny_corpus import write_tiny_corpus
@@ -41,6 +42,7 @@ class Case:
     accumulation_steps: int
     dtype: torch.dtype = torch.float64
     scope: str = "utterance"
+    context: str = "full"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,9 @@ def batch_of(corpus: Corpus, case: Case, rank: int, step: int = 0) -> StepBatch:
     pools = corpus.pools(LANGUAGES)
     shares = language_shares({name: len(pool) for name, pool in pools.items()})
     sampler = BatchSampler(pools, corpus.utterances.durations, shares, batch_size=8, steps=STEPS, seed=0)
-    loader = Loader(corpus, sampler, rank, case.workers, case.accumulation_steps, threads=2, prefetch=1)
+    context = EncoderContext(300, 160, case.context, bucket=0.1)
+    parts = case.accumulation_steps
+    loader = Loader(corpus, sampler, rank, case.workers, parts, threads=2, prefetch=1, context=context)
     return next(loader.batches(step))
 
 
@@ -72,8 +76,8 @@ def gradients(folder: Path, case: Case, rank: int = 0) -> tuple[torch.Tensor, di
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
     batch = batch_of(corpus_of(folder, model), case, rank)
     stepper = Stepper(
-        model=DistributedDataParallel(model) if case.workers > 1 else model,
-        log_mel=lambda audio: log_mel(audio).to(case.dtype),
+        model=DistributedDataParallel(UtteranceLosses(model)) if case.workers > 1 else UtteranceLosses(model),
+        log_mel=lambda audio, frames: log_mel(audio, frames).to(case.dtype),
         schedules={LOW: SCHEDULES[case.schedule]},
         languages=LANGUAGES,
         steps=STEPS,
@@ -95,6 +99,7 @@ def _worker(rank: int, port: int, folder: Path, cases: list[Case]) -> None:
 TWO_WORKERS = [
     *(Case(schedule, 2, accumulation) for schedule in SCHEDULES for accumulation in (1, 2)),
     Case("dynamic", 2, 2, scope="batch"),
+    Case("dynamic", 2, 2, context="batch"),
     Case("constant", 2, 2, torch.float32),
     Case("dynamic", 2, 1, torch.float32),
 ]
@@ -114,7 +119,7 @@ def two_workers(folder: Path) -> list[list[tuple[torch.Tensor, dict[str, float],
 @pytest.mark.parametrize("index", range(len(TWO_WORKERS)), ids=str)
 def test_two_workers_give_the_gradients_of_one(folder: Path, two_workers: list, index: int) -> None:
     case = TWO_WORKERS[index]
-    alone = Case(case.schedule, 1, 1, case.dtype, case.scope)
+    alone = Case(case.schedule, 1, 1, case.dtype, case.scope, case.context)
     expected, alphas, losses = gradients(folder, alone)
     for rank in (0, 1):
         flat, rank_alphas, rank_losses = two_workers[rank][index]
@@ -181,8 +186,8 @@ def test_dropout_is_the_same_in_the_pass_without_gradients(folder: Path) -> None
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
     batch = batch_of(corpus_of(folder, model), Case("dynamic", 1, 2), 0)
     stepper = Stepper(
-        model=model,
-        log_mel=lambda audio: log_mel(audio).double(),
+        model=UtteranceLosses(model),
+        log_mel=lambda audio, frames: log_mel(audio, frames).double(),
         schedules={LOW: SCHEDULES["dynamic"]},
         languages=LANGUAGES,
         steps=STEPS,
@@ -200,7 +205,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(folder: Path) -> None:
         model.model.encoder.conv1.bias.fill_(float("nan"))
     batch = batch_of(corpus_of(folder, model), Case("none", 1, 1), 0)
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
-    stepper = Stepper(model, log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS)
+    stepper = Stepper(UtteranceLosses(model), log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS)
     with pytest.raises(NotFiniteError, match="must be finite"):
         stepper.gradients(batch, 0)
 
@@ -236,7 +241,9 @@ def test_bfloat16_autocast_is_near_float32(folder: Path) -> None:
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
     losses = {}
     for precision in ("fp32", "bf16"):
-        stepper = Stepper(model, log_mel, {LOW: AlphaSchedule(2, 2)}, LANGUAGES, STEPS, precision=precision)
+        stepper = Stepper(
+            UtteranceLosses(model), log_mel, {LOW: AlphaSchedule(2, 2)}, LANGUAGES, STEPS, precision=precision
+        )
         losses[precision] = stepper.gradients(batch, 0).losses[LOW]
     assert losses["bf16"] != losses["fp32"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
@@ -260,7 +267,9 @@ def test_half_precision_with_a_scaler_gives_the_same_update_but_for_rounding(fol
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0) if precision == "fp16" else None
         log_mel = LogMel.from_checkpoint(str(folder / "model"))
         schedules = {LOW: AlphaSchedule(2, 2)}
-        stepper = Stepper(model, log_mel, schedules, LANGUAGES, STEPS, precision=precision, scaler=scaler)
+        stepper = Stepper(
+            UtteranceLosses(model), log_mel, schedules, LANGUAGES, STEPS, precision=precision, scaler=scaler
+        )
         stepper.gradients(batch, 0)
         update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
         weights[precision] = model.proj_out.weight.detach()
@@ -275,9 +284,21 @@ def test_a_scale_that_is_too_large_leaves_the_update_out_and_is_lowered(folder: 
     batch = batch_of(corpus_of(folder, model), Case("constant", 1, 1), 0)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
-    stepper = Stepper(model, log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS, precision="fp16", scaler=scaler)
+    stepper = Stepper(
+        UtteranceLosses(model), log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS, precision="fp16", scaler=scaler
+    )
     stepper.gradients(batch, 0)
     before = model.proj_out.weight.detach().clone()
     update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
     assert torch.equal(model.proj_out.weight, before)
     assert scaler.get_scale() < 2.0**40
+
+
+def test_a_short_context_is_the_same_for_any_split(folder: Path) -> None:
+    whole, _, _ = gradients(folder, Case("constant", 1, 1))
+    expected, alphas, losses = gradients(folder, Case("dynamic", 1, 1, context="batch"))
+    assert (whole - expected).norm() > 1e-3 * expected.norm()
+    flat, split_alphas, split_losses = gradients(folder, Case("dynamic", 1, 4, context="batch"))
+    assert (flat - expected).norm() <= 1e-9 * expected.norm()
+    assert split_alphas == pytest.approx(alphas, rel=1e-9)
+    assert split_losses == pytest.approx(losses, rel=1e-9)

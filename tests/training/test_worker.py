@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from raywce.experiment.schema import Experiment
 from raywce.training import worker
 from raywce.training.checkpoint import load_state
+from tests.evaluation.talking_whisper import write_talking_whisper
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -164,6 +165,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(run: Run) -
         {"data": {"sampling": {"temperature": 5.0}}},
         {"data": {"sampling": {"shares": {"gl": 2.0, "es": 1.0, "en": 1.0}}}},
         {"data": {"sampling": {"duration_window": 4}}},
+        {"training": {"encoder_context": "batch"}},
+        {"training": {"encoder_context": "batch", "context_bucket": 0.5}},
+        {"training": {"encoder_context": 2.5}},
         {"training": {"precision": "bf16"}},
         {"training": {"precision": "fp16"}},
         {"training": {"batch_size": 8}},
@@ -202,6 +206,7 @@ def plain(run: Run, kept: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch
         {"model": {"gradient_checkpointing": True}},
         {"training": {"log_every": 1}},
         {"training": {"evaluate_every": 1}},
+        {"training": {"evaluate_every": 1}, "evaluation": {"share_on_the_way": 0.5, "both_contexts": True}},
     ],
     ids=str,
 )
@@ -375,3 +380,74 @@ def test_the_parts_of_dev_are_decoded_apart(run: Run) -> None:
     assert len(every) == 6
     assert len(search) == len(confirm) == 3  # one of two of each language
     assert search | confirm == every
+
+
+def test_the_options_of_the_context_differ_from_each_other(run: Run) -> None:
+    batch = {"encoder_context": "batch"}
+    ways = [
+        batch,
+        {**batch, "context_bucket": 0.3},
+        {**batch, "context_jitter": 1.0},
+        {**batch, "full_context_share": 1},
+    ]
+    one, *others = (weights(run(training={"steps": 2, **way}), "step-00000002") for way in ways)
+    assert not any(equal(one, other) for other in others)
+
+
+def test_utterances_beyond_a_fixed_context_are_left_out_and_counted(run: Run, inputs: Path) -> None:
+    last = run(training={"steps": 1, "encoder_context": 1.5}).reports[-1]
+    for language in ("gl", "es", "en"):
+        durations = pq.read_table(inputs / "train" / language)["duration"].to_pylist()
+        assert last[f"beyond_context/{language}"] == sum(seconds > 1.5 for seconds in durations)
+        assert last[f"left_out/{language}"] == 0
+    (report,) = run(training={"encoder_context": 0.1}).reports
+    assert "0.1 s, but got none of" in report["failure"]
+
+
+def test_a_resumed_training_with_mixed_contexts_is_the_undisturbed_one(run: Run) -> None:
+    mixed = {"encoder_context": "batch", "context_jitter": 0.5, "context_bucket": 0.1, "full_context_share": 0.4}
+    settings = {"training": {"steps": 4, "checkpoint_every": 2, **mixed}}
+    whole = run(**settings)
+    assert equal(weights(run(resume=whole, at="step-00000002", **settings)), weights(whole))
+
+
+def test_a_part_of_dev_on_the_way_and_all_of_it_at_start_and_end(run: Run) -> None:
+    training = {"evaluate_every": 1, "evaluate_at_start": True}
+    session = run(training=training, evaluation={"share_on_the_way": 0.5})
+    decoded = {report["step"]: set(pq.read_table(report["utterances"])["id"].to_pylist()) for report in session.reports}
+    assert [len(ids) for ids in decoded.values()] == [6, 3, 3, 3, 6]
+    assert decoded[1] == decoded[2] == decoded[3]
+    assert [report["on_the_way"] for report in session.reports] == [False, True, True, True, False]
+
+
+def test_each_context_of_the_evaluation_gives_its_own_figures(run: Run, tmp_path: Path) -> None:
+    talking = {"checkpoint": str(write_talking_whisper(tmp_path / "talking"))}
+    hardly = {"steps": 1, "optimizer": {"learning_rate": 1e-9}}
+
+    def last(**evaluation: Any) -> dict[str, Any]:
+        return run(model=talking, training=hardly, evaluation=evaluation).reports[-1]
+
+    full, batch, both = last(), last(encoder_context="batch"), last(both_contexts=True)
+    for language in ("gl", "es", "en"):
+        assert both[f"wer_full_context/{language}"] == both[f"wer/{language}"] == full[f"wer/{language}"]
+        assert both[f"wer_batch_context/{language}"] == batch[f"wer/{language}"]
+    texts = [pq.read_table(report["utterances"])["hypothesis"].to_pylist() for report in (full, batch, both)]
+    assert texts[0] == texts[2] != texts[1]
+    on_the_way = {"encoder_context_on_the_way": "batch"}
+    session = run(model=talking, training={**hardly, "steps": 2, "evaluate_every": 1}, evaluation=on_the_way)
+    assert [report["on_the_way"] for report in session.reports] == [True, False]
+    assert pq.read_table(session.reports[0]["utterances"])["hypothesis"].to_pylist() == texts[1]
+
+
+def test_the_precision_of_the_evaluation(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from raywce.training import evaluation
+
+    asked: list[Any] = []
+    decode = evaluation.evaluate_utterances
+    monkeypatch.setattr(
+        evaluation, "evaluate_utterances", lambda *a, **k: asked.append(k["autocast_dtype"]) or decode(*a, **k)
+    )
+    run(training={"steps": 1, "precision": "bf16"})
+    run(training={"steps": 1, "precision": "bf16"}, evaluation={"precision": "fp32"})
+    run(training={"steps": 1}, evaluation={"precision": "bf16"})
+    assert asked == [torch.bfloat16, None, torch.bfloat16]

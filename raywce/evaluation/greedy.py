@@ -1,0 +1,132 @@
+"""Greedy decoding of a batch with Whisper's decoder, position by position, each sequence to its own end.
+
+Equal to transformers' `generate` without beams, sampling and time stamps. Keys and values are written into room that is
+there from the start, those of the audio are computed once, and sequences that have ended leave the batch.
+
+Dimensions: B batch, T positions at once, S positions of the encoder, H heads, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_LEAVE_AT = 0.25  # share of a batch that has ended: then the others go on without it, which copies what is kept
+
+
+def decode(model: Any, encoded: Tensor, prompts: Tensor, bounds: Sequence[int]) -> tuple[list[list[int]], Tensor]:
+    """Decode to the end token, or to each sequence's own bound.
+
+    Args:
+        model: a `WhisperForConditionalGeneration`, in evaluation mode.
+        encoded: (B, S, D) encoder output.
+        prompts: (B, T) tokens in front.
+        bounds: B limits on new tokens, the end token included.
+
+    Returns:
+        B lists of new tokens, with the end token where it was reached; and (B, vocabulary) scores behind the prompts'
+        first token, which stand for the languages.
+    """
+    state = _DecoderState(model, encoded, prompts.shape[1] + max(bounds))
+    end, never, not_first = _forbidden(model)
+    states = state.advance(prompts)
+    of_first = model.proj_out(states[:, 0])
+    out: list[list[int]] = [[] for _ in bounds]
+    rows = list(range(len(out)))  # those in the batch, ended or not
+    ended = [False] * len(rows)
+    forbidden = [*never, *not_first]
+    while True:
+        scores = model.proj_out(states[:, -1])
+        scores[:, forbidden] = -torch.inf
+        chosen = scores.argmax(dim=-1)
+        forbidden = never
+        for place, token in enumerate(chosen.tolist()):
+            row = rows[place]
+            if not ended[place]:
+                out[row].append(token)
+                ended[place] = token == end or len(out[row]) >= bounds[row]
+        if all(ended):
+            return out, of_first
+        if sum(ended) >= _LEAVE_AT * len(ended):
+            kept = [place for place, gone in enumerate(ended) if not gone]
+            state.keep(kept)
+            rows, ended, chosen = [rows[place] for place in kept], [False] * len(kept), chosen[kept]
+        states = state.advance(chosen[:, None])
+
+
+def _forbidden(model: Any) -> tuple[int, list[int], list[int]]:
+    """The end token; the tokens that are never generated, and those that are not the first one."""
+    config = model.generation_config
+    return config.eos_token_id, list(config.suppress_tokens or []), list(config.begin_suppress_tokens or [])
+
+
+class _DecoderState:
+    """Keys and values of a batch, and the step that adds to them.
+
+    Args:
+        model: whose decoder it is.
+        encoded: (B, S, D).
+        room: positions at most.
+    """
+
+    def __init__(self, model: Any, encoded: Tensor, room: int) -> None:
+        self.decoder = model.get_decoder()
+        self.room = min(room, model.config.max_target_positions)
+        self.width = 0  # positions so far
+        attentions = [layer.encoder_attn for layer in self.decoder.layers]
+        self.audio = [(_heads(one, one.k_proj(encoded)), _heads(one, one.v_proj(encoded))) for one in attentions]
+        self.own: list[tuple[Tensor, Tensor]] = []
+
+    def advance(self, tokens: Tensor) -> Tensor:
+        """(B, T) next tokens → (B, T, D) last states."""
+        positions = self.decoder.embed_positions.weight[self.width : self.width + tokens.shape[1]]
+        hidden = self.decoder.embed_tokens(tokens) + positions
+        for number, layer in enumerate(self.decoder.layers):
+            hidden = self._layer(number, layer, hidden)
+        self.width += tokens.shape[1]
+        last: Tensor = self.decoder.layer_norm(hidden)
+        return last
+
+    def keep(self, places: list[int]) -> None:
+        """Go on with some sequences of the batch."""
+        self.audio = [(keys[places], values[places]) for keys, values in self.audio]
+        self.own = [(keys[places], values[places]) for keys, values in self.own]
+
+    def _layer(self, number: int, layer: Any, hidden: Tensor) -> Tensor:
+        normed = layer.self_attn_layer_norm(hidden)
+        keys, values = self._extended(number, layer.self_attn, normed)
+        hidden = hidden + _attend(layer.self_attn, normed, keys, values, causal=normed.shape[1] > 1)
+        normed = layer.encoder_attn_layer_norm(hidden)
+        hidden = hidden + _attend(layer.encoder_attn, normed, *self.audio[number])
+        fed: Tensor = layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(hidden))))
+        return hidden + fed
+
+    def _extended(self, number: int, attention: Any, normed: Tensor) -> tuple[Tensor, Tensor]:
+        """The layer's keys and values up to the newest position."""
+        new = _heads(attention, attention.k_proj(normed)), _heads(attention, attention.v_proj(normed))
+        if number == len(self.own):
+            batch, heads, _, size = new[0].shape
+            keys, values = (one.new_empty(batch, heads, self.room, size) for one in new)
+            self.own.append((keys, values))
+        stop = self.width + normed.shape[1]
+        for kept, one in zip(self.own[number], new, strict=True):
+            kept[:, :, self.width : stop] = one
+        keys, values = self.own[number]
+        return keys[:, :, :stop], values[:, :, :stop]
+
+
+def _heads(attention: Any, projected: Tensor) -> Tensor:
+    """(B, T, D) → (B, H, T, D / H)."""
+    return projected.view(*projected.shape[:2], attention.num_heads, -1).transpose(1, 2)
+
+
+def _attend(attention: Any, hidden: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
+    # Scaled before the product, as transformers does it: texts are the same to the rounding.
+    queries = _heads(attention, attention.q_proj(hidden) * attention.scaling)
+    mixed = functional.scaled_dot_product_attention(queries, keys, values, is_causal=causal, scale=1.0)
+    out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
+    return out
