@@ -1,0 +1,156 @@
+"""Run folders as searches leave them, by the search's own writers, around word errors from a formula."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raywce.evaluation.rates import rates_by_language
+from raywce.evaluation.utterances import score, to_table
+from raywce.experiment.load import ExperimentFile
+from raywce.run_folder import OUTCOME, RunFolder
+from raywce.search.comparison import choose, compare, side_by_side
+from raywce.search.confirm import candidates, decoded, failures, name_of, runs
+from raywce.search.constraints import limits
+from raywce.search.driver import Driver, Run
+from raywce.search.held_out import decoded_tests, files_of
+from raywce.search.outcome import Confirmation, completed, outcome, references
+from raywce.search.tables import (
+    BASELINE,
+    COMPLETE,
+    CONFIRM,
+    FAIL,
+    SEARCH,
+    Trial,
+    TrialTable,
+    trial_schema,
+    write_utterances,
+)
+
+_WORDS = ["the", "pharmacy", "is", "far", "from", "the", "station", "and", "the", "road", "is", "long", "today"]
+_UTTERANCES, _SPEAKERS = 24, 8
+
+
+def made_run(file: ExperimentFile, failing: int | None = None) -> Path:
+    """A finished search's folder: its grid, or its published points; with a confirm phase where the file asks for one.
+
+    Args:
+        file: the experiment, with a constant alpha.
+        failing: the index of a trial that fails half-way.
+    """
+    run = _Made(file)
+    search = file.experiment.search
+    for seed in range(search.baseline_seeds):
+        run.train(BASELINE, Run(f"{BASELINE}-{seed}", seed_index=seed, evaluates_original=seed == 0))
+    against = limits(search.constraints, references(run.table, file.experiment).limits)
+    run.driver = replace(run.driver, limits=against)
+    points = file.settings() if search.sampler == "grid" else file.published_points()
+    settings = [(values, seed) for seed in range(search.seeds) for values in points]
+    for index, (values, seed) in enumerate(settings):
+        state = FAIL if index == failing else COMPLETE
+        run.train(SEARCH, Run(f"search-{index:03d}", values, seed_index=seed), state)
+    found = outcome(run.table, file.experiment, {})
+    if found.best and search.confirm.candidates:
+        found = replace(found, confirmation=run.confirm())
+    else:
+        write_utterances(run.folder, run.table)
+    run.table.write(run.folder)
+    run.folder.write_text(OUTCOME, found.to_json())
+    assert run.folder.local
+    return run.folder.local
+
+
+class _Made:
+    def __init__(self, file: ExperimentFile) -> None:
+        self.file, self.experiment, languages = file, file.experiment, file.experiment.languages
+        self.folder = RunFolder.of(self.experiment.storage, self.experiment.name)
+        self.folder.open(file.resolved_yaml())
+        space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+        self.table = TrialTable(trial_schema(space, languages.low_resource, languages.high_resource))
+        self.driver = Driver(file, "", lambda *_: None)
+
+    def train(self, phase: str, run: Run, state: str = COMPLETE) -> None:
+        """A report half-way, and where the training does not fail a last one with what it decoded."""
+        values = dict.fromkeys(self.file.space) if run.values is None else run.values
+        trial = Trial(phase, run.trial_id, run.seed_index, values, run.candidate)
+        steps = self.experiment.training.steps
+        if run.evaluates_original:
+            self.table.record(trial, self._evaluated(run, 0, 0.0, phase))
+        alpha = self._alpha(run)
+        fixed = {f"alpha/{name}": alpha for name in self.experiment.languages.low_resource}
+        fixed |= {f"loss/{name}": 1.0 for name in self.experiment.languages.all}
+        self.table.record(trial, {"step": steps // 2, "final": False, **fixed})
+        if state == COMPLETE:
+            self.table.record(trial, {**self._evaluated(run, steps, alpha, phase), **fixed})
+        self.table.finish(trial, state, "no memory" if state == FAIL else None)
+
+    def confirm(self) -> Confirmation:
+        """As the confirm phase does, with the test split."""
+        feasible = [trial for trial in completed(self.table, self.experiment) if trial.feasible]
+        chosen = candidates(feasible, self.experiment.search.confirm.candidates)
+        for run in runs(chosen, self.file):
+            self.train(CONFIRM, run)
+        dev = decoded(self.table, chosen)
+        sides = side_by_side(dev, self.experiment)
+        choice = choose(dev, sides, self.experiment)
+        values = {name_of(trial): trial.values for trial in chosen}
+        found = Confirmation(compare(dev, sides, self.experiment), choice, values, failures(self.table), {}, "closed")
+        if choice.winner is None:
+            write_utterances(self.folder, self.table)
+            return found
+        files = files_of(self.folder, self.table, self.experiment, choice.winner)
+        for index, file in enumerate(files):
+            rates = dict.fromkeys(self.experiment.languages.all, 0.3 + 0.01 * index)
+            self.folder.write_table(file.uri.removeprefix(f"{self.folder.uri}/"), _decoded(rates, index))
+        write_utterances(self.folder, self.table, files)
+        tests = decoded_tests(files, self.table, choice.winner)
+        of = {name: compare(test, side_by_side(test, self.experiment), self.experiment) for name, test in tests.items()}
+        return replace(found, tests=of, closed=None)
+
+    def _alpha(self, run: Run) -> float:
+        return float(getattr(self.driver.experiment(run).weighting, "alpha", 1.0))
+
+    def _evaluated(self, run: Run, step: int, alpha: float, phase: str) -> dict[str, Any]:
+        languages = self.experiment.languages
+        rates = dict.fromkeys(languages.low_resource, 0.6 - 0.06 * alpha)
+        rates |= dict.fromkeys(languages.high_resource, 0.1 + 0.01 * alpha)
+        name = f"trials/{run.trial_id}/utterances-{step}.parquet"
+        table = _decoded(rates, run.seed_index)
+        self.folder.write_table(name, table)
+        final = step == self.experiment.training.steps
+        report: dict[str, Any] = {"step": step, "final": final, "utterances": self.folder.path(name)}
+        for language, found in rates_by_language(table).items():
+            report |= {f"wer/{language}": found.wer_normalized, f"cer/{language}": found.cer_normalized}
+        return report | (self.driver.judge(report) if phase == SEARCH else {})
+
+
+def _decoded(rates: Mapping[str, float], seed: int) -> pa.Table:
+    """For each language, utterances of which about that share of words is misheard; the seed says which."""
+    rows = []
+    for language, rate in rates.items():
+        random = np.random.default_rng([seed, *language.encode()])
+        for index in range(_UTTERANCES):
+            words = _WORDS[index % 4 :]
+            heard = [
+                "eh" if misheard else word
+                for word, misheard in zip(words, random.random(len(words)) < rate, strict=True)
+            ]
+            row = score(
+                id=f"{language}-{index:03d}",
+                language=language,
+                language_token=language,
+                speaker=f"{language}-{index % _SPEAKERS}",
+                duration=0.3 * len(words),
+                reference=" ".join(words),
+                hypothesis=" ".join(heard),
+                normalizer="words",
+                detected_language=None,
+                truncated=False,
+            )
+            rows.append(row)
+    return to_table(rows)
