@@ -23,12 +23,16 @@
     return Plotly.react(id, data, layout, { responsive: true, displayModeBar: false, displaylogo: false });
   };
 
-  // One after the other, so that the page can be read and scrolled meanwhile.
+  // One after the other, from the top: the page can be read and scrolled meanwhile.
   const drawAll = async () => {
     for (const id of Object.keys(plots)) {
+      if (document.getElementById(id).getBoundingClientRect().top > innerHeight) {
+        document.documentElement.dataset.shown = "";  // all that is on the screen
+      }
       await draw(id);
       await new Promise((done) => setTimeout(done));
     }
+    document.documentElement.dataset.shown = "";
     document.documentElement.dataset.drawn = dark.matches ? "dark" : "light";
   };
   // plotly.js is large: the page is shown first.

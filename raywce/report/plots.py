@@ -93,7 +93,9 @@ def learning(report: RunReport, language: str, kind: str) -> Plot:
     start = _start(report, language) if kind == "wer" else None
     data = [_learning(curve, report, language, kind, start) for curve in report.curves]
     layout = _layout(showlegend=False, margin={"l": 38, "r": 8, "t": 6, "b": 30}, height=190)
-    layout["xaxis"], layout["yaxis"] = _axis("", nticks=4), _axis("", rangemode="tozero", nticks=5)
+    small = {"automargin": False}  # which would draw each of them several times
+    layout["xaxis"] = _axis("", nticks=4, **small)
+    layout["yaxis"] = _axis("", rangemode="tozero", nticks=5, **small)
     return {"data": [trace for trace in data if trace["x"]], "layout": layout}
 
 

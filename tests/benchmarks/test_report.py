@@ -32,10 +32,13 @@ def test_a_thousand_trials(tmp_path: Path) -> None:
         page.goto(file.as_uri())
         loaded = time.monotonic() - begun
         painted = page.evaluate(PAINTED)
+        page.wait_for_selector("html[data-shown]", state="attached", timeout=60_000)
+        shown = time.monotonic() - begun
         page.wait_for_function(DRAWN, timeout=60_000)
         drawn = time.monotonic() - begun
     print(f"\n{TRIALS} trials: written in {written:.1f} s, {size:.2f} MB,", end=" ")
-    print(f"painted after {painted:.2f} s, loaded after {loaded:.2f} s, all plots drawn after {drawn:.2f} s")
+    print(f"painted after {painted:.2f} s, loaded after {loaded:.2f} s,", end=" ")
+    print(f"all of the first screen after {shown:.2f} s, all plots drawn after {drawn:.2f} s")
     assert written < 30
     assert size < 10
-    assert loaded < 3
+    assert shown < 3  # on a quiet machine
