@@ -93,7 +93,8 @@ class Progress:
         elif self.baseline is not None:
             parts.append(f"the baseline's low-resource WER is {_percent(self.baseline)}")
         left = self.seconds_left()
-        parts.append("time left not known yet" if left is None else f"about {span(left)} left")
+        if self.done < self.total:
+            parts.append("time left not known yet" if left is None else f"about {span(left)} left")
         return "; ".join(parts)
 
     def _beside_baseline(self, wer: float) -> str:

@@ -10,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import optuna
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from raywce.errors import InputError, RunFailed
 from raywce.run_folder import RunFolder
@@ -44,9 +46,29 @@ def run(tmp_path: Path, trial: Any = surrogate.trial, *overrides: str, **search:
     return run_search(file, trial=trial), tmp_path / "runs" / "toy"
 
 
+def tracked(folder: Path, tracking_uri: str) -> None:
+    """Each trial of each phase has its figures in TensorBoard's files in the run folder, and in MLflow."""
+    trials = {row["trial_id"]: row for row in rows(folder) if row["final"]}
+    runs = mlflow.MlflowClient(tracking_uri).search_runs(["1"])
+    assert {one.info.run_name for one in runs} == set(trials)
+    for one in runs:
+        row = trials[one.info.run_name]
+        (events,) = folder.glob(f"{row['phase']}/{row['trial_id']}/events.out.tfevents.*")
+        curve = EventAccumulator(str(events)).Reload().Scalars("wer/gl")
+        last = [(curve[-1].step, pytest.approx(curve[-1].value))]
+        assert last == [(20, row["wer/gl"])]
+        assert (one.info.status, one.data.metrics["wer/gl"], one.data.tags["phase"]) == (
+            "FINISHED",
+            row["wer/gl"],
+            row["phase"],
+        )
+
+
 def test_a_whole_search(cluster: None, tmp_path: Path) -> None:
-    outcome, folder = run(tmp_path, baseline_seeds=2)
+    tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
+    outcome, folder = run(tmp_path, baseline_seeds=2, mlflow=tracking_uri)
     assert outcome.exit_code == 0
+    tracked(folder, tracking_uri)
     assert outcome.references.baseline["gl"] == pytest.approx(0.4705)  # seeds 0 and 1
     assert outcome.references.baseline_deviation == pytest.approx({"gl": 0.001 / 2**0.5, "es": 0, "pt": 0})
     assert outcome.references.original == pytest.approx(surrogate.ORIGINAL)
