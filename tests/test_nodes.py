@@ -113,7 +113,7 @@ def test_a_stopped_job_that_is_submitted_again_goes_on_and_outlives_a_drained_no
     nodes.kill(spot)
     wait_for(lambda: not is_running("second"), lambda: True, lambda: job("logs", "second", check=False))
     equals(run, undisturbed)
-    assert contents(run / "trials" / "baseline-0") == files
+    assert contents(run / "trials" / "baseline-0").items() <= files.items()  # removed may be some, written none
     assert {of: row for of, row in trials(run).items() if of[0] in ended} == {
         of: row for of, row in stopped.items() if of[0] in ended
     }

@@ -113,7 +113,7 @@ def make_writable(disk: Path) -> None:
 
 def test_a_search_that_is_disturbed_in_every_way_ends_with_the_undisturbed_tables(world: World) -> None:
     budget = [*SEARCH, "search.trials=6"]
-    world.run("search", *world.of(world.folder / "undisturbed", budget), codes=(0, 3))
+    world.run("search", *world.of(world.folder / "left_alone", budget), codes=(0, 3))
     with own_disk(world.folder / "disk", 800) as disk:
         arguments, run = world.of(disk, budget), disk / "quickstart"
 
@@ -144,11 +144,11 @@ def test_a_search_that_is_disturbed_in_every_way_ends_with_the_undisturbed_table
 
         files = {name: contents(run / "trials" / name) for name, state in states(run).items() if state == "COMPLETE"}
         world.run("search", *arguments, "--resume", codes=(0, 3))
-        compare(run, world.folder / "undisturbed" / "quickstart")
+        compare(run, world.folder / "left_alone" / "quickstart")
         for earlier in seen:  # what has ended does not run again
             assert earlier.items() <= trials(run).items()
         assert len(files) == 5
-        assert {name: contents(run / "trials" / name) for name in files} == files
+        assert all(contents(run / "trials" / name).items() <= before.items() for name, before in files.items())
         check_study(run)
 
 
@@ -185,7 +185,7 @@ def test_two_trials_at_once_keep_what_finished_and_run_nothing_twice(world: Worl
     assert len(files) >= 2
     world.run("search", *arguments, "--resume", codes=(0, 3))
     assert before.items() <= trials(run).items()
-    assert {name: contents(run / "trials" / name) for name in files} == files
+    assert all(contents(run / "trials" / name).items() <= before.items() for name, before in files.items())
     searched = [name for name in states(run) if name.startswith("search")]
     assert sorted(name.split("-")[1] for name in searched) == [f"{index:03d}" for index in range(wanted)]
     assert set(states(run).values()) == {"COMPLETE"}

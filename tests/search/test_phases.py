@@ -99,7 +99,7 @@ def test_a_whole_search(cluster: None, tmp_path: Path) -> None:
     assert json.loads((folder / "versions.json").read_text())["ray"]
     assert yaml.safe_load((folder / "experiment.yaml").read_text())["name"] == "toy"
 
-    again = surrogate.load_file(tmp_path, baseline_seeds=2)
+    again = surrogate.load_file(tmp_path, baseline_seeds=2, mlflow=tracking_uri)
     assert is_finished(again, RunFolder(str(folder)), resume=False)
     assert run_search(replace(again), trial=surrogate.failing_run).best == outcome.best  # nothing ran again
     assert rows(folder) == found
@@ -124,7 +124,7 @@ def test_a_failed_trial_is_shown_with_its_reason_and_the_search_goes_on(
     assert [row["step"] for row in failed] == [10]
     assert list(outcome.failed.values()) == ["loss is not finite at step 11"]
     assert outcome.trials == 4
-    assert "FAIL: loss is not finite at step 11" in capsys.readouterr().out
+    assert "failed: loss is not finite at step 11" in capsys.readouterr().out
 
 
 def test_nothing_feasible_has_its_own_exit_code(cluster: None, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_trials_that_fall_behind_are_stopped_early(
     assert study.trials[1].constraints["es"] == pytest.approx(1.5)
     printed = capsys.readouterr().out
     assert "Sampler tpe, trials may be stopped early at step 4, 12" in printed
-    assert printed.count("stopped early at step 4\n") == 2
+    assert printed.count("stopped early at step 4. search: ") == 2
 
 
 def test_a_trial_that_is_stopped_early_ends_its_training_and_leaves_nothing_behind(
