@@ -17,7 +17,7 @@ import pytest
 import torch
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-from raywce.data.context import EncoderContext
+from raywce.data.context import DECODING_MARGIN, EncoderContext
 from raywce.data.features import LogMel
 from raywce.data.store import Utterance, Utterances, open_split
 from raywce.evaluation.decode import TokenBound, batch_by_duration, evaluate_utterances
@@ -75,7 +75,7 @@ def own(speech: Speech, length: str, precision: str, batch_size: int) -> Callabl
     checkpoint = str(folder_of(WHISPER))
     model, tokenizer = load_model(checkpoint), load_tokenizer(checkpoint)
     log_mel = LogMel.from_checkpoint(checkpoint)
-    context = EncoderContext.of(log_mel, length)
+    context = EncoderContext.of(log_mel, length, margin=DECODING_MARGIN)
 
     def features(numbers: list[int]) -> torch.Tensor:
         frames = context.frames(max(speech.durations[number] for number in numbers))
