@@ -59,7 +59,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
             parts.append(torch.logsumexp(logits, dim=1) - logits.gather(1, own[:, None])[:, 0])
         ctx.save_for_backward(hidden, vocabulary, labels)
         ctx.dtype, ctx.only = dtype, logits if len(parts) == 1 else None
-        return torch.cat(parts) if parts else hidden.new_zeros(0)
+        return torch.cat(parts)
 
     @staticmethod
     @once_differentiable  # type: ignore[misc]
@@ -67,7 +67,7 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
         hidden, vocabulary, labels = ctx.saved_tensors
         narrow = vocabulary.to(ctx.dtype)
         of_hidden = torch.empty_like(hidden)
-        of_vocabulary = torch.zeros_like(vocabulary) if ctx.needs_input_grad[1] else None
+        of_vocabulary: Tensor | None = None
         start = 0
         for states, own in _chunks(hidden, labels):
             part = slice(start, start + len(own))
@@ -76,8 +76,10 @@ class _ProjectedCrossEntropy(torch.autograd.Function):
             of_logits[torch.arange(len(own), device=own.device), own] -= 1.0
             of_narrow = of_logits.mul_(gradient[part, None]).to(ctx.dtype)
             of_hidden[part] = of_narrow @ narrow
-            if of_vocabulary is not None:
-                of_vocabulary += of_narrow.T @ states.to(ctx.dtype)
+            if ctx.needs_input_grad[1]:
+                product = of_narrow.T @ states.to(ctx.dtype)
+                # Added up in the vocabulary's own precision.
+                of_vocabulary = product.to(vocabulary.dtype) if of_vocabulary is None else of_vocabulary.add_(product)
             start = part.stop
         return of_hidden, of_vocabulary, None, None
 

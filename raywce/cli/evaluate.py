@@ -41,7 +41,7 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(help="Utterances that a worker decodes at once.")] = 8,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     encoder_context: Annotated[
-        str, typer.Option(help="full: the whole window; batch: as much as a batch's longest utterance takes.")
+        str, typer.Option(help="full: the whole window; batch: a batch's longest utterance and 4 s more.")
     ] = "full",
     normalizer: Annotated[str, typer.Option(help="words or whisper_basic.")] = "words",
     cache: Annotated[Path, typer.Option(help="Where a node keeps its Arrow copy, and the demo corpus.")] = Path(

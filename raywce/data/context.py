@@ -18,6 +18,8 @@ from raywce.model import FRAMES_A_POSITION
 
 FromBatch = Literal["full", "batch"]
 ContextLength = FromBatch | float
+# Behind the longest utterance of a batch: with less, a Whisper that knows 30 s alone repeats itself now and then.
+DECODING_MARGIN = 4.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class EncoderContext:
         window: frames of the checkpoint's whole window.
         hop_length: samples from one frame to the next.
         length: full, batch or seconds.
-        bucket: seconds that the longest utterance is rounded up to a multiple of.
+        margin: seconds of silence behind the longest utterance, for `batch`.
+        bucket: seconds that the two are rounded up to a multiple of.
         jitter: seconds that are added to it, at most, drawn anew each step.
         full_share: share of the steps that see the whole window.
         seed: of both draws.
@@ -37,7 +40,8 @@ class EncoderContext:
     window: int
     hop_length: int
     length: ContextLength = "full"
-    bucket: float = 1.0
+    margin: float = 0.0
+    bucket: float = 0.2
     jitter: float = 0.0
     full_share: float = 0.0
     seed: int = 0
@@ -73,7 +77,7 @@ class EncoderContext:
                 return self.window
             jitter = place * self.jitter
         if self.length == "batch":
-            seconds = math.ceil(round((seconds + jitter) / self.bucket, 6)) * self.bucket
+            seconds = math.ceil(round((seconds + self.margin + jitter) / self.bucket, 6)) * self.bucket
         else:
             seconds = self.length + jitter
         return self._whole(seconds)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 import transformers
 
-from raywce.data.context import EncoderContext, FromBatch
+from raywce.data.context import DECODING_MARGIN, EncoderContext, FromBatch
 from raywce.data.features import LogMel
 from raywce.data.store import open_split
 from raywce.errors import RunFailed, fail
@@ -113,7 +113,7 @@ def _decode_share(
     utterances = open_split(data, evaluation.split, evaluation.languages, evaluation.cache)
     model = str(on_node(evaluation.model, evaluation.cache)) if is_uri(evaluation.model) else evaluation.model
     log_mel = LogMel.from_checkpoint(model, evaluation.revision).to(device)
-    context = EncoderContext.of(log_mel, evaluation.encoder_context)
+    context = EncoderContext.of(log_mel, evaluation.encoder_context, margin=DECODING_MARGIN)
 
     def features(indices: list[int]) -> torch.Tensor:
         frames = context.frames(max(float(utterances.durations[index]) for index in indices))

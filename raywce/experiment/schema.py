@@ -226,8 +226,11 @@ class Training(Section):
         description="What the encoder sees: the whole window (30 s); batch: as much as its longest utterance takes; "
         "or so many seconds, and longer utterances are left out.",
     )
+    context_margin: NotNegative = Field(
+        1.0, description="Seconds of silence that batch has behind its longest utterance."
+    )
     context_bucket: Annotated[float, Field(ge=0.04)] = Field(
-        1.0, description="Seconds that batch is rounded up to a multiple of."
+        0.2, description="Seconds that batch is rounded up to a multiple of."
     )
     context_jitter: NotNegative = Field(0.0, description="Seconds that a shorter context is longer by, at most.")
     full_context_share: Share = Field(0.0, description="Share of the steps that see the whole window all the same.")
@@ -250,6 +253,11 @@ class Evaluation(Section):
     encoder_context: Literal["full", "batch"] = Field(
         "full",
         description="What the encoder sees at the last evaluation; batch: as much as its longest utterance takes.",
+    )
+    context_margin: NotNegative = Field(
+        4.0,
+        description="Seconds of silence that batch has behind its longest utterance; with less, a model that knows "
+        "30 s alone repeats itself.",
     )
     both_contexts: bool = Field(False, description="At the end also decode with the other one, and report both.")
     encoder_context_on_the_way: Literal["full", "batch"] | None = Field(

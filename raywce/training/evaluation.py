@@ -77,7 +77,7 @@ class DevSet:
         return other or settings.share_on_the_way < 1.0
 
     def _decode(self, model: Any, part: _Part, length: ContextLength) -> pa.Table:
-        context = EncoderContext.of(self.log_mel, length)
+        context = EncoderContext.of(self.log_mel, length, margin=self.settings.context_margin)
         rows = evaluate_utterances(
             model,
             self.tokenizer,

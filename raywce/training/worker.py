@@ -197,6 +197,7 @@ class _Run:
         return EncoderContext.of(
             self.log_mel,
             training.encoder_context,
+            margin=training.context_margin,
             bucket=training.context_bucket,
             jitter=training.context_jitter,
             full_share=training.full_context_share,

@@ -24,8 +24,8 @@ WINDOW = 8  # steps whose utterances are sorted by duration
 WAYS: dict[str, dict[str, Any]] = {
     "full, fp32": {"precision": "fp32", "context": {"length": "full"}},
     "full, bf16": {"precision": "bf16", "context": {"length": "full"}},
-    "batch, fp32": {"precision": "fp32", "context": {"length": "batch"}, "duration_window": WINDOW},
-    "batch, bf16": {"precision": "bf16", "context": {"length": "batch"}, "duration_window": WINDOW},
+    "batch, fp32": {"precision": "fp32", "context": {"length": "batch", "margin": 1.0}, "duration_window": WINDOW},
+    "batch, bf16": {"precision": "bf16", "context": {"length": "batch", "margin": 1.0}, "duration_window": WINDOW},
 }
 PEER = "Seq2SeqTrainer, fp32, 30 s"
 PEER_BF16 = "Seq2SeqTrainer, bf16, 30 s"

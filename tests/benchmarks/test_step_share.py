@@ -61,7 +61,7 @@ def parts(training: Training, batch: StepBatch, number: int) -> dict[str, float]
 @pytest.mark.parametrize("precision", LEAST)
 def test_the_share_of_the_measured_peak(tmp_path: Path, precision: str, length: str) -> None:
     steps = 1 + (STEPS if length == "batch" else 1)
-    way = {"precision": precision, "duration_window": WINDOW, "context": {"length": length}}
+    way = {"precision": precision, "duration_window": WINDOW, "context": {"length": length, "margin": 1.0}}
     training = Training(tmp_path, BATCH_SIZE, steps, seconds=SECONDS, **way)
     shares, taken = [], []
     for number, batch in enumerate(training.loader.batches(0)):

@@ -64,6 +64,12 @@ def test_a_share_of_the_steps_is_full_and_follows_from_seed_and_step() -> None:
     assert {mixed.frames(5.0) for _ in range(9)} == {500}, "evaluations are not mixed"
 
 
+def test_the_margin_is_silence_behind_the_longest_utterance_of_a_batch() -> None:
+    assert context(length="batch", margin=1.0, bucket=0.5).frames(5.1) == 650
+    assert context(length="batch", margin=4.0).frames(28.0) == WINDOW
+    assert context(length=5.0, margin=1.0).frames(5.0) == 500
+
+
 @pytest.mark.parametrize("length", ["batch", 5.0])
 def test_jitter_lengthens_by_up_to_so_much(length: str | float) -> None:
     drawn = [context(length=length, bucket=0.1, jitter=2.0).frames(5.0, step) for step in range(500)]
@@ -75,5 +81,5 @@ def test_jitter_lengthens_by_up_to_so_much(length: str | float) -> None:
 def test_of_a_checkpoints_features() -> None:
     log_mel = LogMel(WhisperFeatureExtractor(chunk_length=3))
     assert EncoderContext.of(log_mel, "batch", full_share=1.0).frames(1.0, 0) == 300
-    assert EncoderContext.of(log_mel, "batch").frames(1.0, 0) == 100
+    assert EncoderContext.of(log_mel, "batch", margin=0.5, bucket=0.1).frames(1.0, 0) == 150
     assert log_mel(torch.zeros(1, 16_000), 100).shape == (1, 80, 100)

@@ -166,7 +166,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(run: Run) -
         {"data": {"sampling": {"shares": {"gl": 2.0, "es": 1.0, "en": 1.0}}}},
         {"data": {"sampling": {"duration_window": 4}}},
         {"training": {"encoder_context": "batch"}},
-        {"training": {"encoder_context": "batch", "context_bucket": 0.5}},
+        {"training": {"encoder_context": "batch", "context_margin": 0}},
         {"training": {"encoder_context": 2.5}},
         {"training": {"precision": "bf16"}},
         {"training": {"precision": "fp16"}},
@@ -431,8 +431,10 @@ def test_each_context_of_the_evaluation_gives_its_own_figures(run: Run, tmp_path
     for language in ("gl", "es", "en"):
         assert both[f"wer_full_context/{language}"] == both[f"wer/{language}"] == full[f"wer/{language}"]
         assert both[f"wer_batch_context/{language}"] == batch[f"wer/{language}"]
-    texts = [pq.read_table(report["utterances"])["hypothesis"].to_pylist() for report in (full, batch, both)]
+    reports = (full, batch, both, last(encoder_context="batch", context_margin=0))
+    texts = [pq.read_table(report["utterances"])["hypothesis"].to_pylist() for report in reports]
     assert texts[0] == texts[2] != texts[1]
+    assert texts[3] not in texts[:3]
     on_the_way = {"encoder_context_on_the_way": "batch"}
     session = run(model=talking, training={**hardly, "steps": 2, "evaluate_every": 1}, evaluation=on_the_way)
     assert [report["on_the_way"] for report in session.reports] == [True, False]
