@@ -275,7 +275,7 @@ else:
 
 # %%
 FEWEST, MOST_PANELS = 4, 9
-space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+space = file.optuna_space
 rows = {row["trial_id"]: row for row in pq.read_table(run / "trials.parquet").to_pylist()}
 study = optuna.create_study()
 for trial_id in complete.index:

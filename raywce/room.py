@@ -89,11 +89,11 @@ class Room:
         self._ask(bundles(self._experiment.resources, self._most))
         self._asked_until = end
         try:
-            while (problems := check_resources(self._experiment, self._nodes())).found:
+            while (problems := check_resources(self._experiment, nodes := self._nodes())).found:
                 left = end - time.monotonic()
                 if left <= 0:
                     problems.raise_any()
-                self._say_waiting(0)
+                self._say_waiting(nodes, 0, 0)
                 time.sleep(min(_LOOK_S, left))
             yield
         finally:
@@ -109,15 +109,16 @@ class Room:
         Raises:
             RunFailed: none fits, and none did for `wait_s`.
         """
-        fitting, now = trials_at_once(self._experiment.resources, self._nodes()), time.monotonic()
+        nodes, now = self._nodes(), time.monotonic()
+        fitting = trials_at_once(self._experiment.resources, nodes)
         if self._asked_until is not None and (fitting >= self._most or now >= self._asked_until):
             self._ask_no_more()
         if fitting < max(running, 1):
-            self._say_waiting(running)
+            self._say_waiting(nodes, fitting, running)
         self._none_since = None if fitting else self._none_since or now
         if self._none_since is not None and now - self._none_since > self._wait_s:
             waited = f"no room came for {_needed(self._experiment.resources)} in {self._wait_s:g} s (resources.wait_s)"
-            raise RunFailed(f"{waited}: {_present(self._nodes())}; the same command goes on from here")
+            raise RunFailed(f"{waited}: {_present(nodes)}; the same command goes on from here")
         return min(fitting, self._most)
 
     def _ask_no_more(self) -> None:
@@ -126,10 +127,8 @@ class Room:
             self._ask([])
             self._asked_until = None
 
-    def _say_waiting(self, running: int) -> None:
-        nodes = self._nodes()
-        held = trials_at_once(self._experiment.resources, nodes)
-        under_way = f"trials under way: {running}, room for: {held}, " if running else ""
+    def _say_waiting(self, nodes: Sequence[Node], fitting: int, running: int) -> None:
+        under_way = f"trials under way: {running}, room for: {fitting}, " if running else ""
         text = f"{under_way}waiting for {_needed(self._experiment.resources)}; there are {_present(nodes)}"
         now = time.monotonic()
         if text != self._said[0] or now - self._said[1] >= _SAY_S:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raywce.demo import assets
 from raywce.errors import InputError, Problem, Problems, fail
@@ -18,6 +18,9 @@ from raywce.experiment.points import FirstPoints, in_draws, published
 from raywce.experiment.schema import Data, Experiment, Model, Search
 from raywce.experiment.space import Distribution, take_out
 from raywce.remote import is_uri
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class ExperimentFile:
         """The searched leaves: the space without the alternatives."""
         factors = self.experiment.search.alternatives
         return {path: distribution for path, distribution in self.space.items() if path not in factors}
+
+    @property
+    def optuna_space(self) -> dict[str, BaseDistribution]:
+        """The space as a study has it."""
+        return {path: distribution.to_optuna() for path, distribution in self.space.items()}
 
     def settings(self) -> list[dict[str, Any]]:
         """A grid's settings in its order, without those that are the baseline, whose runs stand for them."""

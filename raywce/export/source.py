@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from pyarrow import fs
 
 from raywce.errors import fail
-from raywce.experiment.load import ExperimentFile, load
+from raywce.experiment.load import ExperimentFile
+from raywce.experiment.recorded import recorded
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, RunFolder
+from raywce.run_folder import OUTCOME, TRIALS, RunFolder
 from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, PHASES, as_drawn, rows_in, values_of
 from raywce.training.run import MODEL, REPORTS
 
@@ -66,27 +65,25 @@ def find_source(run: str, trial: str | None = None) -> Source:
     Raises:
         InputError: there is no such run, nothing feasible, no such trial, or its checkpoint is gone.
     """
-    folder = RunFolder(run.rstrip("/") if "://" in run else str(Path(run).expanduser().resolve()))
-    if not folder.has(EXPERIMENT):
-        do = f"Name the folder that raywce search or raywce train wrote: it has an {EXPERIMENT}"
-        fail("RUN", "must be a run folder", run, do)
-    source = _of_search(folder, trial) if folder.has(TRIALS) else _of_training(folder, trial)
+    folder = RunFolder.at(run)
+    file = recorded(folder)
+    source = _of_search(folder, file, trial) if folder.has(TRIALS) else _of_training(folder, file, trial)
     if not _is_there(source.checkpoint):
         do = f"Train it again, or take another by --trial; known: {', '.join(_complete(rows_in(folder)))}"
         fail("RUN", "must still have the model's checkpoint", f"nothing at {source.checkpoint}", do)
     return source
 
 
-def _of_training(folder: RunFolder, trial: str | None) -> Source:
+def _of_training(folder: RunFolder, file: ExperimentFile, trial: str | None) -> Source:
     if trial:
         fail("--trial", "must be left out for a run of raywce train, which has one model", trial)
     if not folder.has(MODEL):
         fail("RUN", "must be finished", f"no model in {folder.uri} yet", "Go on with the command that began it")
     reports = sorted(folder.read_table(REPORTS).to_pylist(), key=lambda row: int(row["step"]))
-    return Source(folder, "trained", "", folder.path(MODEL), _file(folder).concrete(), reports)
+    return Source(folder, "trained", "", folder.path(MODEL), file.concrete(), reports)
 
 
-def _of_search(folder: RunFolder, trial: str | None) -> Source:
+def _of_search(folder: RunFolder, file: ExperimentFile, trial: str | None) -> Source:
     rows = rows_in(folder)
     outcome = json.loads(folder.read_text(OUTCOME)) if folder.has(OUTCOME) else None
     asked_for: tuple[Kind, str] | None = ("asked for", trial) if trial else None
@@ -95,7 +92,6 @@ def _of_search(folder: RunFolder, trial: str | None) -> Source:
     if trial_id not in done:
         fail("--trial", "must be a trial of the run that is complete", trial_id, f"Known: {', '.join(done)}")
     last = done[trial_id]
-    file = _file(folder)
     experiment = _experiment(file, last)
     checkpoint = folder.path("trials", trial_id, f"step-{last['step']:08d}")
     of_trial = sorted((row for row in rows if row["trial_id"] == trial_id), key=lambda row: int(row["step"]))
@@ -124,17 +120,9 @@ def _complete(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {row["trial_id"]: row for row in sorted(done, key=lambda row: PHASES.index(row["phase"]))}
 
 
-def _file(folder: RunFolder) -> ExperimentFile:
-    with TemporaryDirectory() as temporary:
-        copy = Path(temporary, EXPERIMENT)
-        copy.write_text(folder.read_text(EXPERIMENT), encoding="utf-8")
-        return load(copy, check_files=False)
-
-
 def _experiment(file: ExperimentFile, row: Row) -> Experiment:
     is_baseline = BASELINE in (row["phase"], row["candidate"])
-    space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
-    experiment = file.baseline() if is_baseline else file.at(as_drawn(values_of(row), space))
+    experiment = file.baseline() if is_baseline else file.at(as_drawn(values_of(row), file.optuna_space))
     training = experiment.training.model_copy(update={"seed": row["seed"]})
     return experiment.model_copy(update={"training": training})
 

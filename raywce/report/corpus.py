@@ -8,24 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from raywce.data.prepare.summary import GroupSummary
 from raywce.run_folder import RunFolder
 
 _SUMMARY, _REJECTED = "prepared.json", "rejected.parquet"
 _ROWS = 5  # of each reason
-
-
-@dataclass(frozen=True)
-class CorpusPart:
-    """What `raywce prepare` made of one split and language; `rejected` by reason."""
-
-    split: str
-    language: str
-    rows: int
-    utterances: int
-    hours: float
-    speakers: int
-    capped: int
-    rejected: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -53,7 +40,7 @@ class Corpus:
     folder: str
     rows: int
     utterances: int
-    parts: list[CorpusPart]
+    parts: list[GroupSummary]
     rejected: list[RejectedRow]
     why_not: str | None
 
@@ -66,7 +53,7 @@ def corpus(folder: str) -> Corpus:
             return _unknown(folder, f"there is no {_SUMMARY}, or the folder is not reachable from here")
         found = json.loads(prepared.read_text(_SUMMARY))
         rejected = prepared.read_table(_REJECTED).to_pylist() if prepared.has(_REJECTED) else []
-        parts = [CorpusPart(**group) for group in found["groups"]]
+        parts = [GroupSummary(**group) for group in found["groups"]]
         return Corpus(folder, found["rows"], found["utterances"], parts, _some(rejected), None)
     except (OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
         return _unknown(folder, " ".join(f"it can't be read: {error}".split()))

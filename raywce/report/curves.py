@@ -16,7 +16,7 @@ _MOST_REPORTS = 60  # without an evaluation, of a training
 
 def alpha_curves(run: Run, trials: Sequence[TrialPoint]) -> list[AlphaCurve]:
     """The schedule of each trial and low-resource language."""
-    space = {path: distribution.to_optuna() for path, distribution in run.file.space.items()}
+    space = run.file.optuna_space
     found = []
     for trial in trials:
         experiment = run.file.at(as_drawn(trial.values, space))

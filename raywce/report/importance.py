@@ -24,7 +24,7 @@ _CONTOUR_TRIALS = 100  # a contour's grid has as many rows and columns as trials
 
 def study_of(run: Run, trials: Sequence[TrialPoint]) -> optuna.Study:
     """The completed trials as an Optuna study in memory: low-resource WER in %, the limits as its constraints."""
-    space = {path: distribution.to_optuna() for path, distribution in run.file.space.items()}
+    space = run.file.optuna_space
     with _quietly():
         study = optuna.create_study(study_name=run.experiment.name, storage=optuna.storages.InMemoryStorage())
     for trial in trials:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
 
-from raywce.errors import InputError, RunFailed, fail
-from raywce.experiment.load import ExperimentFile, load
+from raywce.errors import RunFailed, fail
+from raywce.experiment.load import ExperimentFile
+from raywce.experiment.recorded import recorded
 from raywce.experiment.schema import Experiment
 from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder
 from raywce.search.comparison import Choice, Comparison
@@ -66,13 +65,9 @@ def read_run(folder: RunFolder) -> Run:
     for name in (EXPERIMENT, TRIALS):
         if not folder.has(name):
             do = "Give the folder <storage>/<name> of a `raywce search` that has begun."
-            fail(
-                "RUN",
-                f"must be a search's run folder, with {EXPERIMENT} and {TRIALS}",
-                f"no {name} in {folder.uri}",
-                do,
-            )
-    file = _file(folder)
+            rule = f"must be a search's run folder, with {EXPERIMENT} and {TRIALS}"
+            fail("RUN", rule, f"no {name} in {folder.uri}", do)
+    file = recorded(folder)
     table = _readable(folder.path(TRIALS), lambda: _table(folder, file))
     stored = _json(folder, OUTCOME)
     judged, why_not = _judged(table, file, stored)
@@ -92,23 +87,9 @@ def read_run(folder: RunFolder) -> Run:
     )
 
 
-def _file(folder: RunFolder) -> ExperimentFile:
-    """From a copy, as it may be behind a URI; what it names elsewhere need not be at hand."""
-    with tempfile.TemporaryDirectory() as temporary:
-        copy = Path(temporary) / EXPERIMENT
-        copy.write_text(folder.read_text(EXPERIMENT))
-        try:
-            return load(copy, check_files=False)
-        except InputError as error:
-            do = "It was changed, or written by another version."
-            found = "; ".join(str(problem) for problem in error.problems)
-            fail(folder.path(EXPERIMENT), "must be as the search wrote it", found, do)
-
-
 def _table(folder: RunFolder, file: ExperimentFile) -> TrialTable:
-    space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
     languages = file.experiment.languages
-    return TrialTable.open(folder, trial_schema(space, languages.low_resource, languages.high_resource))
+    return TrialTable.open(folder, trial_schema(file.optuna_space, languages.low_resource, languages.high_resource))
 
 
 def _judged(
@@ -151,4 +132,4 @@ def _readable(path: str, read: Callable[[], Read]) -> Read:
         return read()
     except (pa.ArrowInvalid, ValidationError, ValueError, KeyError) as error:
         do = "It is damaged, or was written by another version: the search's command writes it again."
-        fail(path, "must be as the search wrote it", " ".join(f"{type(error).__name__}: {error}".split())[:200], do)
+        fail(path, "must be as the run wrote it", " ".join(f"{type(error).__name__}: {error}".split())[:200], do)

@@ -34,7 +34,7 @@ def runs(chosen: Sequence[TrialFigures], file: ExperimentFile) -> list[Run]:
     """The baseline and each candidate over the same new seeds; the baseline's first also evaluates the original."""
     search = file.experiment.search
     first = max(search.baseline_seeds, search.seeds)
-    space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+    space = file.optuna_space
     settings = [(BASELINE, None), *((name_of(trial), as_drawn(trial.values, space)) for trial in chosen)]
     return [
         Run(

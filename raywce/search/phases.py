@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import optuna
-from optuna.distributions import BaseDistribution
-from ray import tune
-from ray.tune.search import Searcher
-
 from raywce.cluster import connect, local_resources, running_address
 from raywce.data.parts import Part
-from raywce.errors import InputError, RunFailed, fail
+from raywce.errors import InputError, fail
 from raywce.experiment.schema import Experiment
 from raywce.looks import SEARCH as SEARCH_COMMAND
 from raywce.looks import open_test_split
-from raywce.room import Room, check_resources, driver_resources
+from raywce.room import check_resources
 from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
-from raywce.search.callback import TableCallback, schema_of
-from raywce.search.checkpoints import Sweeper
 from raywce.search.choice import Choice, chosen
-from raywce.search.clock import SearchClock, StopAtLimit
+from raywce.search.clock import SearchClock
 from raywce.search.comparison import choose, compare, side_by_side
 from raywce.search.confirm import candidates, decoded, failures, name_of, runs
 from raywce.search.constraints import limits
@@ -43,12 +34,10 @@ from raywce.search.outcome import (
     references,
     references_on_the_way,
 )
-from raywce.search.reaper import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
 from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH, TrialTable, write_utterances
-from raywce.search.trackers import trackers
-from raywce.search.within_room import WithinRoom
+from raywce.search.tune_run import TuneRuns, quiet
 from raywce.storage import storage_failures_told
 
 if TYPE_CHECKING:
@@ -100,7 +89,7 @@ def run_search(
         InputError: the folder holds another experiment, or the cluster is too small.
         RunFailed: the baseline or every trial failed, or the search was interrupted.
     """
-    _quiet()
+    quiet()
     folder = RunFolder.of(storage or file.experiment.storage, file.experiment.name)
     folder.check(file.resolved_yaml())
     if running_address() is None:
@@ -109,7 +98,7 @@ def run_search(
         room = cluster.room(file.experiment, show_line)
         with room.wanted(1):
             folder.open(file.resolved_yaml())
-        phases = _Phases(file, folder, room, trial or _run_trial())
+        phases = _Phases(file, folder, TuneRuns(file, folder, room), trial or _run_trial())
         against = phases.baseline()
         show_line(str(phases.choice))
         phases.search(against)
@@ -126,7 +115,7 @@ def run_search(
 class _Phases:
     file: ExperimentFile
     folder: RunFolder
-    room: Room
+    tune_runs: TuneRuns
     trial: RunTrial
 
     @property
@@ -134,15 +123,11 @@ class _Phases:
         return self.file.experiment
 
     @property
-    def space(self) -> dict[str, BaseDistribution]:
-        return {path: distribution.to_optuna() for path, distribution in self.file.space.items()}
-
-    @property
     def choice(self) -> Choice:
         return chosen(self.experiment, self.file.space)
 
     def table(self) -> TrialTable:
-        return TrialTable.open(self.folder, schema_of(self.experiment, self.space))
+        return self.tune_runs.table()
 
     def baseline(self) -> References:
         """Run the seeds that are not complete; a trial's own folder lets it go on where it was."""
@@ -191,7 +176,7 @@ class _Phases:
         left = [run for run in wanted if not _is_complete(table, run.trial_id)]
         if left:
             driver = Driver(self.file, self.folder.path("trials"), self.trial, part)
-            self._fit(phase, driver, ListedRuns(left), len(left), len(wanted))
+            self.tune_runs.run(phase, driver, ListedRuns(left), len(left), len(wanted))
 
     def _part(self, of_phase: Part) -> Part:
         """What a phase may see of dev; without a confirm phase, nothing is kept back for it."""
@@ -216,43 +201,12 @@ class _Phases:
             {step: limits(constraints, wers) for step, wers in on_the_way.items()},
         )
         searcher, scheduler = self._searcher(earlier, clock), self._scheduler(earlier)
-        self._fit(SEARCH, driver, searcher, wanted - ended, wanted, scheduler, clock)
-
-    def _fit(
-        self,
-        phase: str,
-        driver: Driver,
-        searcher: Searcher,
-        left: int,
-        wanted: int,
-        scheduler: FeasibleFirstASHA | None = None,
-        clock: SearchClock | None = None,
-    ) -> None:
-        """Run the trials of a phase that are left of those wanted."""
-        # Not Tune's own restore: its state may be older than the table, or torn where the storage was full.
-        config = tune.TuneConfig(
-            search_alg=WithinRoom(searcher, self.room.holds),
-            scheduler=scheduler,
-            num_samples=left,
-            reuse_actors=False,
-            trial_name_creator=_trial_id,
-            trial_dirname_creator=_trial_id,
-        )
-        with self.room.wanted(left):
-            run_config = self._run_config(phase, wanted, clock)
-            tune.Tuner(self._trainable(driver), tune_config=config, run_config=run_config).fit()
-        table = self.table()
-        states = [table.of(trial_id)[-1]["state"] for trial_id in table.trial_ids(phase)]
-        write_utterances(self.folder, table)
-        self._sweeper().sweep_all(table)
-        is_over = clock is not None and clock.is_over()
-        if (len(states) < wanted and not is_over) or RUNNING in states:
-            raise RunFailed(f"interrupted in phase {phase}; the same command goes on from here ({self.folder.uri})")
+        self.tune_runs.run(SEARCH, driver, searcher, wanted - ended, wanted, scheduler, clock)
 
     def _searcher(self, earlier: Mapping[str, Rows], clock: SearchClock) -> ConstrainedOptunaSearch:
         settings = self.experiment.search
         return ConstrainedOptunaSearch(
-            self.space,
+            self.file.optuna_space,
             constraints=self.experiment.languages.high_resource,
             sampler=SamplerChoice(self.choice.sampler, settings.seed),
             study_name=self.experiment.name,
@@ -271,29 +225,6 @@ class _Phases:
         rows = [row for of in earlier.values() for row in of]
         return FeasibleFirstASHA(self.choice.rungs, self.experiment.training.steps, factor, rows)
 
-    def _trainable(self, driver: Driver) -> Any:
-        def raywce_trial(config: dict[str, Any]) -> None:
-            driver(config)
-
-        return tune.with_resources(raywce_trial, driver_resources(self.experiment.resources))
-
-    def _run_config(self, phase: str, total: int, clock: SearchClock | None = None) -> tune.RunConfig:
-        fixed, sweeper = self._fixed(), self._sweeper()
-        table = TableCallback(
-            self.folder, phase, self.experiment, self.space, fixed, total, self.room.fits, sweeper, clock
-        )
-        callbacks = [table, *trackers(self.experiment, phase), PlacementGroupReaper()]
-        stop = StopAtLimit(clock) if clock and self.experiment.search.at_time_limit == "stop" else None
-        return tune.RunConfig(name=phase, storage_path=self.folder.uri, verbose=0, callbacks=callbacks, stop=stop)
-
-    def _sweeper(self) -> Sweeper:
-        return Sweeper(self.folder, self.experiment.search.keep_models)
-
-    def _fixed(self) -> dict[str, Any]:
-        """The baseline's values of the searched leaves; none of weighting and augmentation, which it is without."""
-        tree = {"training": self.file.baseline().training.model_dump()}
-        return {path: _leaf(tree, path.split(".")) for path in self.file.leaves}
-
 
 def _run_trial() -> RunTrial:
     from raywce.training.trial import run_trial
@@ -308,27 +239,3 @@ def _tables(folder: RunFolder) -> dict[str, str]:
 def _is_complete(table: TrialTable, trial_id: str) -> bool:
     rows = table.of(trial_id)
     return bool(rows) and rows[-1]["state"] == COMPLETE
-
-
-def _trial_id(trial: Any) -> str:
-    return Run.of(trial.config).trial_id
-
-
-def _leaf(tree: Any, path: Sequence[str]) -> Any:
-    """The value at a key path; None where the baseline has no such leaf."""
-    for key in path:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree
-
-
-def _quiet() -> None:
-    """Keep the libraries' notices off the progress table; their warnings and errors stay."""
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("ray.tune").setLevel(logging.WARNING)
-    # When interrupted, it says how to restore a Tune run of one's own; what goes on here is the command.
-    logging.getLogger("ray.tune.tune").setLevel(logging.ERROR)
-    # Its own state, which nothing is gone on from, may be lost with the storage.
-    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
-    # After a restore it misses the logs of trials that were made again; the table has them.
-    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)

@@ -83,7 +83,7 @@ def events(folder: Path, trials: int, at_once: int) -> dict[str, float]:
     """What Tune's loop calls in this process for each trial, a step each in turn."""
     file = experiment(folder, trials, at_once, early_stopping=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+    space = file.optuna_space
     run = RunFolder(str(folder / "run"))
     (folder / "run").mkdir()
     search = ConstrainedOptunaSearch(

@@ -38,7 +38,7 @@ class SearchRun:
         """Write the folder; with a confirm phase, `search-1` is trained again over three seeds."""
         tmp_path.mkdir(parents=True, exist_ok=True)
         file = surrogate.load_file(tmp_path, confirm={"candidates": 1 if confirm else 0, "resamples": 200})
-        space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+        space = file.optuna_space
         folder = RunFolder.of(file.experiment.storage, file.experiment.name)
         run = cls(folder, file, TrialTable(trial_schema(space, ["gl"], ["es", "pt"])))
         folder.open(file.resolved_yaml())

@@ -70,7 +70,7 @@ class _Made:
         self.file, self.experiment, languages = file, file.experiment, file.experiment.languages
         self.folder = RunFolder.of(self.experiment.storage, self.experiment.name)
         self.folder.open(file.resolved_yaml())
-        space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+        space = file.optuna_space
         self.table = TrialTable(trial_schema(space, languages.low_resource, languages.high_resource))
         self.driver = Driver(file, "", lambda *_: None)
 

@@ -92,7 +92,7 @@ class MadeRun:
         self.file, self.experiment = file, file.experiment
         self.folder = RunFolder.of(self.experiment.storage, self.experiment.name)
         self.folder.open(file.resolved_yaml())
-        self.space = {path: one.to_optuna() for path, one in file.space.items()}
+        self.space = file.optuna_space
         self.table = TrialTable(schema_of(self.experiment, self.space))
         self.driver = Driver(file, "", lambda *_: None)
 

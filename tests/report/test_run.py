@@ -28,5 +28,5 @@ def test_a_folder_of_no_search_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(searched: MadeRun, tmp_path: Path, name: str) -> None:
     shutil.copytree(searched.folder.local, tmp_path / "run")
     (tmp_path / "run" / name).write_text("{")
-    with pytest.raises(InputError, match=f"{name}: must be as the search wrote it"):
+    with pytest.raises(InputError, match=f"{name}: must be as the run wrote it"):
         read_run(RunFolder.at(str(tmp_path / "run"))).utterances(["original"])

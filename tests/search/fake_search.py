@@ -21,7 +21,7 @@ WERS = (0.45, 0.40, 0.42, 0.44, 0.43)
 
 def empty_table(file: ExperimentFile) -> TrialTable:
     """A table for the surrogate's file."""
-    space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+    space = file.optuna_space
     return TrialTable(trial_schema(space, ["gl"], ["es", "pt"]))
 
 

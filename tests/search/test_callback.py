@@ -26,7 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
 @pytest.fixture
 def tables(tmp_path: Path, clock: FakeTime) -> TableCallback:
     file = surrogate.load_file(tmp_path)
-    space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+    space = file.optuna_space
     folder = RunFolder(str(tmp_path / "run"))
     made = TableCallback(folder, SEARCH, file.experiment, space, {}, 4, lambda: 1, Sweeper(folder, 1))
     made.setup()

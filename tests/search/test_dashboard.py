@@ -25,7 +25,7 @@ def searcher(tmp_path: Path) -> ConstrainedOptunaSearch:
     """It holds the journal open, as a search does."""
     file = surrogate.load_file(tmp_path)
     return ConstrainedOptunaSearch(
-        {path: distribution.to_optuna() for path, distribution in file.space.items()},
+        file.optuna_space,
         constraints=["es", "pt"],
         sampler=SamplerChoice("random", 0),
         study_name="toy",

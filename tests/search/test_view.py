@@ -27,7 +27,7 @@ def file(tmp_path: Path) -> Any:
 @pytest.fixture
 def table(file: Any) -> TrialTable:
     """A baseline at gl 50, es 20, pt 20 %, original at 60, 30, 30."""
-    space = {path: distribution.to_optuna() for path, distribution in file.space.items()}
+    space = file.optuna_space
     table = TrialTable(trial_schema(space, ["gl"], ["es", "pt"]))
     first = Trial(BASELINE, "baseline-0", 0, {})
     table.record(first, {"step": 0, "wer/gl": 0.6, "wer/es": 0.3, "wer/pt": 0.3})

@@ -1,0 +1,136 @@
+"""A phase's trials as one Ray Tune run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from ray import tune
+from ray.tune.search import Searcher
+
+from raywce.errors import RunFailed
+from raywce.room import Room, driver_resources
+from raywce.run_folder import RunFolder
+from raywce.search.callback import TableCallback, schema_of
+from raywce.search.checkpoints import Sweeper
+from raywce.search.clock import SearchClock, StopAtLimit
+from raywce.search.driver import Driver, Run
+from raywce.search.reaper import PlacementGroupReaper
+from raywce.search.scheduler import FeasibleFirstASHA
+from raywce.search.tables import RUNNING, TrialTable, write_utterances
+from raywce.search.trackers import trackers
+from raywce.search.within_room import WithinRoom
+
+if TYPE_CHECKING:
+    from raywce.experiment.load import ExperimentFile
+
+
+class TuneRuns:
+    """Runs phases one after the other on a cluster, each with its trials in the run folder's table."""
+
+    def __init__(self, file: ExperimentFile, folder: RunFolder, room: Room) -> None:
+        self._file, self._folder, self._room = file, folder, room
+        self._sweeper = Sweeper(folder, file.experiment.search.keep_models)
+
+    def table(self) -> TrialTable:
+        """As it is written."""
+        return TrialTable.open(self._folder, schema_of(self._file.experiment, self._file.optuna_space))
+
+    def run(
+        self,
+        phase: str,
+        driver: Driver,
+        searcher: Searcher,
+        left: int,
+        wanted: int,
+        scheduler: FeasibleFirstASHA | None = None,
+        clock: SearchClock | None = None,
+    ) -> None:
+        """Run the trials of a phase that are left of those wanted.
+
+        Args:
+            phase: its name, which is the Tune run's too.
+            driver: runs one trial.
+            searcher: suggests the trials.
+            left: how many it is asked for.
+            wanted: how many the phase has in all.
+            scheduler: prunes; None: each trial has its full length.
+            clock: of a search with a time limit.
+
+        Raises:
+            RunFailed: it was interrupted.
+        """
+        # Not Tune's own restore: its state may be older than the table, or torn where the storage was full.
+        config = tune.TuneConfig(
+            search_alg=WithinRoom(searcher, self._room.holds),
+            scheduler=scheduler,
+            num_samples=left,
+            reuse_actors=False,
+            trial_name_creator=_trial_id,
+            trial_dirname_creator=_trial_id,
+        )
+        with self._room.wanted(left):
+            run_config = self._run_config(phase, wanted, clock)
+            tune.Tuner(self._trainable(driver), tune_config=config, run_config=run_config).fit()
+        table = self.table()
+        states = [table.of(trial_id)[-1]["state"] for trial_id in table.trial_ids(phase)]
+        write_utterances(self._folder, table)
+        self._sweeper.sweep_all(table)
+        is_over = clock is not None and clock.is_over()
+        if (len(states) < wanted and not is_over) or RUNNING in states:
+            raise RunFailed(f"interrupted in phase {phase}; the same command goes on from here ({self._folder.uri})")
+
+    def _trainable(self, driver: Driver) -> Any:
+        def raywce_trial(config: dict[str, Any]) -> None:
+            driver(config)
+
+        return tune.with_resources(raywce_trial, driver_resources(self._file.experiment.resources))
+
+    def _run_config(self, phase: str, total: int, clock: SearchClock | None) -> tune.RunConfig:
+        experiment = self._file.experiment
+        table = TableCallback(
+            self._folder,
+            phase,
+            experiment,
+            self._file.optuna_space,
+            self._fixed(),
+            total,
+            self._room.fits,
+            self._sweeper,
+            clock,
+        )
+        callbacks = [table, *trackers(experiment, phase), PlacementGroupReaper()]
+        stop = StopAtLimit(clock) if clock and experiment.search.at_time_limit == "stop" else None
+        return tune.RunConfig(name=phase, storage_path=self._folder.uri, verbose=0, callbacks=callbacks, stop=stop)
+
+    def _fixed(self) -> dict[str, Any]:
+        """The baseline's values of the searched leaves; none of weighting and augmentation, which it is without."""
+        tree = {"training": self._file.baseline().training.model_dump()}
+        return {path: _leaf(tree, path.split(".")) for path in self._file.leaves}
+
+
+def quiet() -> None:
+    """Keep the libraries' notices off the progress table; their warnings and errors stay."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("ray.tune").setLevel(logging.WARNING)
+    # When interrupted, it says how to restore a Tune run of one's own; what goes on here is the command.
+    logging.getLogger("ray.tune.tune").setLevel(logging.ERROR)
+    # Its own state, which nothing is gone on from, may be lost with the storage.
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
+    # After a restore it misses the logs of trials that were made again; the table has them.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+
+
+def _trial_id(trial: Any) -> str:
+    return Run.of(trial.config).trial_id
+
+
+def _leaf(tree: Any, path: Sequence[str]) -> Any:
+    """The value at a key path; None where the baseline has no such leaf."""
+    for key in path:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
