@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
-from pyarrow import fs
+from pyarrow import ArrowInvalid, fs
+from pyarrow import parquet as pq
 
+from raywce.errors import fail
 from raywce.storage import patiently
 
 
@@ -38,6 +40,25 @@ def size_of(folder: str, parts: Sequence[str]) -> int:
     filesystem, root = fs.FileSystem.from_uri(folder) if is_uri(folder) else (fs.LocalFileSystem(), folder)
     selectors = (fs.FileSelector(f"{root}/{part}", recursive=True, allow_not_found=True) for part in parts)
     return sum(info.size or 0 for selector in selectors for info in filesystem.get_file_info(selector))
+
+
+def rows_in(folder: str, parts: Sequence[str]) -> int:
+    """Rows of all parquet files in subfolders of a path or URI, such as test/gl; 0 for one that is not there.
+
+    Raises:
+        InputError: a file is damaged.
+        OSError: the storage can't be read.
+    """
+    filesystem, root = fs.FileSystem.from_uri(folder) if is_uri(folder) else (fs.LocalFileSystem(), folder)
+    selectors = (fs.FileSelector(f"{root}/{part}", allow_not_found=True) for part in parts)
+    paths = [info.path for selector in selectors for info in filesystem.get_file_info(selector)]
+    rows = 0
+    for path in (path for path in paths if path.endswith(".parquet")):
+        try:
+            rows += pq.read_metadata(path, filesystem=filesystem).num_rows
+        except ArrowInvalid as error:
+            fail(path, "must be a parquet file", " ".join(str(error).split()), "Prepare the folder again.")
+    return rows
 
 
 def on_node(folder: str, cache: Path, parts: Sequence[str] = ("",)) -> Path:

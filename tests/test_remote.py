@@ -3,9 +3,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet as pq
 
-from raywce.remote import has_parquet, on_node
+from raywce.errors import InputError
+from raywce.remote import has_parquet, on_node, rows_in
 
 
 @pytest.fixture
@@ -65,3 +68,14 @@ def test_whether_a_part_holds_parquet(bucket: Path, tmp_path: Path) -> None:
     write(bucket, "train/es/notes.txt", "")
     for folder in (f"file://{bucket}", str(bucket)):
         assert [has_parquet(folder, f"train/{language}") for language in ("gl", "es", "pt")] == [True, False, False]
+
+
+def test_rows_are_counted_from_the_files_ends(tmp_path: Path) -> None:
+    for part, rows in (("test/gl", 3), ("test/es", 2)):
+        (tmp_path / part).mkdir(parents=True)
+        pq.write_table(pa.table({"id": list(range(rows))}), tmp_path / part / "0.parquet")
+    assert rows_in(str(tmp_path), ["test/gl", "test/es", "test/fr"]) == 5
+    assert rows_in(tmp_path.as_uri(), ["test/gl"]) == 3
+    (tmp_path / "test/gl/1.parquet").touch()
+    with pytest.raises(InputError, match="must be a parquet file"):
+        rows_in(str(tmp_path), ["test/gl"])

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import raywce
-from raywce.cli import evaluate, export, prepare, report, schema, search, train, validate
+from raywce.cli import evaluate, export, prepare, profile, report, schema, search, train, validate
 from raywce.errors import InputError, RunFailed
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
@@ -21,6 +21,7 @@ app = typer.Typer(name="raywce", no_args_is_help=True, add_completion=False, pre
 for _command in (
     prepare.prepare,
     validate.validate,
+    profile.profile,
     train.train,
     search.search,
     evaluate.evaluate,

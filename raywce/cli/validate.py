@@ -61,6 +61,7 @@ def _summary(loaded: Any) -> dict[str, Any]:
             "gpus": resources.workers * resources.gpus_per_worker,
         },
         "disk": _disk(loaded) if space else None,
+        "estimate": _estimate(loaded) if space else None,
         "notes": loaded.notes,
     }
 
@@ -77,6 +78,18 @@ def _disk(loaded: Any) -> dict[str, int] | None:
     if parameters is None:
         return None
     return asdict(disk_of(loaded.experiment, loaded.trials, parameters, speech_bytes(loaded.experiment)))
+
+
+def _estimate(loaded: Any) -> dict[str, Any] | None:
+    from raywce.profile.known import last_estimate
+
+    return last_estimate(loaded)
+
+
+def _estimate_line(estimate: dict[str, Any] | None) -> str:
+    from raywce.profile.known import estimate_line
+
+    return f"time           {estimate_line(estimate) if estimate else 'unknown: raywce profile measures it'}"
 
 
 def _disk_line(disk: dict[str, int] | None) -> str:
@@ -104,6 +117,7 @@ def _lines(file: Path, summary: dict[str, Any]) -> list[str]:
         lines += [f"first point    {_point(point)}" for point in summary["first_points"]]
         lines.append(str(Choice(**summary["sampler"])))
         lines.append(_disk_line(summary["disk"]))
+        lines.append(_estimate_line(summary["estimate"]))
         if grid := summary["grid"]:
             lines.append(f"grid           settings: {len(grid['settings'])}, seeds of each: {grid['seeds']}")
             lines += [f"baseline       stands for {_point(values)}" for values in grid["baseline"]]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from raywce.data.context import ContextLength, EncoderContext, FromBatch
 from raywce.data.features import LogMel
-from raywce.data.parts import in_part
+from raywce.data.parts import Part, in_part
 from raywce.data.store import Utterances
 from raywce.evaluation.decode import evaluate_utterances, gather_rows
 from raywce.evaluation.rates import LanguageRates, macro_mean, rates_by_language
@@ -30,7 +30,7 @@ class DevSet:
     def __init__(
         self, dev: Utterances, experiment: Experiment, tokenizer: Any, log_mel: LogMel, rank: int, workers: int
     ) -> None:
-        self.dev = dev
+        self.dev, self.experiment = dev, experiment
         self.settings, self.languages = experiment.evaluation, experiment.languages
         by_language = _indices(dev, experiment)
         self.whole = _Part(dev, list(chain(*by_language)))
@@ -68,6 +68,12 @@ class DevSet:
             for name, own in decoded.items():
                 figures |= {f"wer_{name}_context/{key}": getattr(one, settings.metric) for key, one in own.items()}
         return figures
+
+    def decode_share(self, model: Any, share: float, length: ContextLength) -> int:
+        """Decode a share of dev, all ranks together, and keep nothing of it; gives how many utterances they were."""
+        languages = _indices(self.dev, self.experiment)
+        part = _Part(self.dev, list(chain(*(spread(self.dev, own, share) for own in languages))))
+        return len(self._decode(model, part, length))
 
     @property
     def differs_on_the_way(self) -> bool:
@@ -124,6 +130,12 @@ class _Part:
     def __init__(self, dev: Utterances, indices: list[int]) -> None:
         self.indices = indices
         self.utterances = [dev[index] for index in indices]
+
+
+def count(dev: Utterances, experiment: Experiment, part: Part) -> int:
+    """How many utterances a part of dev has."""
+    evaluation = experiment.evaluation.model_copy(update={"part": part})
+    return sum(map(len, _indices(dev, experiment.model_copy(update={"evaluation": evaluation}))))
 
 
 def _indices(dev: Utterances, experiment: Experiment) -> list[list[int]]:

@@ -45,8 +45,19 @@ class _Forward(UserCallback):  # type: ignore[misc]
         self.restarts += 1
 
 
+def _train(config: Report) -> None:
+    # Imported in the worker alone: driver and controller, one of each a trial, do without transformers.
+    from raywce.training.worker import train_worker
+
+    train_worker(config)
+
+
 def run_trial(
-    experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None
+    experiment: Experiment,
+    folder: str,
+    name: str,
+    on_report: Callable[[Report], None] | None = None,
+    worker: Callable[[Report], None] = _train,
 ) -> Report:
     """Fine-tune and evaluate, as `experiment` says; goes on from the last checkpoint of the same folder and name.
 
@@ -56,6 +67,7 @@ def run_trial(
         name: of the trial.
         on_report: called in this process and thread with each report, in order. After a lost worker, steps are done
             and reported again: a later report of a step replaces the earlier one.
+        worker: what Ray Train's workers do.
 
     Returns:
         The last report.
@@ -76,7 +88,7 @@ def run_trial(
             on_report(report)
 
     try:
-        fit(_trainer(experiment, folder, name, _Forward(queue)), queue, hear)
+        fit(_trainer(experiment, folder, name, _Forward(queue), worker), queue, hear)
     except TrainerFailed as error:
         raise TrialFailed(str(error)) from error
     return last
@@ -95,21 +107,16 @@ def _drop_torn_record(folder: str) -> None:
         filesystem.delete_file(path)
 
 
-def _train(config: Report) -> None:
-    # Imported in the worker alone: driver and controller, one of each a trial, do without transformers.
-    from raywce.training.worker import train_worker
-
-    train_worker(config)
-
-
-def _trainer(experiment: Experiment, folder: str, name: str, forward: _Forward) -> TorchTrainer:
+def _trainer(
+    experiment: Experiment, folder: str, name: str, forward: _Forward, worker: Callable[[Report], None]
+) -> TorchTrainer:
     look_often()
     resources = experiment.resources
     per_worker = {"CPU": resources.cpus_per_worker}
     if resources.gpus_per_worker:
         per_worker["GPU"] = resources.gpus_per_worker
     return TorchTrainer(
-        _train,
+        worker,
         train_loop_config={"experiment": experiment.model_dump(), "folder": f"{folder}/{name}"},
         scaling_config=ScalingConfig(
             num_workers=resources.workers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,9 +37,16 @@ if TYPE_CHECKING:
 
 
 def train_worker(config: Mapping[str, Any]) -> None:
-    """Ray Train's entry point.
+    """Ray Train's entry point: the whole training; `config` as in `work`."""
+    work(config, WorkerRun.train)
 
-    `config` holds the `experiment`, as plain values, and the trial's `folder`, a path or URI for its tables.
+
+def work(config: Mapping[str, Any], do: Callable[[WorkerRun], object]) -> None:
+    """Set this worker's process up, and do it; a problem of any rank ends the trial on all of them.
+
+    Args:
+        config: the `experiment`, as plain values, and the trial's `folder`, a path or URI for its tables.
+        do: what, once model and data are open.
     """
     experiment = Experiment.model_validate(config["experiment"])
     logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints each report in full, from each worker
@@ -47,13 +54,13 @@ def train_worker(config: Mapping[str, Any]) -> None:
     torch.set_num_threads(max(1, int(experiment.resources.cpus_per_worker)))
     run, problem = None, ""
     try:
-        run = _Run(experiment, config["folder"])
+        run = WorkerRun(experiment, config["folder"])
     except InputError as error:
         problem = "; ".join(map(str, error.problems))
-    problem = _on_any_rank(problem)
+    problem = on_any_rank(problem)
     try:
         if run and not problem:
-            run.train()
+            do(run)
     except NotFiniteError as error:
         problem = str(error)
     if problem:
@@ -61,7 +68,7 @@ def train_worker(config: Mapping[str, Any]) -> None:
         ray.train.report({FAILURE: problem})
 
 
-def _on_any_rank(problem: str) -> str:
+def on_any_rank(problem: str) -> str:
     """The first problem of any rank, on all of them."""
     problems: list[str] = [problem]
     if torch.distributed.is_initialized():
@@ -93,8 +100,12 @@ class _Seen:
         return means | counts
 
 
-class _Run:
-    """One worker's part in a trial."""
+class WorkerRun:
+    """One worker's part in a trial.
+
+    Attributes:
+        loader_of: this worker's step batches, for a global batch size and a number of accumulation steps.
+    """
 
     def __init__(self, experiment: Experiment, folder: str) -> None:
         context = ray.train.get_context()
@@ -140,7 +151,8 @@ class _Run:
             self.scaler.load_state_dict(state.scaler)
         self.first_step, self.seconds_before, self.last_evaluation = state.step, state.seconds, state.report
 
-    def _wrapped(self) -> Any:
+    def wrapped(self) -> Any:
+        """The model as it is trained: its losses, in DDP where there are several workers."""
         losses = UtteranceLosses(self.model)
         if self.workers == 1:
             return losses
@@ -167,28 +179,32 @@ class _Run:
         shares = language_shares(counts, data.sampling.temperature, data.sampling.shares)
         if data.sampling.both_kinds is True:
             shares = with_both_kinds(shares, set(languages.low_resource), self.training.batch_size)
-        sampler = BatchSampler(
-            pools,
-            utterances.durations,
-            shares,
-            batch_size=self.training.batch_size,
-            steps=self.training.steps,
-            seed=self.training.seed,
-            duration_window=data.sampling.duration_window,
-            copies=copies,
-        )
         resources = self.experiment.resources
-        self.loader = Loader(
-            corpus,
-            sampler,
-            self.rank,
-            self.workers,
-            self.training.accumulation_steps,
-            threads=resources.loader_threads,
-            prefetch=resources.prefetch,
-            context=context,
-            slowest=self.experiment.slowest,
-        )
+
+        def loader(batch_size: int, accumulation_steps: int) -> Loader:
+            sampler = BatchSampler(
+                pools,
+                utterances.durations,
+                shares,
+                batch_size=batch_size,
+                steps=self.training.steps,
+                seed=self.training.seed,
+                duration_window=data.sampling.duration_window,
+                copies=copies,
+            )
+            return Loader(
+                corpus,
+                sampler,
+                self.rank,
+                self.workers,
+                accumulation_steps,
+                threads=resources.loader_threads,
+                prefetch=resources.prefetch,
+                context=context,
+                slowest=self.experiment.slowest,
+            )
+
+        self.loader_of = loader
         dev = open_split(folder, "dev", languages.all, cache)
         self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers)
 
@@ -208,13 +224,14 @@ class _Run:
         """From the checkpoint's step, or the first one, to the last."""
         steps = self.training.steps
         if self.first_step == 0 and self.training.evaluate_at_start:
-            self._report(0, self._evaluate(0))
+            self.report(0, self._evaluate(0))
         if self.first_step == steps:  # cut off after its last checkpoint: only the report may be missing
-            self._report(steps, self.last_evaluation)
+            self.report(steps, self.last_evaluation)
             return
-        stepper = self._stepper()
+        stepper = self.stepper(self.wrapped())
+        loader = self.loader_of(self.training.batch_size, self.training.accumulation_steps)
         seen = _Seen()
-        for step, batch in enumerate(self.loader.batches(self.first_step), start=self.first_step):
+        for step, batch in enumerate(loader.batches(self.first_step), start=self.first_step):
             set_learning_rate(self.optimizer, learning_rate(self.settings, step, steps))
             try:
                 result = stepper.gradients(batch, step)
@@ -224,9 +241,10 @@ class _Run:
             seen.add(batch, result)
             self._after(step + 1, result, seen)
 
-    def _stepper(self) -> Stepper:
+    def stepper(self, model: Any) -> Stepper:
+        """What computes the gradients of a model with its losses."""
         return Stepper(
-            model=self._wrapped(),
+            model=model,
             log_mel=self.log_mel,
             schedules=self.experiment.schedules(),
             languages=self.experiment.languages.all,
@@ -258,12 +276,13 @@ class _Run:
         if evaluate:
             metrics |= self._evaluate(done)
             self.last_evaluation = metrics
-        self._report(done, metrics, save)
+        self.report(done, metrics, save)
 
     def _evaluate(self, step: int) -> dict[str, Any]:
         return self.dev.evaluate(self.model, step, self.folder, whole=step in (0, self.training.steps))
 
-    def _report(self, step: int, metrics: dict[str, Any], save: bool = False) -> None:
+    def report(self, step: int, metrics: dict[str, Any], save: bool = False) -> None:
+        """To the controller, with a checkpoint where asked for; each rank calls it."""
         seconds = self.seconds_before + time.monotonic() - self.started
         report = {
             **metrics,

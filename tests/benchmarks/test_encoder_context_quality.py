@@ -61,6 +61,7 @@ def dev_wers(training: Training, dev: Utterances, length: str) -> dict[str, floa
         dev,
         features,
         {},
+        batch_size=BATCH_SIZE,
         identify_language=False,
         autocast_dtype=torch.bfloat16,
     )

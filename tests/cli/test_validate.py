@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from raywce.experiment.load import load
+from raywce.run_folder import RunFolder
 from tests.experiment.example import FAMILY, SEARCHED_RATE, write_example
+from tests.profile.measures import measured
 from tests.tiny_whisper import write_tiny_whisper
 
 
@@ -62,6 +65,21 @@ def test_the_disk_that_a_search_takes(example: Path, tmp_path: Path) -> None:
     models = 1 + 3 + (3 + 1) * 3  # of the baseline, the best trials, and the confirm phase
     assert disk["finished"] / models == pytest.approx((whisper / "model.safetensors").stat().st_size, rel=0.05)
     assert 2 < disk["trial"] / (disk["finished"] / models) < 3  # AdamW has two moments of each weight but the sinusoids
+
+
+def test_the_time_that_a_profiled_search_takes(example: Path, tmp_path: Path) -> None:
+    storage, outcome = f"storage={tmp_path / 'runs'}", tmp_path / "outcome.json"
+    searched = (str(example), FAMILY, "weighting.ramp_start=0", "search.confirm.candidates=0", storage)
+    assert "time           unknown: raywce profile measures it" in validate(tmp_path, *searched).stdout
+    experiment = load(example, searched[1:], check_files=False).experiment
+    measured(experiment).write(RunFolder.of(experiment.storage, experiment.name))
+    done = validate(tmp_path, *searched, "--json", str(outcome))
+    assert done.returncode == 0, done.stderr
+    estimate = json.loads(outcome.read_text())["estimate"]
+    assert f"time           about {estimate['seconds'] / 60:.0f} min (" in done.stdout
+    assert "profiled 2026-01-02T03:04:05+00:00 on 1 node(s) with 4 CPUs and 0 GPUs" in done.stdout
+    changed = validate(tmp_path, *searched, "training.batch_size=64").stdout
+    assert "time           unknown: training changed since it was profiled" in changed
 
 
 def test_every_error_of_a_bad_file(example: Path, tmp_path: Path) -> None:

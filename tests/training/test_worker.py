@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,28 +20,7 @@ from raywce.training.checkpoint import load_state
 from tests.evaluation.talking_whisper import write_talking_whisper
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
-
-
-class Session:
-    """What Ray Train would have kept: reports, and checkpoints by their step's folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.reports: list[dict[str, Any]] = []
-        self.saved: list[str] = []
-        self.checkpoint: ray.train.Checkpoint | None = None
-
-    def report(self, metrics: dict[str, Any], checkpoint: Any = None, checkpoint_dir_name: str | None = None) -> None:
-        self.reports.append(metrics)
-        if checkpoint:
-            shutil.copytree(checkpoint.path, self.folder / checkpoint_dir_name)
-            self.saved.append(checkpoint_dir_name)
-
-    def resume_from(self, name: str) -> None:
-        self.checkpoint = ray.train.Checkpoint.from_directory(self.folder / name)
-
-    def steps(self, key: str = "step") -> list[int]:
-        return [report["step"] for report in self.reports if key in report]
+from tests.training.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +37,6 @@ Run = Callable[..., Session]
 def run(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Train with changes to a small experiment; `resume` names the checkpoint of an earlier session to go on from."""
     threads = torch.get_num_threads()
-    monkeypatch.setattr(
-        ray.train, "get_context", lambda: SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1)
-    )
-    monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr("ray.util.get_current_placement_group", lambda: None)
     sessions: list[Session] = []
 
     def train(resume: Session | None = None, at: str = "", **changes: dict[str, Any]) -> Session:
@@ -72,8 +44,7 @@ def run(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         sessions.append(session)
         if resume:
             session.checkpoint = ray.train.Checkpoint.from_directory(resume.folder / at)
-        monkeypatch.setattr(ray.train, "report", session.report)
-        monkeypatch.setattr(ray.train, "get_checkpoint", lambda: session.checkpoint)
+        session.enter(monkeypatch)
         worker.train_worker({"experiment": _tree(inputs, changes), "folder": str(session.folder)})
         return session
 

@@ -1,0 +1,161 @@
+"""From what one training takes to what a whole search takes. Pure arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from raywce.experiment.schema import Experiment
+from raywce.profile.measured import Measured
+from raywce.room import trials_at_once
+from raywce.search.choice import chosen
+
+if TYPE_CHECKING:
+    from raywce.experiment.load import ExperimentFile
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Seconds of one training, by what they go to."""
+
+    around: float
+    steps: float
+    evaluations: float
+    checkpoints: float
+
+    @property
+    def seconds(self) -> float:
+        """All of them."""
+        return self.around + self.steps + self.evaluations + self.checkpoints
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Trainings of one phase: how many, how long all of them take, and the sum of their own times."""
+
+    name: str
+    trainings: int
+    seconds: float
+    training_seconds: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a search takes on the nodes that were profiled.
+
+    Attributes:
+        trial: of the search phase, at its full length.
+        at_once: trainings at the same time.
+        phases: in order.
+        connect_s: seconds before them.
+        gpu_hours: of all trainings.
+        cpu_hours: the same.
+    """
+
+    trial: Trial
+    at_once: int
+    phases: list[Phase]
+    connect_s: float
+    gpu_hours: float
+    cpu_hours: float
+
+    @property
+    def seconds(self) -> float:
+        """From start to end."""
+        return self.connect_s + sum(phase.seconds for phase in self.phases)
+
+
+def trial_of(experiment: Experiment, measured: Measured, dev: int, at_start: bool, share: float = 1.0) -> Trial:
+    """One training.
+
+    Args:
+        experiment: with the training's settings.
+        measured: of the same settings.
+        dev: utterances that an evaluation decodes.
+        at_start: whether the original is evaluated too.
+        share: of its steps that it does, where it may be stopped early.
+    """
+    training, evaluation = experiment.training, experiment.evaluation
+    on_the_way = _times(training.steps, training.evaluate_every)
+    saved = 1 + _times(training.steps, training.checkpoint_every or training.evaluate_every)
+    rate = measured.decoded_per_second
+    whole = dev / rate[evaluation.encoder_context]
+    last = whole + (dev / rate[_other(evaluation.encoder_context)] if evaluation.both_contexts else 0.0)
+    context = evaluation.encoder_context_on_the_way or evaluation.encoder_context
+    partly = math.ceil(dev * evaluation.share_on_the_way) / rate[context]
+    return Trial(
+        around=measured.around_s + measured.open_s + measured.first_steps_s,
+        steps=share * training.steps * measured.step_s,
+        evaluations=at_start * last + share * on_the_way * partly + last,
+        checkpoints=share * saved * measured.save_s,
+    )
+
+
+def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
+    """The whole search.
+
+    Args:
+        file: with distributions.
+        measured: of its training.
+        test: utterances of its test splits, which a confirm phase decodes.
+    """
+    experiment = file.experiment
+    search, resources = experiment.search, experiment.resources
+    at_once = max(1, trials_at_once(resources, measured.nodes))
+    at_once = min(at_once, search.max_concurrent_trials or at_once)
+    confirms = search.confirm.candidates > 0
+    dev = measured.dev["search" if confirms else experiment.evaluation.part]
+    starts = experiment.training.evaluate_at_start
+    share = _share_of_steps(file)
+
+    def phase(name: str, trainings: int, trial: Trial) -> Phase:
+        return Phase(name, trainings, math.ceil(trainings / at_once) * trial.seconds, trainings * trial.seconds)
+
+    full = trial_of(experiment, measured, dev, starts)
+    original = trial_of(experiment, measured, dev, True).seconds - full.seconds  # once, of the first baseline run
+    baseline = phase("baseline", search.baseline_seeds, full)
+    phases = [
+        Phase("baseline", baseline.trainings, baseline.seconds + original, baseline.training_seconds + original),
+        phase("search", file.trials, trial_of(experiment, measured, dev, starts, share)),
+    ]
+    if search.time_limit_s and phases[1].seconds > search.time_limit_s:
+        within = search.time_limit_s / phases[1].seconds
+        trainings, busy = round(within * file.trials), within * phases[1].training_seconds
+        phases[1] = Phase("search", trainings, search.time_limit_s, busy)
+    if confirms:
+        count = (search.confirm.candidates + 1) * search.confirm.seeds
+        phases.append(phase("confirm", count, trial_of(experiment, measured, measured.dev["confirm"], starts)))
+    if confirms and search.confirm.test:
+        models = 1 + 2 * search.confirm.seeds  # the original, and the seeds of baseline and winner
+        seconds = models * test / measured.decoded_per_second[experiment.evaluation.encoder_context]
+        phases.append(Phase("test splits", 0, seconds, seconds))
+    hours = sum(one.training_seconds for one in phases) / 3600
+    return Estimate(
+        trial=full,
+        at_once=at_once,
+        phases=phases,
+        connect_s=measured.connect_s,
+        gpu_hours=hours * resources.workers * resources.gpus_per_worker,
+        cpu_hours=hours * resources.workers * resources.cpus_per_worker,
+    )
+
+
+def _share_of_steps(file: ExperimentFile) -> float:
+    """Of all trials' steps, those that are done where trials are stopped early: one in so many goes on from a rung."""
+    experiment, steps = file.experiment, file.experiment.training.steps
+    ends = [*chosen(experiment, file.space).rungs, steps]
+    goes_on, before, done = 1.0, 0, 0.0
+    for end in ends:
+        done += goes_on * (end - before) / steps
+        goes_on, before = goes_on / experiment.search.reduction_factor, end
+    return done
+
+
+def _times(steps: int, every: int | None) -> int:
+    """How often something is due before the last step."""
+    return 0 if every is None else math.ceil(steps / every) - 1
+
+
+def _other(context: str) -> str:
+    return "batch" if context == "full" else "full"

@@ -1,0 +1,45 @@
+"""The most memory that a worker takes: of its GPU, or of its process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import torch
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_PEAK = "VmHWM:"  # in KiB
+_RESET = "5"
+_KEPT_FREE = 0.1
+
+
+class Memory:
+    """Measures from one `reset` to the next; on a CPU only where Linux tells."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def reset(self) -> None:
+        """Begin anew."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self._device)
+        elif _CLEAR.exists():
+            _CLEAR.write_text(_RESET)
+
+    def peak(self) -> float | None:
+        """Gigabytes at the most since then; None where unknown."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_reserved(self._device) / 1e9
+        if not _STATUS.exists():
+            return None
+        line = next((line for line in _STATUS.read_text().splitlines() if line.startswith(_PEAK)), None)
+        return int(line.split()[1]) * 1024 / 1e9 if line else None
+
+    def room(self, workers: int) -> float:
+        """Gigabytes that this worker's peak may reach, where so many of a CPU's share what is free."""
+        if self._device.type == "cuda":
+            return float(torch.cuda.get_device_properties(self._device).total_memory) / 1e9
+        memory = psutil.virtual_memory()
+        free = max(0.0, memory.available - _KEPT_FREE * memory.total)
+        return (psutil.Process().memory_info().rss + free / workers) / 1e9

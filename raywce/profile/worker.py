@@ -1,0 +1,247 @@
+"""What each Ray Train worker runs for a profile: a training's own steps, evaluations and checkpoint, with a watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, get_args
+
+import ray.train
+import torch
+from torch import distributed
+
+from raywce.data.context import FromBatch
+from raywce.data.loader import Loader, StepBatch
+from raywce.data.parts import Part
+from raywce.data.schema import SAMPLE_RATE
+from raywce.experiment.schema import Evaluation
+from raywce.model import UtteranceLosses
+from raywce.profile.measured import Batches
+from raywce.profile.memory import Memory
+from raywce.profile.parts import Parts
+from raywce.training.evaluation import count
+from raywce.training.optimizer import learning_rate, set_learning_rate
+from raywce.training.step import NotFiniteError, Stepper, update
+from raywce.training.worker import WorkerRun, on_any_rank, work
+
+_FIRST = 2  # steps that take longer: buffers and kernels are made
+_STEPS, _PARTS, _EVALUATIONS, _BATCHES = 0.4, 0.1, 0.2, 0.3  # of the time
+_LEAST = 3  # steps, however long they take
+
+
+def profile_worker(config: Mapping[str, Any], seconds: float) -> None:
+    """Ray Train's entry point; `config` as in `raywce.training.worker.work`, and the seconds that it may take."""
+    work(config, lambda run: _Profile(run, seconds).report())
+
+
+class _Profile:
+    def __init__(self, run: WorkerRun, seconds: float) -> None:
+        self.run, self.seconds = run, seconds
+        self.experiment, self.training = run.experiment, run.training
+        self.memory = Memory(run.device)
+        self.wrapped = run.wrapped()
+
+    def report(self) -> None:
+        """Measure all; the last report has the figures."""
+        figures: dict[str, Any] = {"open_s": time.monotonic() - self.run.started}
+        figures |= self._steps()
+        start = time.monotonic()
+        self.run.report(1, {}, save=True)
+        figures["save_s"] = time.monotonic() - start
+        figures |= self._evaluations()
+        figures["batches"] = [asdict(one) for one in self._batches(figures["step_s"])]
+        self.run.report(2, {**figures, "worker_s": time.monotonic() - self.run.started})
+
+    def _steps(self) -> dict[str, Any]:
+        """Steps as in training; then some with a look at where their time goes."""
+        stepper = self.run.stepper(self.wrapped)
+        loader = self.run.loader_of(self.training.batch_size, self.training.accumulation_steps)
+        batches = _endless(loader)
+        self.memory.reset()
+        first = [self._step(stepper, batches)[0] for _ in range(_FIRST)]
+        rough = self._step(stepper, batches)[0]
+        steps = [self._step(stepper, batches) for _ in range(self._count(_STEPS, rough))]
+        peak = self._most_memory()
+        parts = Parts(stepper, self.run.device)
+        for _ in range(self._count(_PARTS, rough)):
+            with parts.timed("data"):
+                number, batch = next(batches)
+            with parts.timed("gradients"):
+                parts.stepper.gradients(batch, number)
+            with parts.timed("update"):
+                self._update()
+        batches.close()
+        total = sum(seconds for seconds, _ in steps)
+        step_s = total / len(steps)
+        return {
+            "first_steps_s": max(0.0, sum(first) - _FIRST * step_s),
+            "steps": len(steps),
+            "step_s": step_s,
+            "utterances_per_second": self.training.batch_size / step_s,
+            "audio_per_second": self._summed(sum(audio for _, audio in steps)) / total,
+            "shares": parts.shares(),
+            "gigabytes": peak,
+        }
+
+    def _step(self, stepper: Stepper, batches: Iterator[tuple[int, StepBatch]]) -> tuple[float, float]:
+        """Seconds that a step took, waiting for its batch too, and seconds of this worker's audio in it."""
+        began = self._now()
+        number, batch = next(batches)
+        set_learning_rate(self.run.optimizer, learning_rate(self.run.settings, number, self.training.steps))
+        stepper.gradients(batch, number)
+        self._update()
+        samples = sum(sum(micro.samples) for micro in batch.micro_batches)
+        return self._now() - began, samples / SAMPLE_RATE
+
+    def _update(self) -> None:
+        update(self.run.model, self.run.optimizer, self.run.settings.max_gradient_norm, self.run.scaler)
+
+    def _evaluations(self) -> dict[str, Any]:
+        """Utterances of dev that are decoded a second, with each encoder context that evaluations have."""
+        contexts = contexts_of(self.experiment.evaluation)
+        dev = {part: count(self.run.dev.dev, self.experiment, part) for part in get_args(Part)}
+        rates = {}
+        for context in contexts:
+            one_batch = self.experiment.evaluation.batch_size * self.run.workers / dev["all"]
+            seconds, decoded = self._decode(min(1.0, one_batch), context)
+            wanted = self._agreed(_EVALUATIONS * self.seconds / len(contexts) * decoded / seconds) / dev["all"]
+            if wanted > one_batch:
+                seconds, decoded = self._decode(min(1.0, wanted), context)
+            rates[context] = decoded / seconds
+        return {"decoded_per_second": rates, "dev": dev}
+
+    def _decode(self, share: float, context: FromBatch) -> tuple[float, int]:
+        start = self._now()
+        count = self.run.dev.decode_share(self.run.model, share, context)
+        return self._now() - start, count
+
+    def _batches(self, step_s: float) -> list[Batches]:
+        """Other ways to make batches: the file's own, larger micro-batches until one does not fit, then smaller ones.
+
+        Each worker for itself, without the exchange: where one has no memory left, the others must not wait for it.
+        """
+        larger, smaller = ways(self.training.batch_size, self.run.workers, self.training.accumulation_steps)
+        end = time.monotonic() + _BATCHES * self.seconds
+        found = self._tried(larger, [], step_s, (time.monotonic() + end) / 2)
+        return sorted(self._tried(smaller, found, step_s, end), key=lambda one: (one.batch_size, one.micro_batch))
+
+    def _tried(self, untried: Sequence[Batches], found: list[Batches], step_s: float, end: float) -> list[Batches]:
+        """Those found, and the next ones up to the first that can't be measured, with its reason."""
+        for one in untried:
+            needs = 2 * step_s * one.batch_size / self.training.batch_size
+            late = self._agreed(float(time.monotonic() + needs > end)) and len(found) > 0
+            why_not = "no time left (--seconds)" if late else self._too_large(one, found)
+            rate, gigabytes = None, None
+            if not why_not:
+                rate, gigabytes, why_not = self._measured(one)
+            found = [*found, replace(one, utterances_per_second=rate, gigabytes=gigabytes, why_not=why_not)]
+            if why_not:
+                break
+        return found
+
+    def _too_large(self, one: Batches, found: Sequence[Batches]) -> str | None:
+        """Why not to try it: a CPU's memory must not run out, as a GPU's may."""
+        needs = predicted([(known.micro_batch, known.gigabytes) for known in found if known.gigabytes], one.micro_batch)
+        least_room = -self._largest(-self.memory.room(self._neighbours()))
+        if self.run.device.type == "cuda" or needs is None or needs <= least_room:
+            return None
+        return f"a worker would need some {needs:.1f} GB of {least_room:.1f} GB"
+
+    def _neighbours(self) -> int:
+        """Workers on this worker's node."""
+        return int(ray.train.get_context().get_local_world_size())
+
+    def _measured(self, one: Batches) -> tuple[float | None, float | None, str | None]:
+        """Utterances a second of all workers, and gigabytes at the peak; or why a worker could not."""
+        stepper = self.run.stepper(UtteranceLosses(self.run.model))
+        batches = _endless(self.run.loader_of(one.batch_size, one.accumulation_steps))
+        self.memory.reset()
+        seconds, problem = 0.0, ""
+        try:
+            self._step(stepper, batches)
+            seconds, _ = self._step(stepper, batches)
+        except torch.OutOfMemoryError:
+            problem = "out of memory"
+        except NotFiniteError as error:
+            problem = str(error)
+        finally:
+            batches.close()
+            self.run.optimizer.zero_grad(set_to_none=True)
+        problem = on_any_rank(problem)
+        slowest, peak = self._largest(seconds), self._most_memory()
+        return (None, None, problem) if problem else (one.batch_size / slowest, peak, None)
+
+    def _most_memory(self) -> float | None:
+        """Gigabytes at the peak, of the worker with the most."""
+        return self._largest(self.memory.peak() or 0.0) or None
+
+    def _count(self, share: float, seconds: float) -> int:
+        """How many steps of so many seconds fit into a share of the time; the same on all ranks."""
+        return max(_LEAST, int(self._agreed(share * self.seconds / seconds)))
+
+    def _now(self) -> float:
+        if self.run.device.type == "cuda":
+            torch.cuda.synchronize(self.run.device)
+        return time.monotonic()
+
+    def _agreed(self, value: float) -> float:
+        """The first rank's, on all of them."""
+        shared = torch.tensor(value, dtype=torch.float64, device=self.run.device)
+        if distributed.is_initialized():
+            distributed.broadcast(shared, 0)
+        return shared.item()
+
+    def _largest(self, value: float) -> float:
+        return self._over_ranks(value, distributed.ReduceOp.MAX)
+
+    def _summed(self, value: float) -> float:
+        return self._over_ranks(value, distributed.ReduceOp.SUM)
+
+    def _over_ranks(self, value: float, operation: Any) -> float:
+        shared = torch.tensor(value, dtype=torch.float64, device=self.run.device)
+        if distributed.is_initialized():
+            distributed.all_reduce(shared, operation)
+        return shared.item()
+
+
+def _endless(loader: Loader) -> Generator[tuple[int, StepBatch]]:
+    """A training's steps, again and again."""
+    while True:
+        yield from enumerate(loader.batches(0))
+
+
+def contexts_of(evaluation: Evaluation) -> list[FromBatch]:
+    """The encoder contexts that a training's evaluations have."""
+    if evaluation.both_contexts:
+        return ["full", "batch"]
+    return list(
+        dict.fromkeys([evaluation.encoder_context, evaluation.encoder_context_on_the_way or evaluation.encoder_context])
+    )
+
+
+def ways(batch_size: int, workers: int, accumulation_steps: int) -> tuple[list[Batches], list[Batches]]:
+    """Ways to make batches: the file's own and ones of larger micro-batches, by size, and those of smaller ones.
+
+    Of the file's own batch size, all that it can be split into by doubling; then twice as large ones.
+    """
+
+    def of(batch_size: int, accumulation: int) -> Batches:
+        return Batches(batch_size, accumulation, batch_size // (workers * accumulation), None, None)
+
+    each = batch_size // workers
+    sizes = [size for size in (2**power for power in range(each.bit_length())) if each % size == 0]
+    sizes = sorted({*sizes, each, each // accumulation_steps})
+    own = [of(batch_size, each // size) for size in sizes]
+    larger = [one for one in own if one.accumulation_steps <= accumulation_steps]
+    more = [of(batch_size * times, 1) for times in (2, 4, 8)]
+    return larger + more, [one for one in reversed(own) if one.accumulation_steps > accumulation_steps]
+
+
+def predicted(known: Sequence[tuple[int, float]], micro_batch: int) -> float | None:
+    """Gigabytes that a micro-batch may need, after those known: in a straight line; None where nothing is known."""
+    if not known:
+        return None
+    (small, low), (large, high) = min(known), max(known)
+    slope = (high - low) / (large - small) if large > small else high / large
+    return high + max(0.0, slope) * (micro_batch - large)
