@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from raywce.errors import RunFailed
+from raywce.experiment.schema import Experiment
 from raywce.run_folder import read_parquet
-from raywce.search.comparison import Decoded
+from raywce.search.comparison import Comparison, Decoded, choose, compare, side_by_side
 from raywce.search.driver import Run
-from raywce.search.outcome import TrialFigures
+from raywce.search.outcome import Confirmation, TrialFigures
 from raywce.search.tables import BASELINE, CONFIRM, FAIL, TrialTable, as_drawn
 
 if TYPE_CHECKING:
@@ -78,6 +79,25 @@ def decoded(table: TrialTable, chosen: Sequence[TrialFigures]) -> Decoded:
         baseline=_by_seed(rows, BASELINE),
         candidates={name: _by_seed(rows, name) for name in names},
     )
+
+
+def judged(table: TrialTable, chosen: Sequence[TrialFigures], experiment: Experiment) -> Confirmation:
+    """What the phase's trainings come to on dev, and whom they choose; the test splits are not opened yet."""
+    dev = decoded(table, chosen)
+    sides = side_by_side(dev, experiment)
+    return Confirmation(
+        dev=compare(dev, sides, experiment),
+        choice=choose(dev, sides, experiment),
+        values={name_of(trial): trial.values for trial in chosen},
+        failed=failures(table),
+        tests={},
+        closed=None,
+    )
+
+
+def compared_tests(tests: Mapping[str, Decoded], experiment: Experiment) -> dict[str, Comparison]:
+    """Of each test split, the winner's figures beside the others'."""
+    return {name: compare(test, side_by_side(test, experiment), experiment) for name, test in tests.items()}
 
 
 def _by_seed(trials: Sequence[Sequence[Mapping[str, Any]]], candidate: str) -> list[pa.Table]:

@@ -17,8 +17,7 @@ from raywce.room import check_resources
 from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
 from raywce.search.choice import Choice, chosen
 from raywce.search.clock import SearchClock
-from raywce.search.comparison import choose, compare, side_by_side
-from raywce.search.confirm import candidates, decoded, failures, name_of, runs
+from raywce.search.confirm import candidates, compared_tests, judged, runs
 from raywce.search.constraints import limits
 from raywce.search.driver import Driver, Run, RunTrial
 from raywce.search.held_out import Decode, decode_on_cluster, decode_tests, decoded_tests, files_of
@@ -142,32 +141,20 @@ class _Phases:
         chosen = candidates(feasible, self.experiment.search.confirm.candidates)
         self._listed(CONFIRM, runs(chosen, self.file), self._part("confirm"))
         table = self.table()
-        dev = decoded(table, chosen)
-        sides = side_by_side(dev, self.experiment)
-        choice = choose(dev, sides, self.experiment)
-        found = Confirmation(
-            dev=compare(dev, sides, self.experiment),
-            choice=choice,
-            values={name_of(trial): trial.values for trial in chosen},
-            failed=failures(table),
-            tests={},
-            closed=None,
-        )
-        if choice.winner is None:
+        found = judged(table, chosen, self.experiment)
+        winner = found.choice.winner
+        if winner is None:
             return replace(found, closed="no candidate keeps all limits with confidence")
         if not self.experiment.search.confirm.test:
             return replace(found, closed="search.confirm.test is false")
-        files = files_of(self.folder, table, self.experiment, choice.winner)
+        files = files_of(self.folder, table, self.experiment, winner)
         try:
             open_test_split(self.folder, SEARCH_COMMAND, sorted({file.model for file in files}), open_test_again)
         except InputError as error:
             return replace(found, closed=" ".join(str(error).split()))
         decode_tests(self.folder, files, self.experiment, decode)
         write_utterances(self.folder, table, files)
-        of_tests = decoded_tests(files, table, choice.winner)
-        tests = {
-            name: compare(test, side_by_side(test, self.experiment), self.experiment) for name, test in of_tests.items()
-        }
+        tests = compared_tests(decoded_tests(files, table, winner), self.experiment)
         return replace(found, tests=tests)
 
     def _listed(self, phase: str, wanted: Sequence[Run], part: Part) -> None:

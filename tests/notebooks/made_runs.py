@@ -14,8 +14,7 @@ from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.utterances import score, to_table
 from raywce.experiment.load import ExperimentFile
 from raywce.run_folder import OUTCOME, RunFolder
-from raywce.search.comparison import choose, compare, side_by_side
-from raywce.search.confirm import candidates, decoded, failures, name_of, runs
+from raywce.search.confirm import candidates, compared_tests, judged, runs
 from raywce.search.constraints import limits
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests, files_of
@@ -95,22 +94,17 @@ class _Made:
         chosen = candidates(feasible, self.experiment.search.confirm.candidates)
         for run in runs(chosen, self.file):
             self.train(CONFIRM, run)
-        dev = decoded(self.table, chosen)
-        sides = side_by_side(dev, self.experiment)
-        choice = choose(dev, sides, self.experiment)
-        values = {name_of(trial): trial.values for trial in chosen}
-        found = Confirmation(compare(dev, sides, self.experiment), choice, values, failures(self.table), {}, "closed")
-        if choice.winner is None:
+        found = judged(self.table, chosen, self.experiment)
+        winner = found.choice.winner
+        if winner is None:
             write_utterances(self.folder, self.table)
-            return found
-        files = files_of(self.folder, self.table, self.experiment, choice.winner)
+            return replace(found, closed="closed")
+        files = files_of(self.folder, self.table, self.experiment, winner)
         for index, file in enumerate(files):
             rates = dict.fromkeys(self.experiment.languages.all, 0.3 + 0.01 * index)
             self.folder.write_table(file.uri.removeprefix(f"{self.folder.uri}/"), _decoded(rates, index))
         write_utterances(self.folder, self.table, files)
-        tests = decoded_tests(files, self.table, choice.winner)
-        of = {name: compare(test, side_by_side(test, self.experiment), self.experiment) for name, test in tests.items()}
-        return replace(found, tests=of, closed=None)
+        return replace(found, tests=compared_tests(decoded_tests(files, self.table, winner), self.experiment))
 
     def _alpha(self, run: Run) -> float:
         return float(getattr(self.driver.experiment(run).weighting, "alpha", 1.0))

@@ -17,8 +17,7 @@ from raywce.evaluation.utterances import score, to_table
 from raywce.experiment.load import ExperimentFile, load
 from raywce.run_folder import OUTCOME, RunFolder
 from raywce.search.callback import schema_of
-from raywce.search.comparison import choose, compare, side_by_side
-from raywce.search.confirm import candidates, decoded, failures, name_of, runs
+from raywce.search.confirm import candidates, compared_tests, judged, runs
 from raywce.search.constraints import limits
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests
@@ -117,15 +116,11 @@ class MadeRun:
         chosen = candidates(feasible, self.experiment.search.confirm.candidates)
         for run in runs(chosen, self.file):
             self._train(CONFIRM, run)
-        dev = decoded(self.table, chosen)
-        sides = side_by_side(dev, self.experiment)
-        choice = choose(dev, sides, self.experiment)
-        values = {name_of(trial): trial.values for trial in chosen}
-        found = Confirmation(compare(dev, sides, self.experiment), choice, values, failures(self.table), {}, None)
-        if not (choice.winner and with_tests):
+        found = judged(self.table, chosen, self.experiment)
+        if not (found.choice.winner and with_tests):
             self._write()
             return replace(found, closed="no candidate keeps all limits with confidence")
-        return replace(found, tests=self._tests(choice.winner))
+        return replace(found, tests=self._tests(found.choice.winner))
 
     def outcome(self, confirmation: Confirmation | None = None) -> SearchOutcome:
         """Judged and written."""
@@ -145,8 +140,7 @@ class MadeRun:
             self.folder.write_table(f"test/test/{file.model}.parquet", decode(rates, f"test {file.model}"))
         write_utterances(self.folder, self.table, files)
         self.table.write(self.folder)
-        tests = decoded_tests(files, self.table, winner)
-        return {name: compare(one, side_by_side(one, self.experiment), self.experiment) for name, one in tests.items()}
+        return compared_tests(decoded_tests(files, self.table, winner), self.experiment)
 
     def _run_of(self, row: Mapping[str, Any]) -> Run:
         values = {path: row[f"config/{path}"] for path in self.space}
