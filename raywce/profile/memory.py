@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import psutil
@@ -25,6 +26,7 @@ class Memory:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self._device)
         elif _CLEAR.exists():
+            _give_back()
             _CLEAR.write_text(_RESET)
 
     def peak(self) -> float | None:
@@ -43,3 +45,10 @@ class Memory:
         memory = psutil.virtual_memory()
         free = max(0.0, memory.available - _KEPT_FREE * memory.total)
         return (psutil.Process().memory_info().rss + free / workers) / 1e9
+
+
+def _give_back() -> None:
+    """What is free, which the C library keeps: it would hide what comes next."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):  # of glibc alone
+        libc.malloc_trim(0)
