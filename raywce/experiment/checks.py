@@ -311,3 +311,15 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _grid: ("search", "space"),
     _listed_points: ("search", "space"),
 }
+
+
+def notes(sections: Mapping[str, Any]) -> list[str]:
+    """What can be run, but is hardly what is meant."""
+    training, evaluation = sections["training"], sections["evaluation"]
+    short = "batch" in (evaluation.encoder_context, evaluation.encoder_context_on_the_way) or evaluation.both_contexts
+    if training.encoder_context != "full" or not short:
+        return []
+    return [
+        "evaluations have a short encoder context (batch), which a model trained at the full one alone "
+        "answers with endless repetitions now and then: training.encoder_context: batch trains for both"
+    ]

@@ -144,7 +144,7 @@ def load(path: Path, overrides: Sequence[str] = (), check_files: bool = True) ->
         problems.found += surroundings.missing(sections, leaves)
     if problems.found:
         raise InputError(list(dict.fromkeys(problems.found)))
-    notes = first.notes + (surroundings.notes(sections) if check_files else [])
+    notes = first.notes + checks.notes(sections) + (surroundings.notes(sections) if check_files else [])
     experiment = _with_both_kinds(Experiment(**sections), leaves)
     loaded = ExperimentFile(experiment, space, notes, first.points)
     if space and experiment.search.sampler == "grid" and not loaded.settings():

@@ -435,3 +435,11 @@ def test_a_cluster_that_was_started_here_counts_while_it_answers(
 def test_files_are_left_alone_where_they_are_not_to_be_checked(example: Path) -> None:
     away = ("data.folder=./nowhere", "model.checkpoint=./nowhere", "resources.workers=8")
     assert changed(example, *away, check_files=False)
+
+
+def test_a_short_context_that_is_not_trained_for_is_worth_a_note(example: Path) -> None:
+    assert not changed(example, "evaluation.batch_size=4").notes
+    for short in ("encoder_context=batch", "encoder_context_on_the_way=batch", "both_contexts=true"):
+        (note,) = changed(example, f"evaluation.{short}").notes
+        assert "repetitions" in note
+        assert not changed(example, f"evaluation.{short}", "training.encoder_context=batch").notes
