@@ -121,6 +121,8 @@ def quiet() -> None:
     logging.getLogger("ray.tune.tune").setLevel(logging.ERROR)
     # Its own state, which nothing is gone on from, may be lost with the storage.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
+    # While the storage is away, it prints the traceback of each folder of that state that it can't make.
+    logging.getLogger("ray.train._internal.storage").setLevel(logging.CRITICAL)
     # After a restore it misses the logs of trials that were made again; the table has them.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
 
