@@ -19,7 +19,8 @@ def placed(gpus: int, trials: int, workers: int) -> dict[str, Placed]:
     line = [sys.executable, "-m", "tests.search.placement", *map(str, (gpus, trials, workers))]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return {name: Placed(**times) for name, times in json.loads(done.stdout.splitlines()[-1]).items()}
+    printed = [line for line in done.stdout.splitlines() if line.startswith("{")]  # Ray may say something at its end
+    return {name: Placed(**times) for name, times in json.loads(printed[-1]).items()}
 
 
 @pytest.mark.timeout(1800)
