@@ -20,13 +20,18 @@ def is_uri(text: str) -> bool:
     return "://" in text
 
 
+def _located(folder: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or URI, and the folder's path in it."""
+    return fs.FileSystem.from_uri(folder) if is_uri(folder) else (fs.LocalFileSystem(), folder)
+
+
 def has_parquet(folder: str, part: str) -> bool:
     """Whether a subfolder of a path or URI, such as train/gl, holds parquet files.
 
     Raises:
         OSError: the storage can't be read.
     """
-    filesystem, root = fs.FileSystem.from_uri(folder) if is_uri(folder) else (fs.LocalFileSystem(), folder)
+    filesystem, root = _located(folder)
     found = filesystem.get_file_info(fs.FileSelector(f"{root}/{part}", allow_not_found=True))
     return any(info.base_name.endswith(".parquet") for info in found)
 
@@ -37,7 +42,7 @@ def size_of(folder: str, parts: Sequence[str]) -> int:
     Raises:
         OSError: the storage can't be read.
     """
-    filesystem, root = fs.FileSystem.from_uri(folder) if is_uri(folder) else (fs.LocalFileSystem(), folder)
+    filesystem, root = _located(folder)
     selectors = (fs.FileSelector(f"{root}/{part}", recursive=True, allow_not_found=True) for part in parts)
     return sum(info.size or 0 for selector in selectors for info in filesystem.get_file_info(selector))
 
@@ -49,7 +54,7 @@ def rows_in(folder: str, parts: Sequence[str]) -> int:
         InputError: a file is damaged.
         OSError: the storage can't be read.
     """
-    filesystem, root = fs.FileSystem.from_uri(folder) if is_uri(folder) else (fs.LocalFileSystem(), folder)
+    filesystem, root = _located(folder)
     selectors = (fs.FileSelector(f"{root}/{part}", allow_not_found=True) for part in parts)
     paths = [info.path for selector in selectors for info in filesystem.get_file_info(selector)]
     rows = 0
