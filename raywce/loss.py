@@ -94,21 +94,29 @@ def _logits(states: Tensor, vocabulary: Tensor) -> Tensor:
 
 
 def utterance_weights(
-    languages: Sequence[str], alphas: Mapping[str, float], scope: str, utterances: Mapping[str, int]
+    languages: Sequence[str],
+    alphas: Mapping[str, float],
+    scope: str,
+    utterances: Mapping[str, int],
+    adaptive: bool = False,
 ) -> list[float]:
-    """Each utterance's weight.
+    """Return each utterance's weight.
 
     Args:
         languages: of the utterances of a micro-batch.
         alphas: weight in force of each low-resource language; every other language has 1.
-        scope: `utterance` weights the low-resource utterances (the method); `batch` gives all of them the mean weight
-            of the global batch (the released script, which reduces the loss before it multiplies).
+        scope: `utterance` weights the low-resource utterances (the method); `batch` gives all utterances one weight,
+            as the released script does, which multiplies the loss after it was reduced to one number: by the mean
+            weight of the global batch, or, where the weight is adaptive, by the low-resource utterances' own weight
+            (their mean, where they have several), however few they are.
         utterances: utterances of each language in the global batch.
+        adaptive: whether the weight is gated by the loss ratio; it matters for `batch` alone.
     """
     if scope == "batch":
-        total = sum(utterances.values())
-        mean = sum(alphas.get(language, 1.0) * count for language, count in utterances.items()) / total
-        return [mean] * len(languages)
+        counts = {language: n for language, n in utterances.items() if language in alphas} if adaptive else utterances
+        total = sum(counts.values())
+        scale = sum(alphas.get(language, 1.0) * n for language, n in counts.items()) / total if total else 1.0
+        return [scale] * len(languages)
     return [alphas.get(language, 1.0) for language in languages]
 
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from raywce.data.labels import IGNORED
 from raywce.loss import token_losses, utterance_losses, utterance_weights, weighted_loss
-from raywce.weighting import AlphaSchedule
+from raywce.weighting import AlphaSchedule, LossSums, alphas_in_force
 
 
 @pytest.fixture
@@ -65,6 +65,44 @@ def test_batch_scope_is_the_released_scripts_linear_progressive_loss(
     weights = utterance_weights(LANGUAGES, {"gl": alpha}, "batch", COUNTS)
     loss = weighted_loss(losses_of(logits, labels), weights, TOKENS, ranks=1)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+
+
+def released_dynamic(losses: torch.Tensor, tokens: list[int], is_low: list[bool], alpha: float) -> tuple[float, float]:
+    """The script's dynamic loss from hand-made sums of token losses, and the weight that it came to.
+
+    One scalar cross-entropy, times one weight as soon as a single utterance is a low-resource one. (The script cuts the
+    token losses into chunks of the wrong length for the ratio, a defect; here each utterance has its own.)
+    """
+    low, high = (
+        sum(float(loss) for loss, of in zip(losses, is_low, strict=True) if of is wanted)
+        / sum(count for count, of in zip(tokens, is_low, strict=True) if of is wanted)
+        for wanted in (True, False)
+    )
+    weight = 1.0 if alpha * low / high < 1.0 else max(alpha, low / high)
+    return float(losses.sum()) / sum(tokens) * weight, weight
+
+
+@pytest.mark.parametrize("low_loss", [0.5, 24.0, 60.0])  # the gate closed, alpha in force, the ratio in force
+def test_batch_scope_is_the_released_scripts_dynamic_loss(low_loss: float) -> None:
+    languages, alpha = ["gl"] + ["es"] * 7, 1.5
+    losses = torch.tensor([low_loss] + [20.0] * 7, dtype=torch.float64)
+    tokens = [2] * 8
+    expected, weight = released_dynamic(losses, tokens, [name == "gl" for name in languages], alpha)
+    sums = LossSums(low_loss, 2, 140.0, 14)
+    alphas = alphas_in_force({"gl": AlphaSchedule(alpha, alpha, adaptive=True)}, 0, 10, sums)
+    assert alphas["gl"] == weight
+    # The weights of a micro-batch without a low-resource utterance are those of the whole batch all the same.
+    for own in (slice(0, 4), slice(4, 8)):
+        weights = utterance_weights(languages[own], alphas, "batch", {"gl": 1, "es": 7}, adaptive=True)
+        assert weights == [weight] * 4
+    loss = weighted_loss(losses, [weight] * 8, sum(tokens), ranks=1)
+    assert float(loss) == pytest.approx(expected, rel=1e-12)
+
+
+def test_batch_scope_with_an_adaptive_weight_takes_the_mean_of_several_low_resource_languages() -> None:
+    alphas, counts = {"gl": 2.0, "ast": 4.0}, {"gl": 1, "ast": 3, "es": 4}
+    assert utterance_weights(["es"], alphas, "batch", counts, adaptive=True) == [(2.0 + 3 * 4.0) / 4]
+    assert utterance_weights(["es"], alphas, "batch", {"es": 8}, adaptive=True) == [1.0]
 
 
 def test_low_precision_logits_are_summed_in_float32(logits: torch.Tensor, labels: torch.Tensor) -> None:

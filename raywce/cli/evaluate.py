@@ -273,12 +273,7 @@ def _figures(
         "precision": evaluation.precision,
         "encoder_context": evaluation.encoder_context,
         "language_tokens": dict(evaluation.language_tokens),
-        "languages": {language: _with_nulls(asdict(rate)) for language, rate in rates.items()},
-        "macro_mean": _with_nulls(means),
+        "languages": {language: asdict(rate) for language, rate in rates.items()},
+        "macro_mean": means,
         "versions": loads(versions()),
     }
-
-
-def _with_nulls(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN."""
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in figures.items()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from raywce.valid_json import as_json
 
 
 def write_figures(file: Path | None, figures: Mapping[str, Any]) -> None:
@@ -14,5 +15,5 @@ def write_figures(file: Path | None, figures: Mapping[str, Any]) -> None:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.write_text(as_json(figures), encoding="utf-8")
     partial.replace(file)

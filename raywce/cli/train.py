@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,7 +50,7 @@ def train(
             with cluster.room(experiment, typer.echo).wanted(1):
                 folder.open(loaded.resolved_yaml())
                 outcome = train_run(experiment, folder, _show)
-    _show_outcome(outcome, folder)
+    _show_outcome(outcome)
     write_figures(json, outcome.as_json())
 
 
@@ -84,11 +84,11 @@ _LEFT_OUT = {
 }
 
 
-def _show_outcome(outcome: TrainOutcome, folder: Any) -> None:
+def _show_outcome(outcome: TrainOutcome) -> None:
     import rich
     from rich.table import Table
 
-    from raywce.training.run import checkpoint_of, left_out
+    from raywce.training.run import left_out
 
     original, last = outcome.original, outcome.evaluations[-1]
     table = Table(
@@ -110,4 +110,17 @@ def _show_outcome(outcome: TrainOutcome, folder: Any) -> None:
         for language, count in left_out(outcome.reports, key).items():
             typer.echo(f"{language}: {count} training utterances left out, {why}")
     typer.echo(f"model: {outcome.model}")
-    typer.echo(f"best checkpoint by low-resource WER: {checkpoint_of(folder, outcome.best['step'])}")
+    for line in checkpoint_lines(outcome):
+        typer.echo(line)
+
+
+def checkpoint_lines(outcome: TrainOutcome) -> Iterator[str]:
+    """The best checkpoint that is kept, and the evaluation that was better, where there is none of it."""
+    best, lowest = outcome.best, outcome.lowest
+    if best:
+        yield f"best checkpoint by low-resource WER: {outcome.checkpoints[best['step']]}"
+    if best is None or lowest["objective"] < best["objective"]:
+        yield (
+            f"lowest low-resource WER: {100 * lowest['objective']:.2f} % at step {lowest['step']}, "
+            "of which no checkpoint is kept"
+        )

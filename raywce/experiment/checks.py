@@ -105,6 +105,13 @@ def _shares(languages: Languages, data: Data) -> Iterator[Problem]:
         yield Problem(path, "must be for a language of the experiment", language, _one_of(languages.all))
 
 
+def _extra_tests(data: Data) -> Iterator[Problem]:
+    """Figures, files and rows of an extra test set go by its name, beside those of the splits."""
+    for name in sorted({"dev", "test"} & set(data.extra_test)):
+        rule = f"must have a name other than {name}, which is the {name} split of data.folder"
+        yield Problem(f"data.extra_test.{name}", rule, data.extra_test[name], "Rename it, for instance broadcast")
+
+
 def _constrained(languages: Languages, search: Search) -> Iterator[Problem]:
     for language in sorted(set(search.constraints.languages) - set(languages.high_resource)):
         path = f"search.constraints.languages.{language}"
@@ -294,6 +301,7 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _high_resource_needed: ("languages", "weighting", "data", "space"),
     _own_alphas: ("languages", "weighting"),
     _shares: ("languages", "data"),
+    _extra_tests: ("data",),
     _constrained: ("languages", "search"),
     _augmented_languages: ("languages", "augmentation"),
     _white_noise: ("augmentation", "space"),

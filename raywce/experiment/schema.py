@@ -51,7 +51,8 @@ class Data(Section):
     cache: str = Field("~/.cache/raywce", description="Where a node keeps its Arrow copy, and the demo corpus.")
     sampling: Sampling = Sampling()
     extra_test: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], str] = Field(
-        default_factory=dict, description="Name to prepared folder: more test splits, such as of another domain."
+        default_factory=dict,
+        description="Name to prepared folder: more test splits, such as of another domain; test and dev are taken.",
     )
 
 
@@ -76,7 +77,10 @@ class Languages(Section):
 
 Scope = Annotated[
     Literal["utterance", "batch"],
-    Field(description="utterance: the method; batch: the released script's whole-batch scaling."),
+    Field(
+        description="utterance: the method; batch: as the released script, which multiplies the whole batch: by its "
+        "mean weight, or by the low-resource weight itself where that is adaptive."
+    ),
 ]
 
 

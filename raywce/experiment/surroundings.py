@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from raywce.demo import assets
-from raywce.errors import Problem
+from raywce.errors import InputError, Problem
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.checks import Space, can_act
 from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources, Search
-from raywce.remote import has_parquet, is_uri
+from raywce.remote import has_parquet, is_uri, rows_in
 
 _MODEL_FILES = ("config.json", "preprocessor_config.json")
 _TRAINED_AND_EVALUATED = ("train", "dev")
@@ -161,8 +161,11 @@ def _part(path: str, folder: str, part: str, do: str) -> Iterator[Problem]:
 
 
 def _confirmation(data: Data, languages: Languages, confirm: Confirm) -> Iterator[Problem]:
-    """The test splits that the confirm phase opens."""
+    """Dev for both of its parts, and the test splits that the confirm phase opens."""
     tested, wanted = bool(confirm.candidates) and confirm.test, list(dict.fromkeys(languages.all))
+    is_there = is_uri(data.folder) or (Path(data.folder).is_dir() and not assets.is_pending(Path(data.folder)))
+    for language in wanted if confirm.candidates and is_there else ():
+        yield from _both_parts_of_dev(data.folder, language)
     for name, extra in data.extra_test.items():
         path = f"data.extra_test.{name}"
         lacking = [problem for language in wanted for problem in _part(path, extra, f"test/{language}", "")]
@@ -172,10 +175,23 @@ def _confirmation(data: Data, languages: Languages, confirm: Confirm) -> Iterato
         if not tested:
             rule = "must have a search that opens test splits (search.confirm.candidates above 0, test: true)"
             yield Problem(path, rule, extra, "Leave it out, or confirm")
-    is_there = is_uri(data.folder) or (Path(data.folder).is_dir() and not assets.is_pending(Path(data.folder)))
     for language in wanted if tested and is_there else ():
         do = f"Prepare {language}, or set search.confirm.test: false"
         yield from _part("data.folder", data.folder, f"test/{language}", do)
+
+
+def _both_parts_of_dev(folder: str, language: str) -> Iterator[Problem]:
+    part = f"dev/{language}"
+    try:
+        there, count = has_parquet(folder, part), rows_in(folder, [part])
+    except InputError as error:
+        yield from error.problems
+        return
+    except OSError:  # said of the split as such already
+        return
+    if there and count < 2:
+        rule = f"must hold at least 2 utterances in {part}: one for the search, one for its confirm phase"
+        yield Problem("data.folder", rule, str(count), "Prepare more, or set search.confirm.candidates: 0")
 
 
 def _machine(resources: Resources) -> Iterator[Problem]:

@@ -99,16 +99,18 @@ def _compared(name: str, about: str, comparison: Mapping[str, Any], source: Sour
     return Figures(name, f"{about}; {intervals}; {seeds}", columns, own)
 
 
-def _percent(wer: float) -> str:
-    return f"{100 * wer:.2f}"
+def _percent(wer: float | None, sign: str = "") -> str:
+    """Nothing where it is not known, which is null in JSON."""
+    return "" if wer is None else f"{100 * wer:{sign}.2f}"
 
 
-def _interval(interval: Mapping[str, float]) -> str:
-    return f"{_percent(interval['value'])} ({_percent(interval['low'])} to {_percent(interval['high'])})"
+def _interval(interval: Mapping[str, float | None], sign: str = "") -> str:
+    value, low, high = (_percent(interval[name], sign) for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
-def _change(interval: Mapping[str, float]) -> str:
-    return f"{100 * interval['value']:+.2f} ({100 * interval['low']:+.2f} to {100 * interval['high']:+.2f})"
+def _change(interval: Mapping[str, float | None]) -> str:
+    return _interval(interval, "+")
 
 
 def claims(source: Source) -> Sequence[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from raywce.experiment.schema import Experiment
 from raywce.run_folder import RunFolder
+from raywce.valid_json import as_json
 
 PROFILE = "profile.json"
 _OF_A_TRAINING = ("model", "data", "languages", "augmentation", "training", "evaluation", "resources")
@@ -84,7 +85,7 @@ class Measured:
 
     def write(self, folder: RunFolder) -> None:
         """Keep it in a run folder."""
-        folder.write_text(PROFILE, json.dumps(asdict(self), indent=2) + "\n")
+        folder.write_text(PROFILE, as_json(asdict(self)))
 
     @classmethod
     def read(cls, folder: RunFolder) -> Measured | None:

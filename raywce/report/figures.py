@@ -5,7 +5,6 @@ WERs and differences of WERs are fractions; what is called points is points of W
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from raywce.report.corpus import Corpus
 from raywce.report.examples import Examples
 from raywce.search.comparison import Claim
 from raywce.search.settings import Setting
+from raywce.valid_json import with_nulls
 
 
 @dataclass(frozen=True)
@@ -228,13 +228,5 @@ class RunReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, which knows no NaN: null stands in its place."""
-        figures: dict[str, Any] = _without_nan(asdict(self))
+        figures: dict[str, Any] = with_nulls(asdict(self))
         return figures
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(inner) for inner in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

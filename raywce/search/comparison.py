@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+from pydantic import BeforeValidator
 
 from raywce.evaluation.confidence import Array, Estimate, Measurement, Rates, Speech, mean, measure
 from raywce.evaluation.paired import paired_errors
@@ -14,7 +16,9 @@ from raywce.evaluation.rates import rates_by_language
 from raywce.experiment.schema import Experiment
 from raywce.search.claims import NONE, claims, excess
 from raywce.search.constraints import own
+from raywce.valid_json import number
 
+Number = Annotated[float, BeforeValidator(number)]  # null in JSON where it is NaN
 Languages = Mapping[str, "Interval"]
 
 
@@ -22,9 +26,9 @@ Languages = Mapping[str, "Interval"]
 class Interval:
     """A WER or a difference of WERs, as a fraction, with its two-sided interval."""
 
-    value: float
-    low: float
-    high: float
+    value: Number
+    low: Number
+    high: Number
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,9 @@ class Claim:
         p_not_better: of "it breaks a limit or is not better than the baseline", adjusted likewise.
     """
 
-    bounds: Mapping[str, float]
-    p_breaks_a_limit: float
-    p_not_better: float
+    bounds: Mapping[str, Number]
+    p_breaks_a_limit: Number
+    p_not_better: Number
     keeps_limits: bool
     better: bool
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from raywce.experiment.schema import Experiment
 from raywce.search.constraints import mean_wers, reference_wers, worst
 from raywce.search.settings import Setting, compared, setting_name
 from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, TrialTable, values_of
+from raywce.valid_json import as_json
 
 if TYPE_CHECKING:  # a trial's driver, which imports this, does without what the comparison needs
     from raywce.search.comparison import Choice, Comparison
@@ -143,9 +143,9 @@ class SearchOutcome:
         return self.best is not None and self.best.objective < self.baseline_objective
 
     def to_json(self) -> str:
-        """All figures, for machines."""
+        """All figures, for machines; null where a number is not finite."""
         figures = {**asdict(self), "exit_code": self.exit_code, "better_than_baseline": self.better}
-        return json.dumps(figures, indent=2) + "\n"
+        return as_json(figures)
 
 
 def objective(wers: Mapping[str, float], low_resource: Sequence[str]) -> float:

@@ -14,6 +14,7 @@ from raywce.run_folder import STATE_FILE, RunFolder
 from raywce.training.trial import run_trial
 
 NAME, REPORTS, MODEL = "train", "reports.parquet", "model"
+_STEP = "step-"  # how a checkpoint's folder begins
 Report = Mapping[str, Any]
 
 
@@ -23,13 +24,15 @@ class TrainOutcome:
 
     Attributes:
         model: the transformers folder of the last step.
-        reports: by step, in order.
         languages: low-resource ones first.
+        reports: by step, in order.
+        checkpoints: by step, the path or URI of each checkpoint that is kept.
     """
 
     model: str
     languages: list[str]
     reports: list[dict[str, Any]]
+    checkpoints: dict[int, str]
 
     @property
     def evaluations(self) -> list[dict[str, Any]]:
@@ -42,15 +45,29 @@ class TrainOutcome:
         return next((report for report in self.evaluations if report["step"] == 0), None)
 
     @property
-    def best(self) -> dict[str, Any]:
-        """The evaluation with the lowest low-resource error, of those that can be compared; its checkpoint is kept."""
-        alike = [report for report in self.evaluations if not report.get("on_the_way")]
-        return min(alike, key=lambda report: float(report["objective"]))
+    def lowest(self) -> dict[str, Any]:
+        """The evaluation with the lowest low-resource error, of those on the whole of dev."""
+        return min(self._comparable(), key=lambda report: float(report["objective"]))
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The same of the evaluations whose checkpoint is kept; None where no checkpoint is."""
+        kept = [report for report in self._comparable() if report["step"] in self.checkpoints]
+        return min(kept, key=lambda report: float(report["objective"]), default=None)
+
+    def _comparable(self) -> list[dict[str, Any]]:
+        return [report for report in self.evaluations if not report.get("on_the_way")]
 
     def as_json(self) -> dict[str, Any]:
         """The figures: each report without what it lacks."""
         reports = [{key: value for key, value in report.items() if value is not None} for report in self.reports]
-        return {"model": self.model, "best_step": self.best["step"], "reports": reports}
+        step = self.best["step"] if self.best else None
+        return {
+            "model": self.model,
+            "best_step": step,
+            "best_checkpoint": None if step is None else self.checkpoints[step],
+            "reports": reports,
+        }
 
 
 @dataclass
@@ -93,7 +110,7 @@ def train_run(experiment: Experiment, folder: RunFolder, show: Callable[[Report]
     log.read()
     run_trial(experiment, folder.uri, NAME, log.add)
     _copy_model(folder, experiment.training.steps)
-    return TrainOutcome(folder.path(MODEL), experiment.languages.all, log.reports)
+    return _outcome(experiment, folder, log)
 
 
 def finished_run(experiment: Experiment, folder: RunFolder) -> TrainOutcome | None:
@@ -102,17 +119,28 @@ def finished_run(experiment: Experiment, folder: RunFolder) -> TrainOutcome | No
         return None
     log = _Log(folder, lambda report: None)
     log.read()
-    return TrainOutcome(folder.path(MODEL), experiment.languages.all, log.reports)
+    return _outcome(experiment, folder, log)
 
 
-def checkpoint_of(folder: RunFolder, step: int) -> str:
-    """Where the checkpoint of a step is kept, as long as it is the best or the last one."""
-    return folder.path(NAME, f"step-{step:08d}")
+def _outcome(experiment: Experiment, folder: RunFolder, log: _Log) -> TrainOutcome:
+    return TrainOutcome(folder.path(MODEL), experiment.languages.all, log.reports, _checkpoints(folder))
+
+
+def _checkpoints(folder: RunFolder) -> dict[int, str]:
+    """Of a run: the best one by Ray Train's reckoning and the last one are kept, unless somebody removed them."""
+    filesystem, path = fs.FileSystem.from_uri(folder.path(NAME))
+    found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    steps = [int(one.base_name.removeprefix(_STEP)) for one in found if one.base_name.startswith(_STEP)]
+    return {step: _checkpoint_of(folder, step) for step in sorted(steps)}
+
+
+def _checkpoint_of(folder: RunFolder, step: int) -> str:
+    return folder.path(NAME, f"{_STEP}{step:08d}")
 
 
 def _copy_model(folder: RunFolder, step: int) -> None:
     """The last checkpoint without the training's state; it gets its name only once it is complete."""
-    filesystem, source = fs.FileSystem.from_uri(checkpoint_of(folder, step))
+    filesystem, source = fs.FileSystem.from_uri(_checkpoint_of(folder, step))
     target = filesystem.normalize_path(fs.FileSystem.from_uri(folder.path(MODEL))[1])
     filesystem.create_dir(f"{target}.partial")
     fs.copy_files(source, f"{target}.partial", source_filesystem=filesystem, destination_filesystem=filesystem)

@@ -88,7 +88,7 @@ class Stepper:
                 if self._adaptive and ahead is None:
                     ahead = self._over_ranks(local)
                 alphas = self._alphas(step, batch.tokens, ahead)
-                weights = utterance_weights(micro_batch.languages, alphas, self.scope, batch.utterances)
+                weights = utterance_weights(micro_batch.languages, alphas, self.scope, batch.utterances, self._adaptive)
                 loss: Any = weighted_loss(losses, weights, sum(batch.tokens.values()), self._ranks)
                 (self.scaler.scale(loss) if self.scaler else loss).backward()
         sums = ahead or self._over_ranks(local)

@@ -37,5 +37,14 @@ def test_unknown_speakers_and_a_single_one_are_split_by_utterance() -> None:
         assert len(of("confirm", 0.3, list(speakers))) == 30
 
 
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
+@pytest.mark.parametrize("who", [["a", "b"], ["a", "a"], [None, None], ["a", None], ["a", "a", "b"]])
+def test_two_utterances_or_more_leave_one_at_least_on_either_side(share: float, who: list[str | None]) -> None:
+    search, confirm = of("search", share, who), of("confirm", share, who)
+    assert search
+    assert confirm
+    assert sorted(search + confirm) == list(range(len(who)))
+
+
 def test_a_single_utterance_is_the_searchs() -> None:
     assert (of("search", 0.5, ["one"]), of("confirm", 0.5, ["one"])) == ([0], [])

@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raywce.errors import InputError, Problem
@@ -32,7 +34,7 @@ def write_example(folder: Path) -> Path:
         for language in ("gl", "es", "pt"):
             part = folder / "prepared" / split / language
             part.mkdir(parents=True)
-            (part / "0.parquet").touch()
+            write_rows(part / "0.parquet", 2)
     checkpoint = folder / "whisper"
     checkpoint.mkdir()
     for name in ("config.json", "preprocessor_config.json"):
@@ -42,6 +44,11 @@ def write_example(folder: Path) -> Path:
     file = folder / "example.yaml"
     file.write_text(FILE.replace("CHECKPOINT", str(checkpoint)).replace("DATA", str(folder / "prepared")))
     return file
+
+
+def write_rows(file: Path, count: int) -> None:
+    """As much of prepared speech as is looked at before a run: how many rows it has."""
+    pq.write_table(pa.table({"id": [f"{index}" for index in range(count)]}), file)
 
 
 def changed(file: Path, *overrides: str, check_files: bool = True) -> ExperimentFile:

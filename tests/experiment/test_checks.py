@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.experiment.example import FAMILY, SEARCHED_RATE, changed, problems
+from tests.experiment.example import FAMILY, SEARCHED_RATE, changed, problems, write_rows
 
 SEARCHED_ALPHA = "weighting.alpha={uniform: [1, 6]}"
 STOPPED = [SEARCHED_ALPHA, "search.early_stopping=true", "training.evaluate_every=10"]
@@ -227,6 +227,10 @@ RULES = [
     ),
     (["search.confirm.seeds=2"], "search.confirm.seeds", "must be at least 3, but got 2"),
     (["data.extra_test={a b: folder}"], "data.extra_test.a b", "must be of the form"),
+    *(
+        ([f"data.extra_test={{{name}: folder}}"], f"data.extra_test.{name}", f"must have a name other than {name}")
+        for name in ("test", "dev")
+    ),
     (
         [*STOPPED, "search.sampler=gp"],
         "search.early_stopping",
@@ -407,6 +411,26 @@ def test_a_confirm_phase_needs_its_test_splits(example: Path, tmp_path: Path) ->
     assert changed(example, SEARCHED_ALPHA, extra, "search.confirm.candidates=1", check_files=False)
     (problem,) = problems(example, [SEARCHED_ALPHA, extra, "search.confirm.test=false"])
     assert "must have a search that opens test splits" in str(problem)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_confirm_phase_needs_dev_of_each_language_for_both_of_its_parts(example: Path, count: int) -> None:
+    write_rows(example.parent / "prepared" / "dev" / "es" / "0.parquet", count)
+    assert changed(example)  # a training needs one part only
+    (problem,) = problems(example, [SEARCHED_ALPHA])
+    assert problem.path == "data.folder"
+    assert (
+        f"must hold at least 2 utterances in dev/es: one for the search, one for its confirm phase, but got {count}"
+        in str(problem)
+    )
+    assert changed(example, SEARCHED_ALPHA, "search.confirm.candidates=0")
+
+
+def test_a_damaged_file_of_dev_is_named_before_the_search(example: Path) -> None:
+    damaged = example.parent / "prepared" / "dev" / "es" / "0.parquet"
+    damaged.write_text("no parquet")
+    (problem,) = problems(example, [SEARCHED_ALPHA])
+    assert problem.path == str(damaged)
 
 
 def test_a_split_without_a_wanted_language(example: Path) -> None:

@@ -1,9 +1,10 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from raywce.cli.train import report_line
+from raywce.cli.train import checkpoint_lines, report_line
 from raywce.experiment.schema import Experiment
 from raywce.run_folder import STATE_FILE, RunFolder
 from raywce.training import run
@@ -28,33 +29,77 @@ def report(step: int, wer: float | None = None, **more: Any) -> dict[str, Any]:
 
 
 class Trainer:
-    """Stands in for Ray Train: gives reports, and leaves the last checkpoint where Ray does."""
+    """Stands in for Ray Train: gives reports, and leaves the last and other checkpoints where Ray does."""
 
-    def __init__(self, reports: list[dict[str, Any]]) -> None:
-        self.reports, self.calls = reports, 0
+    def __init__(self, reports: list[dict[str, Any]], *kept: int) -> None:
+        self.reports, self.kept, self.calls = reports, {4, *kept}, 0
 
     def __call__(self, experiment: Experiment, folder: str, name: str, on_report: Any) -> None:
         self.calls += 1
         for one in self.reports:
             on_report(one)
-        checkpoint = Path(folder, name, "step-00000004")
-        checkpoint.mkdir(parents=True)
-        (checkpoint / "config.json").write_text("{}")
-        (checkpoint / STATE_FILE).write_text("state")
+        for step in self.kept:
+            checkpoint = Path(folder, name, f"step-{step:08d}")
+            checkpoint.mkdir(parents=True)
+            (checkpoint / "config.json").write_text("{}")
+            (checkpoint / STATE_FILE).write_text("state")
 
 
 def test_the_last_report_of_a_step_counts(
     experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reports = [report(0, 0.9), report(2, 0.3), report(1), report(2, 0.4), report(4, 0.5)]
-    trainer = Trainer(reports)
-    monkeypatch.setattr(run, "run_trial", trainer)
+    monkeypatch.setattr(run, "run_trial", Trainer(reports, 2))
     outcome = run.train_run(experiment, RunFolder.of(str(tmp_path), "a"), lambda report: None)
     assert [one["step"] for one in outcome.reports] == [0, 1, 2, 4]
     assert outcome.original is not None
     assert outcome.original["wer/gl"] == 0.9
     assert outcome.best["step"] == 2
     assert outcome.best["objective"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("reports", "kept", "best", "lowest"),
+    [
+        ([report(0, 0.2), report(2, 0.4), report(4, 0.5)], [2], 2, 0),  # the original model was better
+        ([report(2, 0.3), report(4, 0.5)], [], 4, 2),  # an evaluation between two checkpoints
+        ([report(2, 0.3), report(4, 0.5)], [2], 2, 2),
+    ],
+)
+def test_a_best_checkpoint_is_one_that_is_there(
+    experiment: Experiment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reports: list[dict[str, Any]],
+    kept: list[int],
+    best: int,
+    lowest: int,
+) -> None:
+    monkeypatch.setattr(run, "run_trial", Trainer(reports, *kept))
+    outcome = run.train_run(experiment, RunFolder.of(str(tmp_path), "a"), lambda report: None)
+    stored = outcome.as_json()
+    assert stored["best_step"] == best
+    assert Path(stored["best_checkpoint"], "config.json").is_file()
+    lines = list(checkpoint_lines(outcome))
+    assert lines[0] == f"best checkpoint by low-resource WER: {stored['best_checkpoint']}"
+    assert [f"at step {lowest}, of which no checkpoint is kept" in line for line in lines[1:]] == [True] * (
+        best != lowest
+    )
+
+
+def test_without_a_checkpoint_none_is_named(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "run_trial", Trainer([report(4, 0.5)]))
+    folder = RunFolder.of(str(tmp_path), "a")
+    run.train_run(experiment, folder, lambda report: None)
+    shutil.rmtree(tmp_path / "a" / run.NAME)  # as somebody who needs the space may do
+    outcome = run.finished_run(experiment, folder)
+    assert outcome is not None
+    assert outcome.as_json()["best_checkpoint"] is None
+    assert [line.startswith("lowest low-resource WER: 50.00 % at step 4") for line in checkpoint_lines(outcome)] == [
+        True
+    ]
 
 
 def test_the_model_is_the_last_checkpoint_without_the_trainings_state(

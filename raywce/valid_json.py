@@ -1,0 +1,27 @@
+"""Figures as JSON that every parser reads: JSON knows neither NaN nor infinity, so null stands in their place."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def with_nulls(value: Any) -> Any:
+    """Return a copy of nested figures with null for each number that is not finite; tuples become lists."""
+    if isinstance(value, Mapping):
+        return {key: with_nulls(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_nulls(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def number(value: float | None) -> float:
+    """Return a number as the figures had it: null stands for NaN."""
+    return math.nan if value is None else value
+
+
+def as_json(figures: Any) -> str:
+    """Return nested figures as indented JSON text that ends with a line break."""
+    return json.dumps(with_nulls(figures), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
