@@ -54,13 +54,14 @@ class Cluster:
 
 
 @contextmanager
-def connect(num_cpus: int | None = None) -> Iterator[Cluster]:
+def connect(num_cpus: int | None = None, num_gpus: int | None = None) -> Iterator[Cluster]:
     """Join RAY_ADDRESS (`ray job submit` sets it) or this machine's running cluster, else start a local one.
 
     A process that is connected already keeps its connection. A cluster that was started here stops at the end.
 
     Args:
         num_cpus: CPUs of a cluster started here; None: all of the machine.
+        num_gpus: GPUs likewise.
 
     Raises:
         InputError: the cluster can't be joined.
@@ -68,13 +69,13 @@ def connect(num_cpus: int | None = None) -> Iterator[Cluster]:
     import ray
 
     address = running_address()
-    with nullcontext() if ray.is_initialized() else _connection(address, num_cpus):
+    with nullcontext() if ray.is_initialized() else _connection(address, num_cpus, num_gpus):
         gcs = ray.get_runtime_context().gcs_address
         yield Cluster(gcs, address is not None, alive_nodes())
 
 
 @contextmanager
-def _connection(address: str | None, num_cpus: int | None) -> Iterator[None]:
+def _connection(address: str | None, num_cpus: int | None, num_gpus: int | None) -> Iterator[None]:
     import ray
 
     logging.getLogger(_TOKEN_NOTICES).setLevel(logging.ERROR)
@@ -82,7 +83,7 @@ def _connection(address: str | None, num_cpus: int | None) -> Iterator[None]:
     quiet = {"log_to_driver": False, "logging_level": "WARNING", "configure_logging": True}
     if address is None:
         # The State API needs the dashboard: Ray Train asks it whether a stopped trial's controller lives.
-        ray.init(address="local", num_cpus=num_cpus, include_dashboard=True, **quiet)
+        ray.init(address="local", num_cpus=num_cpus, num_gpus=num_gpus, include_dashboard=True, **quiet)
     else:
         _join(address, quiet)
     try:

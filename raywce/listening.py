@@ -7,7 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ray.train import ScalingConfig
+from ray.train.torch import TorchConfig
 from ray.util.queue import Empty, Queue
+
+from raywce.experiment.schema import Resources
 
 PATIENCE_S = 0.2  # between two looks at whether the trainer has ended
 
@@ -44,6 +48,22 @@ def fit(trainer: Any, queue: Queue, on_message: Callable[[Any], None]) -> None:
         queue.shutdown(force=True)
     if errors:
         raise TrainerFailed(_reason(errors[0])) from errors[0]
+
+
+def worker_group(resources: Resources) -> dict[str, Any]:
+    """Return TorchTrainer's arguments for so many workers, each with the CPUs and GPUs that the experiment gives it.
+
+    Workers that share a GPU exchange through gloo: NCCL refuses two ranks on one device.
+    """
+    of_worker = {"CPU": resources.cpus_per_worker}
+    if resources.gpus_per_worker:
+        of_worker["GPU"] = resources.gpus_per_worker
+    return {
+        "scaling_config": ScalingConfig(
+            num_workers=resources.workers, use_gpu=resources.gpus_per_worker > 0, resources_per_worker=of_worker
+        ),
+        "torch_config": TorchConfig(backend="nccl" if resources.gpus_per_worker >= 1 else "gloo"),
+    }
 
 
 def look_often() -> None:

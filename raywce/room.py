@@ -28,9 +28,9 @@ def driver_resources(resources: Resources) -> dict[str, float]:
     return {"cpu": 0, resources.drivers_on or _HEAD: 0.001}
 
 
-def check_resources(experiment: Experiment, nodes: Sequence[Node]) -> Problems:
+def check_resources(wanted: Resources, nodes: Sequence[Node]) -> Problems:
     """Whether the nodes hold one trial, its workers and its driver."""
-    problems, wanted = Problems(), experiment.resources
+    problems = Problems()
     fitting = sum(_workers_on(node, wanted) for node in nodes)
     if fitting < wanted.workers:
         problems.add(
@@ -89,7 +89,7 @@ class Room:
         self._ask(bundles(self._experiment.resources, self._most))
         self._asked_until = end
         try:
-            while (problems := check_resources(self._experiment, nodes := self._nodes())).found:
+            while (problems := check_resources(self._experiment.resources, nodes := self._nodes())).found:
                 left = end - time.monotonic()
                 if left <= 0:
                     problems.raise_any()

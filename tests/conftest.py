@@ -16,6 +16,15 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """A local cluster of two CPUs and one logical GPU, which this process is connected to; no test may kill it."""
+    from raywce.cluster import connect
+
+    with connect(num_cpus=2, num_gpus=1):
+        yield
+
+
+@pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The demo world, small; its speech is only read."""
     with open_world(tmp_path_factory.mktemp("world")) as new:

@@ -45,27 +45,27 @@ def test_how_many_trials_fit(workers, cpus, gpus, nodes, expected) -> None:
 
 
 def test_more_workers_than_the_cluster_has_is_one_problem_with_both_figures() -> None:
-    problems = check_resources(experiment(workers=3), [{"CPU": 2.0}])
+    problems = check_resources(Resources(workers=3), [{"CPU": 2.0}])
     with pytest.raises(InputError, match=r"resources\.workers.*3 x \(1 CPUs, 0 GPUs\) for 2 CPUs") as caught:
         problems.raise_any()
     assert len(caught.value.problems) == 1
-    assert not check_resources(experiment(workers=2), [{"CPU": 2.0}]).found
-    assert check_resources(experiment(gpus_per_worker=1), [{"CPU": 8.0}]).found
+    assert not check_resources(Resources(workers=2), [{"CPU": 2.0}]).found
+    assert check_resources(Resources(gpus_per_worker=1), [{"CPU": 8.0}]).found
 
 
 def test_a_worker_must_fit_on_one_node() -> None:
     nodes = [{"CPU": 3.0}, {"CPU": 3.0}]
-    assert check_resources(experiment(cpus_per_worker=4), nodes).found
-    assert not check_resources(experiment(cpus_per_worker=3, workers=2), nodes).found
+    assert check_resources(Resources(cpus_per_worker=4), nodes).found
+    assert not check_resources(Resources(cpus_per_worker=3, workers=2), nodes).found
 
 
 def test_drivers_take_no_cpu_and_go_where_they_are_sent() -> None:
     assert driver_resources(Resources()) == {"cpu": 0, "node:__internal_head__": 0.001}
     assert driver_resources(Resources(drivers_on="steering")) == {"cpu": 0, "steering": 0.001}
     sent = experiment(drivers_on="steering")
-    assert not check_resources(sent, [CPU_NODE, {"CPU": 1.0, "steering": 1.0}]).found
+    assert not check_resources(sent.resources, [CPU_NODE, {"CPU": 1.0, "steering": 1.0}]).found
     with pytest.raises(InputError, match=r"resources\.drivers_on.*steering"):
-        check_resources(sent, [CPU_NODE]).raise_any()
+        check_resources(sent.resources, [CPU_NODE]).raise_any()
 
 
 class Cluster:

@@ -41,8 +41,11 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(help="Utterances that a worker decodes at once.")] = 8,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     encoder_context: Annotated[
-        str, typer.Option(help="full: the whole window; batch: a batch's longest utterance and 4 s more.")
+        str, typer.Option(help="full: the whole window; batch: a batch's longest utterance and the margin.")
     ] = "full",
+    context_margin: Annotated[
+        float, typer.Option(help="Seconds of silence that batch has behind the longest utterance.")
+    ] = 4.0,
     normalizer: Annotated[str, typer.Option(help="words or whisper_basic.")] = "words",
     cache: Annotated[Path, typer.Option(help="Where a node keeps its Arrow copy, and the demo corpus.")] = Path(
         "~/.cache/raywce"
@@ -56,12 +59,15 @@ def evaluate(
     """Decode a split and print WER and CER per language, normalised and raw, from counts over the whole split."""
     from raywce.demo.assets import checkpoint_path, provide_speech, speech_path
     from raywce.evaluation.run import Evaluation, run_evaluation
+    from raywce.evaluation.settings import DecodeSettings
 
     model, cache = checkpoint_path(model, "MODEL"), cache.expanduser().resolve()
     data = Path(speech_path(str(data), cache, "--data"))
     languages = tuple(dict.fromkeys(language or _languages_of(data, split)))
     problems, tokens = _check(model, data, split, languages, language_token or [])
     _check_options(problems, workers, batch_size, (precision, normalizer, encoder_context), (out, json))
+    if context_margin < 0:
+        problems.add("--context-margin", "must be at least 0", context_margin)
     problems.raise_any()
     provide_speech(data)
     model = str(Path(model).resolve()) if Path(model).is_dir() else model
@@ -73,11 +79,15 @@ def evaluate(
         split=split,
         languages=languages,
         cache=cache,
-        language_tokens=tokens,
-        batch_size=batch_size,
-        precision=precision,
-        normalizer=normalizer,
-        encoder_context=cast("FromBatch", encoder_context),
+        settings=DecodeSettings(
+            language_tokens=tokens,
+            batch_size=batch_size,
+            precision=precision,
+            normalizer=normalizer,
+            identify_language=True,
+            encoder_context=cast("FromBatch", encoder_context),
+            context_margin=context_margin,
+        ),
     )
     with _progress(sum(_utterances(data, split, name) for name in languages)) as on_batch:
         table = run_evaluation(evaluation, workers, on_batch)
@@ -227,7 +237,7 @@ def _report(evaluation: Evaluation, table: Any, out: Path | None, json: Path | N
 
     rates = rates_by_language(table)
     means = {metric: macro_mean(rates, rates, metric) for metric in METRICS}
-    name = versioned_name(evaluation.normalizer)
+    name = versioned_name(evaluation.settings.normalizer)
     _show(rates, means, f"{evaluation.model} on {evaluation.split}, texts normalised by {name} except raw")
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -265,14 +275,17 @@ def _figures(
 
     from raywce.run_folder import versions
 
+    settings = evaluation.settings
     return {
         "model": evaluation.model,
         "data": str(evaluation.data),
         "split": evaluation.split,
         "normalizer": normalizer,
-        "precision": evaluation.precision,
-        "encoder_context": evaluation.encoder_context,
-        "language_tokens": dict(evaluation.language_tokens),
+        "precision": settings.precision,
+        "batch_size": settings.batch_size,
+        "encoder_context": settings.encoder_context,
+        "context_margin": settings.context_margin,
+        "language_tokens": dict(settings.language_tokens),
         "languages": {language: asdict(rate) for language, rate in rates.items()},
         "macro_mean": means,
         "versions": loads(versions()),

@@ -18,8 +18,6 @@ from raywce.model import FRAMES_A_POSITION
 
 FromBatch = Literal["full", "batch"]
 ContextLength = FromBatch | float
-# Behind the longest utterance of a batch: with less, a Whisper that knows 30 s alone repeats itself now and then.
-DECODING_MARGIN = 4.0
 
 
 @dataclass(frozen=True)

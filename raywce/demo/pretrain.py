@@ -30,6 +30,7 @@ from raywce.demo.corpus import LOW_RESOURCE, CorpusSize, prepare_corpus
 from raywce.demo.sentences import LANGUAGES
 from raywce.evaluation.decode import evaluate_utterances
 from raywce.evaluation.rates import rates_by_language
+from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import to_table
 from raywce.model import UtteranceLosses, load_model, load_tokenizer
 from raywce.training.optimizer import OptimizerSettings, learning_rate, make_optimizer, set_learning_rate
@@ -147,9 +148,7 @@ def _wers(model: Any, tokenizer: Any, log_mel: LogMel, utterances: Utterances, b
         tokenizer,
         [utterances[index] for index in range(len(utterances))],
         lambda indices: log_mel.of([utterances.audio(index) for index in indices]),
-        {},
-        batch_size=batch_size,
-        identify_language=False,
+        DecodeSettings(batch_size=batch_size),
     )
     return {language: rates.wer_normalized for language, rates in rates_by_language(to_table(rows)).items()}
 

@@ -6,7 +6,7 @@ Used inside training and by `raywce evaluate` alike. `B` is the batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,9 +15,12 @@ import torch
 import torch.distributed as dist
 from transformers import PreTrainedTokenizerBase, WhisperForConditionalGeneration
 
+from raywce.data.context import EncoderContext
+from raywce.data.features import LogMel
 from raywce.evaluation import greedy
-from raywce.evaluation.normalizer import DEFAULT_NORMALIZER
+from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import UtteranceResult, score
+from raywce.model import AUTOCAST_DTYPES
 
 PROMPT_TOKENS = 4  # <|startoftranscript|> <|language|> <|transcribe|> <|notimestamps|>
 
@@ -151,18 +154,18 @@ def shard(n: int, rank: int, world_size: int) -> list[int]:
     return list(range(rank, n, world_size))
 
 
+def encoder_context(log_mel: LogMel, settings: DecodeSettings) -> EncoderContext:
+    """Return how many frames of features the encoder sees of a batch."""
+    return EncoderContext.of(log_mel, settings.encoder_context, margin=settings.context_margin)
+
+
 def evaluate_utterances(
     model: WhisperForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
     utterances: Utterances,
     load_features: Callable[[list[int]], torch.Tensor],
-    language_tokens: Mapping[str, str],
+    settings: DecodeSettings,
     *,
-    batch_size: int,
-    normalizer: str = DEFAULT_NORMALIZER,
-    identify_language: bool = True,
-    bound: TokenBound = DEFAULT_BOUND,
-    autocast_dtype: torch.dtype | None = None,
     rank: int = 0,
     world_size: int = 1,
     on_batch: Callable[[int], None] = lambda done: None,
@@ -176,33 +179,29 @@ def evaluate_utterances(
         tokenizer: the checkpoint's.
         utterances: the whole set, in the same order on all ranks.
         load_features: log-mel features `(B, mel bins, frames)` of the utterances with these indices.
-        language_tokens: Whisper's code for a language that takes another's token; others stand for themselves.
-        batch_size: utterances decoded at once.
-        normalizer: a key of `NORMALIZERS`.
-        identify_language: also measure language identification.
-        bound: the limit on new tokens.
-        autocast_dtype: bfloat16 or float16 for autocast; None for none.
+        settings: how; of the encoder's context, `load_features` takes care (`encoder_context`).
         rank: this worker's number.
         world_size: how many workers share the set.
         on_batch: called with the number of utterances just decoded.
     """
-    batches = batch_by_duration([utterances[index].duration for index in range(len(utterances))], batch_size)
-    autocast = torch.autocast(model.device.type, autocast_dtype, enabled=autocast_dtype is not None)
+    durations = [utterances[index].duration for index in range(len(utterances))]
+    batches = batch_by_duration(durations, settings.batch_size)
+    dtype = AUTOCAST_DTYPES[settings.precision]
+    autocast = torch.autocast(model.device.type, dtype, enabled=dtype is not None)
     rows: list[UtteranceResult] = []
     with evaluating(model), autocast:
         for batch in (batches[index] for index in shard(len(batches), rank, world_size)):
             chosen = [utterances[index] for index in batch]
-            tokens = [language_tokens.get(utterance.language, utterance.language) for utterance in chosen]
+            tokens = [settings.language_tokens.get(one.language, one.language) for one in chosen]
             transcriptions = transcribe_batch(
                 model,
                 tokenizer,
                 load_features(batch),
                 tokens,
                 [utterance.duration for utterance in chosen],
-                bound=bound,
-                identify_language=identify_language,
+                identify_language=settings.identify_language,
             )
-            rows += map(_row, chosen, tokens, transcriptions, [normalizer] * len(batch))
+            rows += map(_row, chosen, tokens, transcriptions, [settings.normalizer] * len(batch))
             on_batch(len(batch))
     return rows
 

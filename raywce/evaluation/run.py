@@ -5,23 +5,26 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import torch
 import transformers
 
-from raywce.data.context import DECODING_MARGIN, EncoderContext, FromBatch
 from raywce.data.features import LogMel
 from raywce.data.store import open_split
 from raywce.errors import RunFailed, fail
-from raywce.evaluation.decode import evaluate_utterances, gather_rows
-from raywce.evaluation.normalizer import DEFAULT_NORMALIZER
+from raywce.evaluation.decode import encoder_context, evaluate_utterances, gather_rows
+from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import UtteranceResult, to_table
-from raywce.model import AUTOCAST_DTYPES, load_model, load_tokenizer
+from raywce.experiment.schema import Resources
+from raywce.model import load_model, load_tokenizer
 from raywce.remote import is_uri, on_node
+
+if TYPE_CHECKING:
+    from raywce.room import Node
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,10 @@ class Evaluation:
 
     Attributes:
         model: a transformers folder, as a path or URI, or a Hub id.
-        revision: of a Hub id.
         data: path or URI of a folder that `raywce prepare` wrote.
-        language_tokens: Whisper's code for a language that takes another's token.
-        precision: a key of `AUTOCAST_DTYPES`.
         cache: where a node keeps its Arrow copy of the data.
-        identify_language: also find which language token the model holds for the likeliest.
-        encoder_context: full, or batch: as much as a batch's longest utterance takes.
+        settings: how it is decoded.
+        revision: of a Hub id.
     """
 
     model: str
@@ -44,19 +44,14 @@ class Evaluation:
     split: str
     languages: tuple[str, ...]
     cache: Path
-    language_tokens: Mapping[str, str] = field(default_factory=dict)
-    batch_size: int = 8
-    precision: str = "fp32"
-    normalizer: str = DEFAULT_NORMALIZER
-    identify_language: bool = True
+    settings: DecodeSettings
     revision: str | None = None
-    encoder_context: FromBatch = "full"
 
 
 def run_evaluation(
     evaluation: Evaluation, workers: int = 1, on_batch: Callable[[int], None] = lambda done: None
 ) -> pa.Table:
-    """The table of utterances (`raywce.evaluation.utterances.SCHEMA`), the same for any number of workers.
+    """Return the table of utterances (`raywce.evaluation.utterances.SCHEMA`), the same for any number of workers.
 
     Args:
         evaluation: what to do.
@@ -68,36 +63,66 @@ def run_evaluation(
         RunFailed: a worker failed.
     """
     if workers > 1:
+        from raywce.cluster import connect
+
         tables: list[pa.Table] = []
-        run_evaluations([evaluation], workers, on_batch, lambda index, table: tables.append(table))
+        with connect() as cluster:
+            resources = resources_of(workers, cluster.nodes)
+            run_evaluations([evaluation], resources, on_batch, lambda index, table: tables.append(table))
         return tables[0]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return _table(evaluation, gather_rows(_decode_share(evaluation, device, 0, 1, on_batch)))
 
 
+def resources_of(workers: int, nodes: Sequence[Node]) -> Resources:
+    """Return what so many workers take where no experiment says it: a CPU each, and a GPU where there are any.
+
+    Raises:
+        InputError: they don't fit on the nodes.
+    """
+    from raywce.room import check_resources
+
+    has_gpu = any(node.get("GPU", 0) > 0 for node in nodes)
+    resources = Resources(workers=workers, gpus_per_worker=1 if has_gpu else 0)
+    for problem in check_resources(resources, nodes).found:
+        fail("--workers", "must fit into the cluster", problem.got, "Lower it.")
+    return resources
+
+
 def run_evaluations(
     evaluations: Sequence[Evaluation],
-    workers: int,
+    resources: Resources,
     on_batch: Callable[[int], None],
     on_table: Callable[[int, pa.Table], None],
 ) -> None:
-    """Several on a Ray cluster, one after the other, by workers that are started once.
+    """Do several on a Ray cluster, one after the other, by workers that are started once.
 
     Args:
         evaluations: what to do.
-        workers: of one CPU each, or one GPU where there are any.
+        resources: of the workers, which the cluster is expected to hold.
         on_batch: called in this process with the number of utterances just decoded.
         on_table: called in this process with the number and the table of an evaluation, once it is complete.
 
     Raises:
-        InputError: the cluster has no room for the workers, or data is missing.
+        InputError: the cluster can't be joined.
         RunFailed: a worker failed.
     """
+    from raywce.cluster import connect
+    from raywce.listening import TrainerFailed, fit, message_queue
 
-    def on_rows(index: int, rows: list[UtteranceResult]) -> None:
-        on_table(index, _table(evaluations[index], rows))
+    def hear(message: int | tuple[int, list[UtteranceResult]]) -> None:
+        if isinstance(message, int):
+            on_batch(message)
+        else:
+            index, rows = message
+            on_table(index, _table(evaluations[index], rows))
 
-    _decode_on_cluster(evaluations, workers, on_batch, on_rows)
+    with connect(), tempfile.TemporaryDirectory() as folder:
+        queue = message_queue()
+        try:
+            fit(_trainer(evaluations, resources, queue, folder), queue, hear)
+        except TrainerFailed as error:
+            raise RunFailed(f"a worker failed: {error}") from error
 
 
 def _table(done: Evaluation, rows: list[UtteranceResult]) -> pa.Table:
@@ -113,7 +138,7 @@ def _decode_share(
     utterances = open_split(data, evaluation.split, evaluation.languages, evaluation.cache)
     model = str(on_node(evaluation.model, evaluation.cache)) if is_uri(evaluation.model) else evaluation.model
     log_mel = LogMel.from_checkpoint(model, evaluation.revision).to(device)
-    context = EncoderContext.of(log_mel, evaluation.encoder_context, margin=DECODING_MARGIN)
+    context = encoder_context(log_mel, evaluation.settings)
 
     def features(indices: list[int]) -> torch.Tensor:
         frames = context.frames(max(float(utterances.durations[index]) for index in indices))
@@ -124,11 +149,7 @@ def _decode_share(
         load_tokenizer(model, evaluation.revision),
         utterances,
         features,
-        evaluation.language_tokens,
-        batch_size=evaluation.batch_size,
-        normalizer=evaluation.normalizer,
-        identify_language=evaluation.identify_language,
-        autocast_dtype=AUTOCAST_DTYPES[evaluation.precision],
+        evaluation.settings,
         rank=rank,
         world_size=workers,
         on_batch=on_batch,
@@ -139,6 +160,7 @@ def _worker(config: Mapping[str, Any]) -> None:
     """Ray Train's entry point: progress of each rank and the rows from rank 0 go into the queue."""
     import ray.train.torch
 
+    torch.set_num_threads(config["threads"])
     context, queue = ray.train.get_context(), config["queue"]
     rank, workers = context.get_world_rank(), context.get_world_size()
     for index, evaluation in enumerate(config["evaluations"]):
@@ -147,46 +169,17 @@ def _worker(config: Mapping[str, Any]) -> None:
             queue.put((index, rows))
 
 
-def _decode_on_cluster(
-    evaluations: Sequence[Evaluation],
-    workers: int,
-    on_batch: Callable[[int], None],
-    on_rows: Callable[[int, list[UtteranceResult]], None],
-) -> None:
-    from raywce.cluster import connect
-    from raywce.listening import TrainerFailed, fit, message_queue
+def _trainer(evaluations: Sequence[Evaluation], resources: Resources, queue: Any, folder: str) -> Any:
+    from ray.train import RunConfig
+    from ray.train.torch import TorchTrainer
 
-    def hear(message: int | tuple[int, list[UtteranceResult]]) -> None:
-        if isinstance(message, int):
-            on_batch(message)
-        else:
-            on_rows(*message)
-
-    with connect() as cluster, tempfile.TemporaryDirectory() as folder:
-        use_gpu = cluster.resources.get("GPU", 0) > 0
-        unit = "GPU" if use_gpu else "CPU"
-        if cluster.resources.get(unit, 0) < workers:
-            room = f"{cluster.resources.get(unit, 0):g} {unit}s"
-            fail("--workers", "must fit into the cluster", f"{workers} workers for {room}", "Lower it.")
-        queue = message_queue()
-        try:
-            fit(_trainer(evaluations, workers, use_gpu, queue, folder), queue, hear)
-        except TrainerFailed as error:
-            raise RunFailed(f"a worker failed: {error}") from error
-
-
-def _trainer(evaluations: Sequence[Evaluation], workers: int, use_gpu: bool, queue: Any, folder: str) -> Any:
-    from ray.train import RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    from raywce.listening import look_often
+    from raywce.listening import look_often, worker_group
 
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     look_often()
     return TorchTrainer(
         _worker,
-        train_loop_config={"evaluations": list(evaluations), "queue": queue},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        train_loop_config={"evaluations": list(evaluations), "queue": queue, "threads": resources.threads_per_worker},
         run_config=RunConfig(name="evaluate", storage_path=folder),  # nothing is stored: the queue has the rows
+        **worker_group(resources),
     )

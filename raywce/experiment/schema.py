@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from raywce.evaluation.settings import DecodeSettings
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.section import Count, Language, NotNegative, Positive, Section, Share
 from raywce.weighting import AlphaSchedule
@@ -248,7 +249,7 @@ class Training(Section):
 
 
 class Evaluation(Section):
-    """How dev is decoded and what counts."""
+    """How dev, test and extra test sets are decoded, and what counts."""
 
     metric: Literal["wer_normalized", "wer_raw"] = "wer_normalized"
     normalizer: Literal["words", "whisper_basic"] = "words"
@@ -256,7 +257,8 @@ class Evaluation(Section):
     precision: Precision | None = Field(None, description="null: as in training.")
     encoder_context: Literal["full", "batch"] = Field(
         "full",
-        description="What the encoder sees at the last evaluation; batch: as much as its longest utterance takes.",
+        description="What the encoder sees at the last evaluation and on test; batch: as much as its longest "
+        "utterance takes.",
     )
     context_margin: NotNegative = Field(
         4.0,
@@ -370,6 +372,11 @@ class Resources(Section):
         None, description="Custom resource of the nodes that trials are steered from; null: the head node."
     )
 
+    @property
+    def threads_per_worker(self) -> int:
+        """Of torch: as many as a worker has CPUs."""
+        return max(1, int(self.cpus_per_worker))
+
 
 class Experiment(Section):
     """One experiment file, with a value in every leaf."""
@@ -392,6 +399,20 @@ class Experiment(Section):
         stretch = self.augmentation.time_stretch
         acts = bool(self.augmented_languages) and stretch.probability > 0
         return 1.0 / (1.0 - stretch.rate * self.augmentation.strength) if acts else 1.0
+
+    @property
+    def decode_settings(self) -> DecodeSettings:
+        """How dev, test and extra test sets are decoded."""
+        evaluation = self.evaluation
+        return DecodeSettings(
+            language_tokens=self.languages.language_tokens,
+            batch_size=evaluation.batch_size,
+            precision=evaluation.precision or self.training.precision,
+            normalizer=evaluation.normalizer,
+            identify_language=evaluation.identify_language,
+            encoder_context=evaluation.encoder_context,
+            context_margin=evaluation.context_margin,
+        )
 
     def schedules(self) -> dict[str, AlphaSchedule]:
         """Each low-resource language's alpha schedule."""

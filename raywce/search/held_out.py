@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from raywce.data.store import language_files
-from raywce.experiment.schema import Experiment
+from raywce.experiment.schema import Experiment, Resources
 from raywce.remote import on_node
 from raywce.run_folder import RunFolder, read_parquet
 from raywce.search.comparison import Decoded
@@ -20,17 +20,17 @@ if TYPE_CHECKING:  # torch and transformers are for the workers
 
 TEST_SPLIT = "test"
 FOLDER = "test"
-# Evaluations, workers, and what takes the number and the table of each that is complete.
-Decode = Callable[[Sequence["Evaluation"], int, Callable[[int, pa.Table], None]], None]
+# Evaluations, what their workers take, and what is called with the number and the table of each that is complete.
+Decode = Callable[[Sequence["Evaluation"], Resources, Callable[[int, pa.Table], None]], None]
 
 
 def decode_on_cluster(
-    evaluations: Sequence[Evaluation], workers: int, on_table: Callable[[int, pa.Table], None]
+    evaluations: Sequence[Evaluation], resources: Resources, on_table: Callable[[int, pa.Table], None]
 ) -> None:
     """`Decode` by Ray workers."""
     from raywce.evaluation.run import run_evaluations
 
-    run_evaluations(evaluations, workers, lambda done: None, on_table)
+    run_evaluations(evaluations, resources, lambda done: None, on_table)
 
 
 def files_of(folder: RunFolder, table: TrialTable, experiment: Experiment, winner: str) -> list[TestFile]:
@@ -49,7 +49,7 @@ def decode_tests(folder: RunFolder, files: Sequence[TestFile], experiment: Exper
 
     if missing:
         evaluations = [_evaluation(folder, file, experiment) for file in missing]
-        decode(evaluations, experiment.resources.workers, keep)
+        decode(evaluations, experiment.resources, keep)
 
 
 def decoded_tests(files: Sequence[TestFile], table: TrialTable, winner: str) -> dict[str, Decoded]:
@@ -88,8 +88,5 @@ def _evaluation(folder: RunFolder, file: TestFile, experiment: Experiment) -> Ev
         split=TEST_SPLIT,
         languages=tuple(name for name in experiment.languages.all if language_files(here, TEST_SPLIT, name)),
         cache=cache,
-        language_tokens=experiment.languages.language_tokens,
-        batch_size=experiment.evaluation.batch_size,
-        precision=experiment.training.precision,
-        normalizer=experiment.evaluation.normalizer,
+        settings=experiment.decode_settings,
     )

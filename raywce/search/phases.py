@@ -13,7 +13,7 @@ from raywce.errors import InputError, fail
 from raywce.experiment.schema import Experiment
 from raywce.looks import SEARCH as SEARCH_COMMAND
 from raywce.looks import open_test_split
-from raywce.room import check_resources
+from raywce.room import Room, check_resources
 from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
 from raywce.search.choice import Choice, chosen
 from raywce.search.clock import SearchClock
@@ -92,12 +92,12 @@ def run_search(
     folder = RunFolder.of(storage or file.experiment.storage, file.experiment.name)
     folder.check(file.resolved_yaml())
     if running_address() is None:
-        check_resources(file.experiment, [local_resources()]).raise_any()
+        check_resources(file.experiment.resources, [local_resources()]).raise_any()
     with storage_failures_told(folder.uri), folder.held(), connect() as cluster:
         room = cluster.room(file.experiment, show_line)
         with room.wanted(1):
             folder.open(file.resolved_yaml())
-        phases = _Phases(file, folder, TuneRuns(file, folder, room), trial or _run_trial())
+        phases = _Phases(file, folder, room, TuneRuns(file, folder, room), trial or _run_trial())
         against = phases.baseline()
         show_line(str(phases.choice))
         phases.search(against)
@@ -114,6 +114,7 @@ def run_search(
 class _Phases:
     file: ExperimentFile
     folder: RunFolder
+    room: Room
     tune_runs: TuneRuns
     trial: RunTrial
 
@@ -152,7 +153,8 @@ class _Phases:
             open_test_split(self.folder, SEARCH_COMMAND, sorted({file.model for file in files}), open_test_again)
         except InputError as error:
             return replace(found, closed=" ".join(str(error).split()))
-        decode_tests(self.folder, files, self.experiment, decode)
+        with self.room.wanted(1):  # the nodes may have gone since the last training
+            decode_tests(self.folder, files, self.experiment, decode)
         write_utterances(self.folder, table, files)
         tests = compared_tests(decoded_tests(files, table, winner), self.experiment)
         return replace(found, tests=tests)

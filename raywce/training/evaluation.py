@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -10,15 +11,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from raywce.data.context import ContextLength, EncoderContext, FromBatch
+from raywce.data.context import EncoderContext, FromBatch
 from raywce.data.features import LogMel
 from raywce.data.parts import Part, in_part
 from raywce.data.store import Utterances
-from raywce.evaluation.decode import evaluate_utterances, gather_rows
+from raywce.evaluation.decode import encoder_context, evaluate_utterances, gather_rows
 from raywce.evaluation.rates import LanguageRates, macro_mean, rates_by_language
 from raywce.evaluation.utterances import to_table
 from raywce.experiment.schema import Experiment
-from raywce.model import AUTOCAST_DTYPES
 from raywce.run_folder import write_parquet
 
 KEPT_FEATURES = 1 << 30  # bytes of features that a worker keeps from one evaluation to the next
@@ -31,12 +31,11 @@ class DevSet:
         self, dev: Utterances, experiment: Experiment, tokenizer: Any, log_mel: LogMel, rank: int, workers: int
     ) -> None:
         self.dev, self.experiment = dev, experiment
-        self.settings, self.languages = experiment.evaluation, experiment.languages
+        self.evaluation, self.decoding = experiment.evaluation, experiment.decode_settings
         by_language = _indices(dev, experiment)
         self.whole = _Part(dev, list(chain(*by_language)))
-        share = self.settings.share_on_the_way
+        share = self.evaluation.share_on_the_way
         self.on_the_way = _Part(dev, list(chain(*(spread(dev, own, share) for own in by_language))))
-        self.precision = self.settings.precision or experiment.training.precision
         self.tokenizer, self.log_mel = tokenizer, log_mel
         self.rank, self.workers = rank, workers
         self._kept: dict[tuple[int, ...], Tensor] = {}
@@ -50,7 +49,7 @@ class DevSet:
             folder: path or URI.
             whole: as at the end; on the way it may be a part of dev, and another encoder context.
         """
-        settings = self.settings
+        settings = self.evaluation
         length = settings.encoder_context
         if not whole:
             length = settings.encoder_context_on_the_way or length
@@ -69,7 +68,7 @@ class DevSet:
                 figures |= {f"wer_{name}_context/{key}": getattr(one, settings.metric) for key, one in own.items()}
         return figures
 
-    def decode_share(self, model: Any, share: float, length: ContextLength) -> int:
+    def decode_share(self, model: Any, share: float, length: FromBatch) -> int:
         """Decode a share of dev, all ranks together, and keep nothing of it; gives how many utterances they were."""
         languages = _indices(self.dev, self.experiment)
         part = _Part(self.dev, list(chain(*(spread(self.dev, own, share) for own in languages))))
@@ -78,22 +77,19 @@ class DevSet:
     @property
     def differs_on_the_way(self) -> bool:
         """Whether the figures of an evaluation on the way can't be held against those of the last one."""
-        settings = self.settings
+        settings = self.evaluation
         other = settings.encoder_context_on_the_way not in (None, settings.encoder_context)
         return other or settings.share_on_the_way < 1.0
 
-    def _decode(self, model: Any, part: _Part, length: ContextLength) -> pa.Table:
-        context = EncoderContext.of(self.log_mel, length, margin=self.settings.context_margin)
+    def _decode(self, model: Any, part: _Part, length: FromBatch) -> pa.Table:
+        settings = replace(self.decoding, encoder_context=length)
+        context = encoder_context(self.log_mel, settings)
         rows = evaluate_utterances(
             model,
             self.tokenizer,
             part.utterances,
             lambda positions: self._features([part.indices[position] for position in positions], context),
-            self.languages.language_tokens,
-            batch_size=self.settings.batch_size,
-            normalizer=self.settings.normalizer,
-            identify_language=self.settings.identify_language,
-            autocast_dtype=AUTOCAST_DTYPES[self.precision],
+            settings,
             rank=self.rank,
             world_size=self.workers,
         )
@@ -112,15 +108,15 @@ class DevSet:
 
     def _figures(self, rates: dict[str, LanguageRates]) -> dict[str, Any]:
         figures: dict[str, Any] = {}
-        cer = self.settings.metric.replace("wer", "cer")
+        metric = self.evaluation.metric
         for language, rate in rates.items():
-            figures[f"wer/{language}"] = getattr(rate, self.settings.metric)
-            figures[f"cer/{language}"] = getattr(rate, cer)
+            figures[f"wer/{language}"] = getattr(rate, metric)
+            figures[f"cer/{language}"] = getattr(rate, metric.replace("wer", "cer"))
             for name in ("wer_raw", "wer_normalized", "cer_raw", "cer_normalized", "insertion_rate"):
                 figures[f"{name}/{language}"] = getattr(rate, name)
             if rate.language_identification_accuracy is not None:
                 figures[f"language_identification/{language}"] = rate.language_identification_accuracy
-        figures["objective"] = macro_mean(rates, self.languages.low_resource, self.settings.metric)
+        figures["objective"] = macro_mean(rates, self.experiment.languages.low_resource, metric)
         return figures
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import ray
 import ray.train
 from pyarrow import fs
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, UserCallback
+from ray.train.torch import TorchTrainer
 from ray.util.queue import Queue
 
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
-from raywce.listening import TrainerFailed, fit, look_often, message_queue
+from raywce.listening import TrainerFailed, fit, look_often, message_queue, worker_group
 
 Report = dict[str, Any]
 FAILURE = "failure"  # key of the report that ends a trial which can't succeed when tried again
@@ -111,19 +111,9 @@ def _trainer(
     experiment: Experiment, folder: str, name: str, forward: _Forward, worker: Callable[[Report], None]
 ) -> TorchTrainer:
     look_often()
-    resources = experiment.resources
-    per_worker = {"CPU": resources.cpus_per_worker}
-    if resources.gpus_per_worker:
-        per_worker["GPU"] = resources.gpus_per_worker
     return TorchTrainer(
         worker,
         train_loop_config={"experiment": experiment.model_dump(), "folder": f"{folder}/{name}"},
-        scaling_config=ScalingConfig(
-            num_workers=resources.workers,
-            use_gpu=resources.gpus_per_worker > 0,
-            resources_per_worker=per_worker,
-        ),
-        torch_config=TorchConfig(backend="nccl" if resources.gpus_per_worker else "gloo"),
         run_config=RunConfig(
             name=name,
             storage_path=folder,
@@ -133,4 +123,5 @@ def _trainer(
             ),
             callbacks=[forward],
         ),
+        **worker_group(experiment.resources),
     )

@@ -51,7 +51,7 @@ def work(config: Mapping[str, Any], do: Callable[[WorkerRun], object]) -> None:
     experiment = Experiment.model_validate(config["experiment"])
     logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints each report in full, from each worker
     transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(max(1, int(experiment.resources.cpus_per_worker)))
+    torch.set_num_threads(experiment.resources.threads_per_worker)
     run, problem = None, ""
     try:
         run = WorkerRun(experiment, config["folder"])

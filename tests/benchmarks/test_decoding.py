@@ -17,12 +17,12 @@ import pytest
 import torch
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-from raywce.data.context import DECODING_MARGIN, EncoderContext
 from raywce.data.features import LogMel
 from raywce.data.store import Utterance, Utterances, open_split
-from raywce.evaluation.decode import TokenBound, batch_by_duration, evaluate_utterances
+from raywce.evaluation.decode import TokenBound, batch_by_duration, encoder_context, evaluate_utterances
 from raywce.evaluation.normalizer import NORMALIZERS
-from raywce.model import AUTOCAST_DTYPES, load_model, load_tokenizer
+from raywce.evaluation.settings import DecodeSettings
+from raywce.model import load_model, load_tokenizer
 from tests.benchmarks.real_training import LANGUAGES
 from tests.speech import WHISPER, folder_of, prepare_speech
 
@@ -75,7 +75,8 @@ def own(speech: Speech, length: str, precision: str, batch_size: int) -> Callabl
     checkpoint = str(folder_of(WHISPER))
     model, tokenizer = load_model(checkpoint), load_tokenizer(checkpoint)
     log_mel = LogMel.from_checkpoint(checkpoint)
-    context = EncoderContext.of(log_mel, length, margin=DECODING_MARGIN)
+    settings = DecodeSettings(batch_size=batch_size, precision=precision, encoder_context=length)
+    context = encoder_context(log_mel, settings)
 
     def features(numbers: list[int]) -> torch.Tensor:
         frames = context.frames(max(speech.durations[number] for number in numbers))
@@ -87,10 +88,7 @@ def own(speech: Speech, length: str, precision: str, batch_size: int) -> Callabl
             tokenizer,
             speech.said,
             features,
-            {},
-            batch_size=batch_size,
-            identify_language=False,
-            autocast_dtype=AUTOCAST_DTYPES[precision],
+            settings,
         )
         texts = {row.id: row.hypothesis for row in rows}
         return [texts[one.id] for one in speech.said]

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from raywce.data.context import DECODING_MARGIN, EncoderContext
 from raywce.data.store import Utterances, open_split
-from raywce.evaluation.decode import evaluate_utterances
+from raywce.evaluation.decode import encoder_context, evaluate_utterances
 from raywce.evaluation.rates import rates_by_language
+from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import to_table
 from raywce.model import load_tokenizer
 from raywce.training.optimizer import set_learning_rate
@@ -49,7 +49,8 @@ def train(folder: Path, way: dict[str, Any], seed: int) -> Training:
 
 def dev_wers(training: Training, dev: Utterances, length: str) -> dict[str, float]:
     """Percent by language."""
-    context = EncoderContext.of(training.log_mel, length, margin=DECODING_MARGIN)
+    settings = DecodeSettings(batch_size=BATCH_SIZE, precision="bf16", encoder_context=length)
+    context = encoder_context(training.log_mel, settings)
 
     def features(indices: list[int]) -> torch.Tensor:
         frames = context.frames(max(float(dev.durations[index]) for index in indices))
@@ -60,10 +61,7 @@ def dev_wers(training: Training, dev: Utterances, length: str) -> dict[str, floa
         load_tokenizer(str(folder_of(WHISPER))),
         dev,
         features,
-        {},
-        batch_size=BATCH_SIZE,
-        identify_language=False,
-        autocast_dtype=torch.bfloat16,
+        settings,
     )
     return {language: 100 * rate.wer_normalized for language, rate in rates_by_language(to_table(rows)).items()}
 

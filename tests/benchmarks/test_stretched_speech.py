@@ -14,6 +14,7 @@ from raywce.data.features import LogMel
 from raywce.data.store import open_split
 from raywce.evaluation.decode import evaluate_utterances
 from raywce.evaluation.rates import rates_by_language
+from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import to_table
 from raywce.model import load_model, load_tokenizer
 from tests.speech import WHISPER, folder_of, prepare_speech
@@ -51,9 +52,7 @@ def test_speech_is_still_understood(tmp_path: Path) -> None:
             tokenizer,
             [utterances[index] for index in range(len(utterances))],
             lambda indices, audio=changed: log_mel.of([audio[index] for index in indices]),
-            {},
-            batch_size=8,
-            identify_language=False,
+            DecodeSettings(batch_size=8),
         )
         rates = rates_by_language(to_table(rows))
         wers[name] = {language: 100 * rates[language].wer_normalized for language in LANGUAGES}

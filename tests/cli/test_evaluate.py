@@ -102,12 +102,12 @@ def test_a_language_without_token_takes_anothers(run, tmp_path: Path, capsys) ->
 def test_all_that_is_wrong_is_said_at_once(run, tmp_path: Path, capsys) -> None:
     options = ["--language", "gl", "--language", "pt", "--precision", "int8", "--normalizer", "english"]
     options += ["--workers", 0, "--batch-size", 0, "--language-token", "ast", "--out", tmp_path]
-    options += ["--encoder-context", "short"]
+    options += ["--encoder-context", "short", "--context-margin", -1]
     assert run(*options) == 2
     printed = capsys.readouterr()
     expected = ["dev/pt/*.parquet", "--precision", "int8", "--normalizer", "english", "--workers", "--batch-size"]
     expected += ["--language-token", "--language: must have a token", "the folder"]
-    expected += ["--encoder-context: must be one of full, batch, but got short"]
+    expected += ["--encoder-context: must be one of full, batch, but got short", "--context-margin: must be at least 0"]
     assert [text for text in expected if text not in printed.err] == []
     assert "Traceback" not in printed.err
     assert printed.out == ""
@@ -165,19 +165,6 @@ def test_nothing_is_generated_for_what_can_not_be_evaluated(run, generated, tmp_
     assert generated == []
 
 
-@pytest.mark.slow
-def test_two_workers_give_the_table_of_one(run, tmp_path: Path) -> None:
-    for workers in (1, 2):
-        assert run("--workers", workers, "--batch-size", 2, "--out", tmp_path / f"{workers}.parquet") == 0
-    assert pq.read_table(tmp_path / "1.parquet").equals(pq.read_table(tmp_path / "2.parquet"), check_metadata=True)
-
-
-@pytest.mark.slow
-def test_more_workers_than_the_cluster_holds(run, capsys) -> None:
-    assert run("--workers", 4096) == 2
-    assert "--workers: must fit into the cluster, but got 4096 workers" in capsys.readouterr().err
-
-
 def test_a_runs_test_split_is_opened_once_and_that_is_recorded(run, model: Path, tmp_path: Path, capsys) -> None:
     folder = RunFolder.of(str(tmp_path), "run")
     folder.open("name: run\n")
@@ -204,3 +191,7 @@ def test_the_encoder_context_is_an_option(run, tmp_path: Path) -> None:
         assert json.loads(file.read_text())["encoder_context"] == context
         texts[context] = pq.read_table(out)["hypothesis"].to_pylist()
     assert texts["full"] != texts["batch"]
+    out = tmp_path / "margin.parquet"
+    assert run("--encoder-context", "batch", "--context-margin", 0, "--out", out, "--json", file) == 0
+    assert json.loads(file.read_text())["context_margin"] == 0
+    assert pq.read_table(out)["hypothesis"].to_pylist() not in texts.values()

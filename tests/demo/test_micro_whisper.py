@@ -13,6 +13,7 @@ from raywce.demo.assets import MICRO_WHISPER, checkpoint_path
 from raywce.demo.sentences import LANGUAGES
 from raywce.evaluation.decode import evaluate_utterances
 from raywce.evaluation.rates import rates_by_language
+from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import to_table
 from raywce.model import load_model, load_tokenizer
 
@@ -39,9 +40,7 @@ def test_it_knows_five_languages_and_not_galician(tmp_path: Path) -> None:
         load_tokenizer(str(FOLDER)),
         [dev[index] for index in range(len(dev))],
         lambda indices: log_mel.of([dev.audio(index) for index in indices]),
-        {},
-        batch_size=40,
-        identify_language=False,
+        DecodeSettings(batch_size=40),
     )
     wers = {language: rate.wer_normalized for language, rate in rates_by_language(to_table(rows)).items()}
     assert wers.pop("gl") > 0.6

@@ -22,6 +22,7 @@ from raywce.evaluation.decode import (
     transcribe_batch,
 )
 from raywce.evaluation.rates import rates_by_language
+from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import UtteranceResult, to_table
 from tests.evaluation.talking_whisper import write_talking_whisper
 
@@ -76,9 +77,12 @@ def features() -> torch.Tensor:
 
 
 def _evaluate(model, tokenizer, features, **changes) -> list[UtteranceResult]:
-    arguments = {"batch_size": 4, **changes}
-    rows = evaluate_utterances(model, tokenizer, UTTERANCES, lambda batch: features[batch], {}, **arguments)
-    return gather_rows(rows)
+    """`changes` are of the settings, or say which rank decodes."""
+    own = {name: changes.pop(name) for name in ("rank", "world_size", "on_batch") if name in changes}
+    settings = DecodeSettings(**{"batch_size": 4, "identify_language": True, **changes})
+    return gather_rows(
+        evaluate_utterances(model, tokenizer, UTTERANCES, lambda batch: features[batch], settings, **own)
+    )
 
 
 def test_equals_generate_one_by_one_cut_at_the_bound(model, tokenizer, features) -> None:
@@ -149,7 +153,8 @@ def test_a_language_takes_anothers_token(model, tokenizer, features) -> None:
     spanish = [Said("a", "es", "s", 1.0, "uu")]
 
     def decode(said, tokens):
-        return evaluate_utterances(model, tokenizer, said, lambda batch: features[batch], tokens, batch_size=1)[0]
+        settings = DecodeSettings(language_tokens=tokens, batch_size=1)
+        return evaluate_utterances(model, tokenizer, said, lambda batch: features[batch], settings)[0]
 
     row = decode(asturian, {"ast": "es"})
     assert (row.language, row.language_token) == ("ast", "es")
@@ -165,7 +170,7 @@ def test_normaliser_and_identification_are_options(model, tokenizer, features) -
 
 def test_runs_under_bfloat16_and_reports_its_progress(model, tokenizer, features) -> None:
     done: list[int] = []
-    rows = _evaluate(model, tokenizer, features, autocast_dtype=torch.bfloat16, on_batch=done.append)
+    rows = _evaluate(model, tokenizer, features, precision="bf16", on_batch=done.append)
     assert len(rows) == 6
     assert done == [4, 2]
 
@@ -195,7 +200,7 @@ def test_an_error_while_evaluating_leaves_the_training_mode() -> None:
 
 
 def test_training_goes_on_after_evaluating_under_autocast(model, tokenizer, features) -> None:
-    _evaluate(model, tokenizer, features, autocast_dtype=torch.bfloat16)
+    _evaluate(model, tokenizer, features, precision="bf16")
     model(input_features=features[:1], labels=torch.tensor([[5, 6]])).loss.backward()
     assert all(parameter.grad is not None for parameter in model.model.decoder.layers.parameters())
     model.zero_grad()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raywce.evaluation.utterances import SCHEMA
-from raywce.experiment.schema import Experiment
+from raywce.experiment.schema import Experiment, Resources
 from tests.search import surrogate
 
 if TYPE_CHECKING:  # torch would slow down each trial's start
@@ -64,7 +64,7 @@ def trial(
     evaluate(steps, surrogate.wers(experiment))
 
 
-def decode(evaluations: Sequence[Evaluation], workers: int, on_table: Callable[[int, pa.Table], None]) -> None:
+def decode(evaluations: Sequence[Evaluation], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
     """Stands in for decoding the test splits: two points worse than dev, an extra one by ten."""
     for index, evaluation in enumerate(evaluations):
         checkpoint = Path(evaluation.model)

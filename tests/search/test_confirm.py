@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,14 +58,6 @@ def test_choices_that_the_table_has_as_text_are_drawn_as_they_were(tmp_path: Pat
     assert values is not None
     assert values["weighting.alpha"] == 3.5
     assert file.at(values)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    from raywce.cluster import connect
-
-    with connect(num_cpus=2):
-        yield
 
 
 def experiment(tmp_path: Path, *alphas: float, floor: float = 1.0) -> ExperimentFile:
@@ -232,8 +223,8 @@ def test_a_test_split_that_was_opened_before_stays_closed_unless_asked(finished:
 def test_tests_that_could_not_be_decoded_are_decoded_when_it_goes_on(finished: Finished, tmp_path: Path) -> None:
     file, folder = finished.judged_anew(tmp_path)
 
-    def failing(evaluations: Any, workers: int, on_table: Any) -> None:
-        decoded_tables.decode(evaluations[:3], workers, on_table)
+    def failing(evaluations: Any, resources: Any, on_table: Any) -> None:
+        decoded_tables.decode(evaluations[:3], resources, on_table)
         raise RunFailed("a worker failed: no memory")
 
     with pytest.raises(RunFailed, match="no memory"):

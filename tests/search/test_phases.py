@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,6 @@ from raywce.search.view import show_outcome
 from tests.search import surrogate
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    from raywce.cluster import connect
-
-    with connect(num_cpus=2):
-        yield
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

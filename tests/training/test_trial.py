@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from raywce.cluster import connect
 from raywce.experiment.schema import Experiment
 from raywce.training.checkpoint import load_state
 from raywce.training.trial import TrialFailed, run_trial
@@ -21,12 +19,6 @@ from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    with connect(num_cpus=2):
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+from raywce.evaluation.run import Evaluation, run_evaluation
 from raywce.experiment.schema import Experiment
 from raywce.training import worker
 from raywce.training.checkpoint import load_state
@@ -412,15 +413,47 @@ def test_each_context_of_the_evaluation_gives_its_own_figures(run: Run, tmp_path
     assert pq.read_table(session.reports[0]["utterances"])["hypothesis"].to_pylist() == texts[1]
 
 
-def test_the_precision_of_the_evaluation(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from raywce.training import evaluation
-
-    asked: list[Any] = []
-    decode = evaluation.evaluate_utterances
-    monkeypatch.setattr(
-        evaluation, "evaluate_utterances", lambda *a, **k: asked.append(k["autocast_dtype"]) or decode(*a, **k)
+@pytest.mark.parametrize(
+    ("training", "evaluation"),
+    [
+        ({"precision": "bf16"}, {}),
+        ({"precision": "bf16"}, {"precision": "fp32"}),
+        ({}, {"precision": "bf16", "encoder_context": "batch", "context_margin": 1.0, "identify_language": True}),
+    ],
+)
+def test_dev_is_decoded_as_test_and_raywce_evaluate_decode(
+    run: Run, inputs: Path, tmp_path: Path, training: dict[str, Any], evaluation: dict[str, Any]
+) -> None:
+    talking = {"checkpoint": str(write_talking_whisper(tmp_path / "talking"))}
+    changes = {
+        "model": talking,
+        "training": {"steps": 1, "optimizer": {"learning_rate": 1e-5}, **training},
+        "evaluation": {"batch_size": 4, "normalizer": "whisper_basic", **evaluation},
+    }
+    session = run(**changes)
+    settings = Experiment.model_validate(_tree(inputs, changes)).decode_settings
+    again = run_evaluation(
+        Evaluation(
+            model=str(session.folder / "step-00000001"),
+            data=str(inputs),
+            split="dev",
+            languages=("gl", "es", "en"),
+            cache=inputs / "cache",
+            settings=settings,
+        )
     )
-    run(training={"steps": 1, "precision": "bf16"})
-    run(training={"steps": 1, "precision": "bf16"}, evaluation={"precision": "fp32"})
-    run(training={"steps": 1}, evaluation={"precision": "bf16"})
-    assert asked == [torch.bfloat16, None, torch.bfloat16]
+    dev = pq.read_table(session.reports[-1]["utterances"])
+    assert dev.to_pylist() == again.to_pylist()
+    assert any(dev["hypothesis"].to_pylist())
+    assert (dev["detected_language"].null_count == 0) is settings.identify_language
+
+
+def test_the_precision_of_the_evaluation_is_its_own_or_the_trainings() -> None:
+    def precision(training: str, evaluation: str | None) -> str:
+        sections = {"training": {"steps": 1, "precision": training}, "evaluation": {"precision": evaluation}}
+        tree = {**_tree(Path("inputs"), {}), **sections}
+        return Experiment.model_validate(tree).decode_settings.precision
+
+    assert precision("bf16", None) == "bf16"
+    assert precision("bf16", "fp32") == "fp32"
+    assert precision("fp32", "bf16") == "bf16"

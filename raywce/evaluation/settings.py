@@ -1,0 +1,34 @@
+"""How speech is decoded and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # torch takes seconds, and the experiment file's models import this
+    from raywce.data.context import FromBatch
+
+
+@dataclass(frozen=True)
+class DecodeSettings:
+    """One way to decode, for dev, test, extra test sets and `raywce evaluate` alike: their WERs can be compared.
+
+    Attributes:
+        language_tokens: Whisper's code for a language that takes another's token; others stand for themselves.
+        batch_size: utterances that a worker decodes at once.
+        precision: a key of `raywce.model.AUTOCAST_DTYPES`.
+        normalizer: a key of `raywce.evaluation.normalizer.NORMALIZERS`.
+        identify_language: also find the language token that the model holds for the likeliest.
+        encoder_context: `full`, or `batch`: as much as a batch's longest utterance takes, and the margin.
+        context_margin: seconds of silence that `batch` has behind its longest utterance; with less, a Whisper that
+            knows 30 s alone repeats itself now and then.
+    """
+
+    language_tokens: Mapping[str, str] = field(default_factory=dict)
+    batch_size: int = 8
+    precision: str = "fp32"
+    normalizer: str = "words"
+    identify_language: bool = False
+    encoder_context: FromBatch = "full"
+    context_margin: float = 4.0

@@ -1,0 +1,74 @@
+"""How the test splits are decoded: as dev, with the experiment's own resources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from raywce.experiment.load import ExperimentFile, load
+from raywce.experiment.schema import Resources
+from raywce.run_folder import RunFolder
+from raywce.search.held_out import decode_tests, files_of
+from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, ORIGINAL, Trial, TrialTable, trial_schema
+from tests.search import surrogate
+
+WINNER = "search-000"
+DECODING = (
+    "evaluation={precision: bf16, encoder_context: batch, context_margin: 2.5, identify_language: true, "
+    "batch_size: 3, normalizer: whisper_basic}"
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> ExperimentFile:
+    for folder in ("speech", "broadcast"):
+        (tmp_path / folder / "test" / "gl").mkdir(parents=True)
+        (tmp_path / folder / "test" / "gl" / "0.parquet").touch()
+    speech = f"data={{folder: {tmp_path / 'speech'}, extra_test: {{broadcast: {tmp_path / 'broadcast'}}}}}"
+    resources = "resources={workers: 4, cpus_per_worker: 0.5, gpus_per_worker: 0.5}"
+    path = surrogate.write_file(tmp_path, confirm={"candidates": 1})
+    return load(path, [speech, resources, DECODING, "languages.language_tokens={gl: pt}"], check_files=False)
+
+
+@pytest.fixture
+def table(file: ExperimentFile) -> TrialTable:
+    table = TrialTable(trial_schema(file.optuna_space, ["gl"], ["es", "pt"]))
+    for candidate in (BASELINE, WINNER):
+        trial = Trial(CONFIRM, f"confirm-{candidate}-1", 1, {}, candidate)
+        table.record(trial, {"step": 20, "final": True})
+        table.finish(trial, COMPLETE)
+    return table
+
+
+def test_every_model_and_test_set_is_decoded_as_dev_is(file: ExperimentFile, table: TrialTable, tmp_path: Path) -> None:
+    experiment, seen = file.experiment, []
+    folder = RunFolder.of(str(tmp_path / "runs"), "toy")
+    files = files_of(folder, table, experiment, WINNER)
+
+    def decode(evaluations: Sequence[Any], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
+        seen.append((evaluations, resources))
+        for index in range(len(evaluations)):
+            on_table(index, pa.table({"id": [str(index)]}))
+
+    decode_tests(folder, files, experiment, decode)
+    ((evaluations, resources),) = seen
+    assert resources == experiment.resources
+    assert [(file.name, file.model) for file in files] == [
+        (name, model)
+        for name in ("test", "broadcast")
+        for model in (ORIGINAL, f"confirm-{BASELINE}-1", f"confirm-{WINNER}-1")
+    ]
+    assert len(evaluations) == len(files)
+    for evaluation in evaluations:
+        assert evaluation.settings == experiment.decode_settings
+        assert evaluation.languages == ("gl",)
+    settings = experiment.decode_settings
+    assert (settings.precision, settings.encoder_context, settings.context_margin) == ("bf16", "batch", 2.5)
+    assert (settings.identify_language, settings.batch_size, settings.normalizer) == (True, 3, "whisper_basic")
+    assert settings.language_tokens == {"gl": "pt"}
+    decode_tests(folder, files, experiment, decode)
+    assert len(seen) == 1, "what is there is not decoded again"
