@@ -59,18 +59,8 @@ class RunFolder:
         filesystem, path = fs.FileSystem.from_uri(self.path(name))
         return filesystem.get_file_info(path).type is not fs.FileType.NotFound
 
-    def check(self, resolved: str) -> None:
-        """See that the folder is new, or that of the same resolved experiment file.
-
-        Raises:
-            InputError: it holds the run of another file.
-        """
-        if self.has(EXPERIMENT) and self.read_text(EXPERIMENT) != resolved:
-            do = f"Give this one another name or storage, or compare with {self.path(EXPERIMENT)}."
-            fail("name", "a run folder must have been made from the same file", self.uri, do)
-
     def open(self, resolved: str) -> None:
-        """Store the resolved file and the versions, where the folder is new; `check` comes before."""
+        """Store the resolved file and the versions, where the folder is new; `check_same` comes before."""
         if not self.has(EXPERIMENT):
             self.write_text(VERSIONS, versions())
             self.write_text(EXPERIMENT, resolved)

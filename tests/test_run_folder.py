@@ -9,22 +9,13 @@ from raywce.errors import InputError
 from raywce.run_folder import RunFolder
 
 
-def test_another_files_run_is_not_touched(tmp_path: Path) -> None:
+def test_an_opened_folder_keeps_its_first_file_and_versions(tmp_path: Path) -> None:
     folder = RunFolder.of(str(tmp_path), "a")
-    folder.check("one: 1\n")
     folder.open("one: 1\n")
-    folder.check("one: 1\n")
-    with pytest.raises(InputError, match=r"same file.*another name"):
-        folder.check("one: 2\n")
-    assert folder.read_text("experiment.yaml") == "one: 1\n"
     assert json.loads(folder.read_text("versions.json"))["ray"]
-
-
-def test_an_opened_folder_keeps_its_first_versions(tmp_path: Path) -> None:
-    folder = RunFolder.of(str(tmp_path), "a")
-    folder.open("one: 1\n")
     folder.write_text("versions.json", "of the first start")
-    folder.open("one: 1\n")
+    folder.open("one: 2\n")
+    assert folder.read_text("experiment.yaml") == "one: 1\n"
     assert folder.read_text("versions.json") == "of the first start"
 
 

@@ -34,12 +34,13 @@ def train(
     loaded = load(file, overrides or [])
     experiment = loaded.concrete()
     from raywce.demo.assets import provide_speech
+    from raywce.experiment.recorded import check_same
     from raywce.run_folder import RunFolder
     from raywce.storage import storage_failures_told
     from raywce.training.run import finished_run, train_run
 
     folder = RunFolder.of(experiment.storage, experiment.name)
-    folder.check(loaded.resolved_yaml())
+    check_same(folder, loaded)
     outcome = finished_run(experiment, folder)
     if outcome:
         typer.echo(f"This training is finished; nothing was changed in {folder.uri}")

@@ -25,6 +25,7 @@ SIX_LANGUAGES = "demo:six-languages"
 
 _PREFIX = "demo:"
 _PACKAGE = Path(__file__).parent
+_MICRO_WHISPER_FOLDER = "micro_whisper"
 _SEED, _MAX_SECONDS = 0, 3.0
 _GENERATOR = ("sentences.py", "speakers.py", "espeak.py", "corpus.py")
 
@@ -39,7 +40,12 @@ def checkpoint_path(name: str, path: str = "model.checkpoint") -> str:
     Raises:
         InputError: another name that begins with demo:.
     """
-    return str(_PACKAGE / "micro_whisper") if _is(name, MICRO_WHISPER, path) else name
+    return str(_PACKAGE / _MICRO_WHISPER_FOLDER) if _is(name, MICRO_WHISPER, path) else name
+
+
+def is_micro_whisper(folder: Path) -> bool:
+    """Whether it is the micro Whisper's folder, of this installation of the package or of another."""
+    return folder.parts[-3:] == (*_PACKAGE.parts[-2:], _MICRO_WHISPER_FOLDER)
 
 
 def speech_path(name: str, cache: Path, path: str = "data.folder") -> str:

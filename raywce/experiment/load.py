@@ -145,7 +145,7 @@ def load(path: Path, overrides: Sequence[str] = (), check_files: bool = True) ->
     if problems.found:
         raise InputError(list(dict.fromkeys(problems.found)))
     notes = first.notes + checks.notes(sections) + (surroundings.notes(sections) if check_files else [])
-    experiment = _with_both_kinds(Experiment(**sections), leaves)
+    experiment = with_both_kinds(Experiment(**sections), leaves)
     loaded = ExperimentFile(experiment, space, notes, first.points)
     if space and experiment.search.sampler == "grid" and not loaded.settings():
         fail("search.sampler", "a grid must have a setting that is not the baseline", "none")
@@ -234,7 +234,7 @@ def _baseline_problems(
     return [replace(problem, path=f"search.baseline.{problem.path}") for problem in wrong if problem.path in values]
 
 
-def _with_both_kinds(experiment: Experiment, space: Mapping[str, Distribution]) -> Experiment:
+def with_both_kinds(experiment: Experiment, space: Mapping[str, Distribution]) -> Experiment:
     """`auto` decided once for the file, so that the baseline and every trial see the same data."""
     if experiment.data.sampling.both_kinds != "auto":
         return experiment

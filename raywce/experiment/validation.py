@@ -88,6 +88,22 @@ def valid_sections(tree: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in experiment if name not in absent}
 
 
+def without_unknown(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part a tree into what the models know, and the values of the keys that they don't, by dotted path."""
+    known = copy.deepcopy(tree)
+    paths = [_path(entry, tree) for entry in _entries(tree) if entry["type"] == "extra_forbidden"]
+    unknown = {_dotted(path): _at(tree, path) for path in paths}
+    for path in paths:
+        _remove(known, path)
+    return known, unknown
+
+
+def _at(tree: Any, path: Path) -> Any:
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
 def _extremes(space: Mapping[str, Distribution]) -> Iterable[dict[str, Any]]:
     """Draws that together hold each bound and each listed value once: a rule of the models looks at one leaf."""
     if not space:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from raywce.cluster import connect, local_resources, running_address
 from raywce.data.parts import Part
 from raywce.errors import InputError, fail
+from raywce.experiment.recorded import check_same
 from raywce.experiment.schema import Experiment
 from raywce.looks import SEARCH as SEARCH_COMMAND
 from raywce.looks import open_test_split
@@ -59,7 +60,7 @@ def is_finished(file: ExperimentFile, folder: RunFolder, resume: bool, open_test
     Raises:
         InputError: the folder was made from another file, or `resume` is asked for and there is nothing to resume.
     """
-    folder.check(file.resolved_yaml())
+    check_same(folder, file)
     if resume and not folder.has(EXPERIMENT):
         fail("--resume", "there must be a search to resume", f"nothing at {folder.uri}", "Leave --resume out.")
     if not (folder.has(OUTCOME) and open_test_again):
@@ -90,7 +91,7 @@ def run_search(
     """
     quiet()
     folder = RunFolder.of(storage or file.experiment.storage, file.experiment.name)
-    folder.check(file.resolved_yaml())
+    check_same(folder, file)
     if running_address() is None:
         check_resources(file.experiment.resources, [local_resources()]).raise_any()
     with storage_failures_told(folder.uri), folder.held(), connect() as cluster:

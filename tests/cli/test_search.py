@@ -47,7 +47,7 @@ def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:
     path, _ = finished(tmp_path)
     result = CliRunner().invoke(app, ["search", str(path), "training.steps=30"])
     assert isinstance(result.exception, InputError)
-    assert "same file" in str(result.exception)
+    assert "training.steps: must be 20, as in " in str(result.exception)
 
 
 def test_resume_needs_something_to_resume(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 from raywce.cli import app
 from raywce.demo.assets import SIX_LANGUAGES, speech_path
 from raywce.errors import InputError, RunFailed
+from raywce.experiment.load import load
+from raywce.run_folder import RunFolder
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -47,12 +49,11 @@ def test_a_folder_with_another_files_run_is_refused_before_a_cluster_is_asked_fo
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("raywce.cluster.connect", lambda: pytest.fail("no cluster may be asked for"))
-    (tmp_path / "runs" / "small").mkdir(parents=True)
-    (tmp_path / "runs" / "small" / "experiment.yaml").write_text("name: other\n")
     values = ["weighting.alpha=2", "training.optimizer.learning_rate=1e-5", f"storage={tmp_path / 'runs'}"]
-    result = CliRunner().invoke(app, ["train", str(file), *values])
+    RunFolder.of(str(tmp_path / "runs"), "small").open(load(file, values).resolved_yaml())
+    result = CliRunner().invoke(app, ["train", str(file), *values, "training.steps=2"])
     assert isinstance(result.exception, InputError)
-    assert "another name" in str(result.exception)
+    assert "training.steps: must be 1, as in " in str(result.exception)
 
 
 def test_the_demo_corpus_is_generated_before_a_cluster_is_asked_for(

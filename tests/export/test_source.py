@@ -41,6 +41,14 @@ def test_where_nothing_was_confirmed_it_is_the_searchs_best(tmp_path: Path, chec
     assert find_source(run.folder.uri).kind == "best"
 
 
+def test_a_run_of_an_older_version_is_exported(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path, checkpoint, confirm=True)
+    before, written = find_source(run.folder.uri), run.folder.read_text("experiment.yaml")
+    assert "\ntraining:\n" in written
+    run.folder.write_text("experiment.yaml", written.replace("\ntraining:\n", "\ntraining:\n  wobble: 0.5\n"))
+    assert find_source(run.folder.uri) == before
+
+
 def test_of_a_grids_setting_it_is_the_first_seed(tmp_path: Path, checkpoint: Path) -> None:
     run = SearchRun.write(tmp_path, checkpoint)
     run.change_outcome(best={"trial_id": "search-0, search-1"})

@@ -7,6 +7,7 @@ import pytest
 
 from raywce.errors import InputError
 from raywce.report.run import read_run
+from raywce.report.write import make_report
 from raywce.run_folder import RunFolder
 from tests.report.made_runs import MadeRun
 
@@ -16,6 +17,18 @@ def test_what_is_judged_again_is_what_the_search_stored(confirmed: MadeRun) -> N
     assert run.outcome.to_json() == confirmed.folder.read_text("outcome.json")
     assert run.finished
     assert run.search_seconds == 1234.5
+
+
+def test_a_run_of_an_older_version_is_read(searched: MadeRun, tmp_path: Path) -> None:
+    shutil.copytree(searched.folder.local, tmp_path / "run")
+    record = tmp_path / "run" / "experiment.yaml"
+    written = record.read_text()
+    assert "\n  log_every: " in written
+    older = "".join(line for line in written.splitlines(keepends=True) if not line.startswith("  log_every: "))
+    record.write_text(older.replace("\ntraining:\n", "\ntraining:\n  wobble: 0.5\n"))
+    folder = RunFolder.at(str(tmp_path / "run"))
+    assert read_run(folder).outcome == read_run(searched.folder).outcome
+    assert make_report(folder).figures.finished
 
 
 def test_a_folder_of_no_search_is_refused(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_folder_of_another_file_is_refused(tmp_path: Path) -> None:
     file = surrogate.load_file(tmp_path)
     folder = RunFolder.of(file.experiment.storage, "toy")
     folder.write_text("experiment.yaml", file.resolved_yaml().replace("steps: 20", "steps: 30"))
-    with pytest.raises(InputError, match="same file"):
+    with pytest.raises(InputError, match=r"training\.steps: must be 30, as in .*, but got 20"):
         run_search(file, trial=surrogate.trial)
 
 
