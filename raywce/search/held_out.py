@@ -13,6 +13,8 @@ from raywce.experiment.schema import Experiment, Resources
 from raywce.remote import on_node
 from raywce.run_folder import RunFolder, read_parquet
 from raywce.search.comparison import Decoded
+from raywce.search.lines import show_line
+from raywce.search.pace import ALIVE_S, Pace
 from raywce.search.tables import BASELINE, CONFIRM, ORIGINAL, TestFile, TrialTable
 
 if TYPE_CHECKING:  # torch and transformers are for the workers
@@ -30,7 +32,22 @@ def decode_on_cluster(
     """`Decode` by Ray workers."""
     from raywce.evaluation.run import run_evaluations
 
-    run_evaluations(evaluations, resources, lambda done: None, on_table)
+    run_evaluations(evaluations, resources, DecodedSoFar(), on_table)
+
+
+class DecodedSoFar:
+    """Called with utterances just decoded, it says every half minute how many they are by now."""
+
+    def __init__(self) -> None:
+        self.utterances = 0
+        self._pace = Pace(ALIVE_S, at_once=False)
+
+    def __call__(self, done: int) -> None:
+        """Count them."""
+        self.utterances += done
+        if self._pace.is_due():
+            with self._pace:
+                show_line(f"test splits: {self.utterances} utterances decoded.")
 
 
 def files_of(folder: RunFolder, table: TrialTable, experiment: Experiment, winner: str) -> list[TestFile]:

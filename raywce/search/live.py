@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import rich
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raywce.experiment.schema import Experiment
-from raywce.search.pace import Pace
+from raywce.search.pace import ALIVE_S, Pace
 from raywce.search.progress import Progress
 from raywce.search.tables import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING
 
@@ -43,16 +44,24 @@ def open_view(experiment: Experiment, leaves: Sequence[str], progress: Progress)
 
 
 class PlainView:
-    """A line for each evaluation and each change of state; how far the phase is stands where a trial has ended."""
+    """A line for each evaluation and each change of state, and every half minute where each running trial is.
+
+    How far the phase is stands where a trial has ended.
+    """
 
     def __init__(self, console: Console, experiment: Experiment, leaves: Sequence[str], progress: Progress) -> None:
         self.console, self.languages, self.leaves = console, experiment.languages.all, leaves
-        self.progress = progress
+        self.training, self.progress = experiment.training, progress
         self._said: dict[str, set[tuple[Any, ...]]] = {}
+        self._running: dict[str, Sequence[Row]] = {}
+        self._pace = Pace(ALIVE_S, at_once=False)
 
     def show(self, rows: Sequence[Row]) -> None:
         """Print what was not printed yet."""
         row = rows[-1]
+        self._running.pop(row["trial_id"], None)
+        if row["state"] == RUNNING:
+            self._running[row["trial_id"]] = rows
         said = self._said.setdefault(row["trial_id"], set())
         if row["state"] == RUNNING and ("state", RUNNING) not in said:
             said.add(("state", RUNNING))
@@ -66,7 +75,17 @@ class PlainView:
             self._print(row, f"{_state(row)}. {self.progress.line()}.")
 
     def tick(self) -> None:
-        """A line says nothing new."""
+        """Say of each running trial at which step it is, and how fast."""
+        if self._pace.is_due():
+            with self._pace:
+                for rows in self._running.values():
+                    self._print(rows[-1], self._where(rows))
+
+    def _where(self, rows: Sequence[Row]) -> str:
+        step = rows[-1].get("step")
+        rate = utterances_per_second(rows, self.training.batch_size)
+        speed = "" if rate is None else f", {rate:.1f} utterances/s"
+        return "no step is reported yet." if step is None else f"step {step} of {self.training.steps}{speed}."
 
     def close(self) -> None:
         """Nothing is open."""
@@ -74,6 +93,21 @@ class PlainView:
     def _print(self, row: Row, text: str) -> None:
         line = f"{row['trial_id']}: {text.rstrip()}"
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def utterances_per_second(rows: Sequence[Row], batch_size: int) -> float | None:
+    """How fast a trial trained between its last two reports without an evaluation in between; None where unknown.
+
+    Args:
+        rows: of the trial, by step; `time_s` is the time of training and evaluations.
+        batch_size: utterances of a step.
+    """
+    timed = [row for row in rows if row.get("step") is not None and row.get("time_s") is not None]
+    for before, row in reversed([*pairwise(timed)]):
+        seconds = row["time_s"] - before["time_s"]
+        if row.get("utterances") is None and seconds > 0:  # the file of what was decoded
+            return float((row["step"] - before["step"]) * batch_size / seconds)
+    return None
 
 
 class TerminalView:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+ALIVE_S = 30.0  # from one sign of life to the next, in a log
+
 
 class Pace:
     """Says when it is time again: after `seconds`, and later where doing it takes more than a tenth of that.
@@ -14,9 +16,11 @@ class Pace:
 
     _SHARE = 0.1
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, at_once: bool = True) -> None:
+        """Set the interval; the first time is at once, or after it."""
         self.seconds = seconds
-        self._next = self._began = float("-inf")
+        self._began = float("-inf")
+        self._next = self._began if at_once else time.monotonic() + seconds
 
     def is_due(self) -> bool:
         """Whether it may be done now."""

@@ -12,8 +12,10 @@ import pytest
 from raywce.experiment.load import ExperimentFile, load
 from raywce.experiment.schema import Resources
 from raywce.run_folder import RunFolder
-from raywce.search.held_out import decode_tests, files_of
+from raywce.search import pace
+from raywce.search.held_out import DecodedSoFar, decode_tests, files_of
 from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, ORIGINAL, Trial, TrialTable, trial_schema
+from tests.fake_time import FakeTime
 from tests.search import surrogate
 
 WINNER = "search-000"
@@ -32,6 +34,19 @@ def file(tmp_path: Path) -> ExperimentFile:
     resources = "resources={workers: 4, cpus_per_worker: 0.5, gpus_per_worker: 0.5}"
     path = surrogate.write_file(tmp_path, confirm={"candidates": 1})
     return load(path, [speech, resources, DECODING, "languages.language_tokens={gl: pt}"], check_files=False)
+
+
+def test_decoding_says_every_half_minute_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    time = FakeTime()
+    monkeypatch.setattr(pace, "time", time)
+    on_batch = DecodedSoFar()
+    for _ in range(8):
+        time.sleep(10.0)
+        on_batch(4)
+    said = ["test splits: 12 utterances decoded.", "test splits: 24 utterances decoded."]
+    assert capsys.readouterr().out.splitlines() == said
 
 
 @pytest.fixture

@@ -18,9 +18,11 @@ import pyte
 import pytest
 from rich.console import Console
 
-from raywce.search.live import PlainView, TerminalView
+from raywce.search import pace
+from raywce.search.live import PlainView, TerminalView, utterances_per_second
 from raywce.search.progress import Progress
-from raywce.search.tables import COMPLETE, FAIL, PRUNED, SEARCH, Trial, TrialTable
+from raywce.search.tables import COMPLETE, FAIL, PRUNED, RUNNING, SEARCH, Trial, TrialTable
+from tests.fake_time import FakeTime
 from tests.search import surrogate
 from tests.search.fake_search import ALPHA, empty_table, report
 
@@ -69,6 +71,59 @@ def test_a_trial_that_was_stopped_early_is_shown_with_its_last_step(
 ) -> None:
     last = lines_of(file, progress, report(table, 1, 0.4, PRUNED))[-1]
     assert last.startswith("search-1: stopped early at step 20. search: 1 of 4 done, 0 running;")
+
+
+class Log:
+    """A plain view whose clock the test moves."""
+
+    def __init__(self, file: Any, progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.time = FakeTime()
+        monkeypatch.setattr(pace, "time", self.time)
+        self._stream = io.StringIO()
+        self.view = PlainView(Console(file=self._stream, width=80), file.experiment, list(file.space), progress)
+
+    def after(self, seconds: float) -> list[str]:
+        """The lines that the passing of time brought."""
+        before = len(self._stream.getvalue())
+        self.time.sleep(seconds)
+        self.view.tick()
+        return self._stream.getvalue()[before:].splitlines()
+
+
+def at(table: TrialTable, number: int, step: int, time_s: float, **more: Any) -> list[dict[str, Any]]:
+    """All rows of a running trial, with one more report."""
+    trial = Trial(SEARCH, f"search-{number}", 0, {ALPHA: 2.0})
+    table.record(trial, {"step": step, "time_s": time_s, **more})
+    return table.of(trial.trial_id)
+
+
+def test_a_log_says_every_half_minute_where_each_running_trial_is(
+    file: Any, table: TrialTable, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(file, progress, monkeypatch)
+    table.finish(Trial(SEARCH, "search-0", 0, {ALPHA: 2.0}), RUNNING)
+    log.view.show(table.of("search-0"))
+    assert log.after(29.0) == []
+    assert log.after(1.0) == ["search-0: no step is reported yet."]
+    for step, time_s in ((5, 40.0), (10, 50.0)):
+        log.view.show(at(table, 0, step, time_s))
+    log.view.show(at(table, 1, 5, 12.0))
+    assert log.after(10.0) == []
+    # 5 steps of 16 utterances in 10 s; of the other, how long the first steps took with their start is no rate
+    assert log.after(20.0) == ["search-0: step 10 of 20, 8.0 utterances/s.", "search-1: step 5 of 20."]
+    assert len(log.after(30.0)) == 2, "nothing new is a word too"
+    log.view.show(report(table, 1, 0.4, COMPLETE))
+    assert [line.partition(":")[0] for line in log.after(30.0)] == ["search-0"]
+
+
+def test_the_time_of_an_evaluation_does_not_slow_a_training_down(table: TrialTable) -> None:
+    at(table, 0, 5, 10.0)
+    at(table, 0, 10, 20.0)
+    rows = at(table, 0, 15, 90.0, utterances="decoded.parquet", **{"wer/gl": 0.4})
+    assert utterances_per_second(rows, 16) == 8.0
+    assert utterances_per_second(rows[:1], 16) is None
+    assert utterances_per_second([{"step": None}], 16) is None
+    assert utterances_per_second(at(table, 0, 20, 95.0), 16) == 16.0
 
 
 def screen_of(file: Any, progress: Progress, trials: list[list[Any]], width: int, height: int = 30) -> list[str]:
