@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.demo_world import ONE_WORKER, World, open_world
+from raywce.cluster import Cluster
+from tests.demo_world import ONE_WORKER, Searched, World, open_world
 
 
 def pytest_configure() -> None:
@@ -16,12 +18,12 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
+def cluster() -> Iterator[Cluster]:
     """A local cluster of two CPUs and one logical GPU, which this process is connected to; no test may kill it."""
     from raywce.cluster import connect
 
-    with connect(num_cpus=2, num_gpus=1):
-        yield
+    with connect(num_cpus=2, num_gpus=1) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +34,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(world: World) -> Path:
-    """The run folder of a search that nothing came in the way of, which disturbed ones must equal."""
-    storage = world.folder / "undisturbed"
-    world.run("search", *world.of(storage, ONE_WORKER), codes=(0, 3))
-    return storage / "quickstart"
+def searched(world: World) -> Searched:
+    """A search that nothing came in the way of."""
+    arguments, figures = world.of(world.folder / "undisturbed", ONE_WORKER), world.folder / "searched.json"
+    code = world.run("search", *arguments, "--json", figures, codes=(0, 3))
+    run = world.folder / "undisturbed" / "quickstart"
+    return Searched(run, arguments, code, json.loads(figures.read_text()))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(searched: Searched) -> Path:
+    """Its run folder, which those of disturbed searches must equal."""
+    return searched.run

@@ -39,10 +39,16 @@ needs_a_voice = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class World:
-    """Prepared speech, and commands as a user calls them, on Ray clusters of their own."""
+    """Prepared speech, and commands as a user calls them, on Ray clusters of their own or on one that they join.
+
+    Attributes:
+        ray: where Ray's files are.
+        joining: environment variables that name a running cluster; None: each command starts its own.
+    """
 
     folder: Path
     ray: Path
+    joining: Mapping[str, str] | None = None
 
     @property
     def speech(self) -> Path:
@@ -50,8 +56,8 @@ class World:
 
     def begin(self, command: str, *arguments: object) -> subprocess.Popen[bytes]:
         """Start a command, in a process group of its own as a shell does."""
-        environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-        environment["RAY_TMPDIR"] = str(self.ray)
+        alone = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        environment = dict(self.joining or {**alone, "RAY_TMPDIR": str(self.ray)})
         environment["RAY_gcs_rpc_server_reconnect_timeout_s"] = "10"  # to give a killed cluster up; 60 by default
         with (self.folder / "log").open("wb") as log:
             line = [sys.executable, "-m", "raywce", command, *map(str, arguments)]
@@ -95,6 +101,16 @@ class World:
             return process.wait(timeout=PATIENCE_S)
         finally:
             kill_with_ray(process)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A finished search: its run folder, arguments, exit code, and the figures of `--json`."""
+
+    run: Path
+    arguments: list[str]
+    code: int
+    figures: dict[str, Any]
 
 
 @contextmanager

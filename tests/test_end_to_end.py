@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jiwer
 import pyarrow as pa
@@ -26,8 +24,8 @@ from tests.demo_world import (
     FLOOR,
     HIGH_RESOURCE,
     LOW_RESOURCE,
-    SEARCH,
     SEARCH_STEPS,
+    Searched,
     World,
     contents,
     kill_with_ray,
@@ -40,7 +38,6 @@ from tests.demo_world import (
 pytestmark = [pytest.mark.slow, needs_a_voice]
 
 TRAIN_STEPS = 20
-TWO_TRIALS = [*SEARCH, "search.trials=2"]
 TRAIN = ["weighting={kind: constant, alpha: 4}", f"training.steps={TRAIN_STEPS}", "training.evaluate_at_start=true"]
 
 
@@ -108,20 +105,6 @@ def test_a_finished_training_is_only_shown_again(world: World, trained: Path) ->
     assert world.clusters == clusters, "it needs no Ray"
 
 
-@dataclass(frozen=True)
-class Searched:
-    run: Path
-    code: int
-    figures: dict[str, Any]  # of --json
-
-
-@pytest.fixture(scope="module")
-def searched(world: World) -> Searched:
-    figures = world.folder / "searched.json"
-    code = world.run("search", *world.of(world.folder / "searched", TWO_TRIALS), "--json", figures, codes=(0, 3))
-    return Searched(world.folder / "searched" / "quickstart", code, json.loads(figures.read_text()))
-
-
 def wers_by_trial(utterances: pa.Table) -> dict[str, dict[str, float]]:
     """WERs by trial and language, from the counts of the utterances."""
     counts = [f"words_normalized_{name}" for name in ("hits", "substitutions", "deletions", "insertions")]
@@ -165,7 +148,7 @@ def test_the_figures_of_a_search_follow_from_its_utterances(searched: Searched) 
 def test_a_finished_search_is_left_alone(world: World, searched: Searched) -> None:
     before, clusters, again = contents(searched.run), world.clusters, world.folder / "again.json"
     assert clusters
-    world.run("search", *world.of(world.folder / "searched", TWO_TRIALS), "--json", again, codes=(searched.code,))
+    world.run("search", *searched.arguments, "--json", again, codes=(searched.code,))
     assert json.loads(again.read_text()) == searched.figures
     assert contents(searched.run) == before
     assert world.clusters == clusters, "it needs no Ray"

@@ -1,4 +1,4 @@
-"""Searches on a cluster of three nodes: one lost in mid-trial, one stopped as a job and submitted again."""
+"""A search as a job on a cluster whose nodes come late, are lost and are drained; it is stopped and submitted again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.ray_nodes import RAY, Nodes, ray_nodes
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), needs_a_voice]
 
 ROOT = Path(__file__).parents[1]
-SPOT_S = 20  # that a node has left when it is said to be taken away
+SPOT_S = 10  # that a node has left when it is said to be taken away
 
 
 @pytest.fixture
@@ -40,45 +40,14 @@ def nodes() -> Iterator[Nodes]:
         yield running
 
 
-def equals(run: Path, undisturbed: Path) -> None:
-    assert lasting(trials(run)) == lasting(trials(undisturbed))
-    tables = [pq.read_table(folder / "utterances.parquet") for folder in (run, undisturbed)]
-    assert tables[0].equals(tables[1])
-
-
 def under_way(run: Path, trial: str) -> bool:
     steps = [step or 0 for name, step in trials(run) if name.startswith(trial)]
     return max(steps, default=0) > CHECKPOINT_EVERY
 
 
-def test_nodes_that_come_late_are_waited_for_and_a_lost_one_is_made_up_for(
+def test_a_job_waits_for_nodes_outlives_a_lost_and_a_drained_one_and_goes_on_when_submitted_again(
     world: World, undisturbed: Path, nodes: Nodes
 ) -> None:
-    arguments, run = world.of(world.folder / "lost", ONE_WORKER), world.folder / "lost" / "quickstart"
-    with (world.folder / "log").open("wb") as log:
-        line = [sys.executable, "-m", "raywce", "search", *arguments]
-        search = subprocess.Popen(line, stdout=log, stderr=log, cwd=world.folder, env=nodes.environment)
-    waits = "waiting for 1 x (1 CPUs, 0 GPUs); there are 0 CPUs and 0 GPUs on 1 node(s)"
-    wait_for(lambda: waits in world.log, lambda: search.poll() is None, lambda: world.log)
-    assert not run.exists() or not trials(run)
-    nodes.add(1)
-    nodes.add(1)
-    wait_for(lambda: under_way(run, "search-000"), lambda: search.poll() is None, lambda: world.log)
-    lost = nodes.with_worker()
-    assert lost is not nodes.running[0], "the head has no CPU for workers"
-    nodes.kill(lost)
-    assert search.wait() in (0, 3), world.log
-    equals(run, undisturbed)
-    restarted = {name: row["restarts"] for (name, _), row in trials(run).items() if row["restarts"]}
-    assert [name.startswith("search-000") for name in restarted] == [True]
-    assert "(workers restarted: 1)" in world.log
-
-
-def test_a_stopped_job_that_is_submitted_again_goes_on_and_outlives_a_drained_node(
-    world: World, undisturbed: Path, nodes: Nodes
-) -> None:
-    nodes.add(1)
-    nodes.add(1)
     arguments, run = world.of(world.folder / "job", ONE_WORKER), world.folder / "job" / "quickstart"
 
     def job(command: str, *more: str, check: bool = True) -> str:
@@ -95,24 +64,42 @@ def test_a_stopped_job_that_is_submitted_again_goes_on_and_outlives_a_drained_no
     def is_running(name: str) -> bool:
         return any(state in job("status", name) for state in ("PENDING", "RUNNING"))
 
+    def log(name: str) -> str:
+        return job("logs", name, check=False)
+
     assert nodes.status_without_token() in (401, 403)
     submit("first")
-    wait_for(lambda: under_way(run, "search-000"), lambda: True, lambda: job("logs", "first", check=False))
+    waits = "waiting for 1 x (1 CPUs, 0 GPUs); there are 0 CPUs and 0 GPUs on 1 node(s)"
+    wait_for(lambda: waits in log("first"), lambda: is_running("first"), lambda: log("first"))
+    assert not run.exists() or not trials(run)
+    nodes.add(1)
+    nodes.add(1)
+
+    wait_for(lambda: under_way(run, "baseline-0"), lambda: True, lambda: log("first"))
+    lost = nodes.with_worker()
+    assert lost is not nodes.running[0], "the head has no CPU for workers"
+    nodes.kill(lost)
+    wait_for(lambda: under_way(run, "search-000"), lambda: True, lambda: log("first"))
     job("stop", "first")
-    assert "the same command goes on from here" in job("logs", "first")
+    assert "the same command goes on from here" in log("first")
+    assert "baseline-0: done (workers restarted: 1)" in log("first")
     stopped = trials(run)
+    assert {name for (name, _), row in stopped.items() if row["restarts"]} == {"baseline-0"}
     ended = {name for (name, _), row in stopped.items() if row["state"] == "COMPLETE"}
     assert ended == {"baseline-0"}
     files = contents(run / "trials" / "baseline-0")
 
+    nodes.add(1)
     submit("second")
-    wait_for(lambda: under_way(run, "search-001"), lambda: True, lambda: job("logs", "second", check=False))
+    wait_for(lambda: under_way(run, "search-001"), lambda: True, lambda: log("second"))
     spot = nodes.with_worker()
     nodes.drain(spot, SPOT_S)
     time.sleep(SPOT_S)
     nodes.kill(spot)
-    wait_for(lambda: not is_running("second"), lambda: True, lambda: job("logs", "second", check=False))
-    equals(run, undisturbed)
+    wait_for(lambda: not is_running("second"), lambda: True, lambda: log("second"))
+    assert lasting(trials(run)) == lasting(trials(undisturbed))
+    tables = [pq.read_table(folder / "utterances.parquet") for folder in (run, undisturbed)]
+    assert tables[0].equals(tables[1])
     assert contents(run / "trials" / "baseline-0").items() <= files.items()  # removed may be some, written none
     assert {of: row for of, row in trials(run).items() if of[0] in ended} == {
         of: row for of, row in stopped.items() if of[0] in ended

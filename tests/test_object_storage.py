@@ -1,4 +1,4 @@
-"""A search whose speech and run folder are on S3-compatible storage, which goes away for half a minute."""
+"""A search whose speech and run folder are on S3-compatible storage, which goes away for ten seconds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.s3_server import BUCKET, S3Server, s3_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), needs_a_voice]
 
-OUTAGE_S = 30
+OUTAGE_S = 10
 
 
 @pytest.fixture

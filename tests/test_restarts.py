@@ -10,19 +10,21 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from raywce.search.journal import open_journal
 from tests.demo_world import (
     CHECKPOINT_EVERY,
+    ONE_WORKER,
     SEARCH,
     World,
     contents,
@@ -31,10 +33,21 @@ from tests.demo_world import (
     needs_a_voice,
     trials,
 )
+from tests.ray_nodes import ray_nodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), needs_a_voice]
 
 Process = subprocess.Popen[bytes]
+
+
+@contextmanager
+def surviving_cluster() -> Iterator[dict[str, str]]:
+    """A cluster of one CPU that outlives the commands on it; gives what makes them join it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="raywce-", ignore_cleanup_errors=True) as folder,
+        ray_nodes(Path(folder), cpus=(1,)) as nodes,
+    ):
+        yield nodes.environment
 
 
 @contextmanager
@@ -55,10 +68,12 @@ def states(run: Path) -> dict[str, str]:
 
 
 def running(run: Path, suggestion: str, after: int = CHECKPOINT_EVERY) -> Callable[[], bool]:
-    """Whether that trial is behind a step, and its end is not near."""
+    """Whether that trial has come past a step since now, and its end is not near."""
+    before = trials(run)
 
     def now() -> bool:
-        steps = [step or 0 for (name, step) in trials(run) if name.startswith(suggestion)]
+        rows = trials(run).items()
+        steps = [step or 0 for (name, step), row in rows if name.startswith(suggestion) and row not in before.values()]
         return max(steps, default=0) > after
 
     return now
@@ -77,15 +92,6 @@ def check_study(run: Path) -> None:
 
 def kill_driver(process: Process) -> None:
     process.kill()
-
-
-def kill_cluster(process: Process) -> None:
-    """All of Ray, but not the command that started it."""
-    for one in psutil.Process(process.pid).children(recursive=True):
-        try:
-            one.kill()
-        except psutil.NoSuchProcess:
-            continue
 
 
 def press_ctrl_c(process: Process) -> None:
@@ -111,43 +117,41 @@ def make_writable(disk: Path) -> None:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_search_that_is_disturbed_in_every_way_ends_with_the_undisturbed_tables(world: World) -> None:
-    budget = [*SEARCH, "search.trials=6"]
-    world.run("search", *world.of(world.folder / "left_alone", budget), codes=(0, 3))
-    with own_disk(world.folder / "disk", 800) as disk:
-        arguments, run = world.of(disk, budget), disk / "quickstart"
+def test_a_search_that_is_disturbed_in_every_way_ends_with_the_undisturbed_tables(
+    world: World, undisturbed: Path
+) -> None:
+    with own_disk(world.folder / "disk", 800) as disk, surviving_cluster() as joining:
+        joined = replace(world, joining=joining)
+        arguments, run = joined.of(disk, ONE_WORKER), disk / "quickstart"
 
-        def disturb(during: str, do: Callable[[Process], object], mend: Callable[[], object] | None = None) -> str:
+        def disturb(during: str, do: Callable[[Process], object], repair: Callable[[], object] | None = None) -> str:
             """Once that trial is under way; gives what the command said."""
-            code = world.disturb("search", arguments, running(run, during), do)
-            if mend:
-                mend()
-            said, after = world.log, trials(run)
+            code = joined.disturb("search", arguments, running(run, during), do)
+            if repair:
+                repair()
+            said, after = joined.log, trials(run)
             assert code not in (0, 3), said
             assert states(run)[next(name for name in states(run) if name.startswith(during))] == "RUNNING"
             seen.append({of: row for of, row in after.items() if row["state"] != "RUNNING"})
             return said
 
         seen: list[dict[Any, Any]] = []
-        disturb("baseline-0", kill_with_ray)
-        disturb("search-000", kill_driver)
-        kill_leftovers(world)
-        disturb("search-001", kill_cluster)
-        assert "the same command goes on from here" in disturb("search-002", press_ctrl_c)
-        said = disturb("search-003", lambda _: fill(disk), (disk / "ballast").unlink)
+        disturb("baseline-0", kill_driver)
+        assert "the same command goes on from here" in disturb("search-000", press_ctrl_c)
+        said = disturb("search-001", lambda _: fill(disk), (disk / "ballast").unlink)
         assert "No space left on device" in said
         assert "the same command goes on from here" in said
-        said = disturb("search-004", lambda _: make_read_only(disk), lambda: make_writable(disk))
+        said = disturb("search-001", lambda _: make_read_only(disk), lambda: make_writable(disk))
         assert "Read-only file system" in said
         assert "the same command goes on from here" in said
         assert "Traceback" not in said
 
         files = {name: contents(run / "trials" / name) for name, state in states(run).items() if state == "COMPLETE"}
-        world.run("search", *arguments, "--resume", codes=(0, 3))
-        compare(run, world.folder / "left_alone" / "quickstart")
+        joined.run("search", *arguments, "--resume", codes=(0, 3))
+        compare(run, undisturbed)
         for earlier in seen:  # what has ended does not run again
             assert earlier.items() <= trials(run).items()
-        assert len(files) == 5
+        assert len(files) == 2
         assert all(contents(run / "trials" / name).items() <= before.items() for name, before in files.items())
         check_study(run)
 
@@ -158,13 +162,6 @@ def compare(run: Path, undisturbed: Path) -> None:
     assert tables[0].equals(tables[1])
     figures = [json.loads((folder / "outcome.json").read_text()) for folder in (run, undisturbed)]
     assert {**figures[0], "tables": None} == {**figures[1], "tables": None}
-
-
-def kill_leftovers(world: World) -> None:
-    """The cluster of a killed driver, as its owner would end it."""
-    for process in psutil.process_iter(["cmdline"]):
-        if str(world.ray) in " ".join(process.info["cmdline"] or ()):
-            process.kill()
 
 
 # --- two at once --------------------------------------------------------------------------------------------------

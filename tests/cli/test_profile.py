@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from raywce.cli import app
+from raywce.cluster import Cluster
 from raywce.errors import InputError
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
@@ -40,7 +41,7 @@ def test_a_wrong_file_is_told_before_a_cluster_is_asked_for(file: Path, monkeypa
 
 
 @pytest.mark.slow
-def test_a_profile_is_shown_and_kept_and_nothing_else_stays(file: Path, tmp_path: Path) -> None:
+def test_a_profile_is_shown_and_kept_and_nothing_else_stays(cluster: Cluster, file: Path, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     storage = f"storage={tmp_path / 'runs'}"
     done = CliRunner().invoke(app, ["profile", str(file), storage, "--seconds", "4", "--json", str(figures)])

@@ -1,7 +1,4 @@
-import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,28 +75,3 @@ def test_the_demo_corpus_is_generated_before_a_cluster_is_asked_for(
     assert str(result.exception) == "the cluster is asked for"
     assert "generated 10 utterances in " in result.stderr
     assert result.stderr.endswith(f" s: {speech}\n")
-
-
-@pytest.mark.slow
-def test_a_trained_model_is_evaluated_as_the_training_saw_it(file: Path, tmp_path: Path) -> None:
-    figures, again, evaluated = (tmp_path / name for name in ("one.json", "two.json", "evaluated.json"))
-    values = ["weighting.alpha=2", "training.optimizer.learning_rate=1e-3", f"storage={tmp_path / 'runs'}"]
-    values += ["training.evaluate_at_start=true", "training.steps=2", f"data.cache={tmp_path / 'cache'}"]
-    raywce("train", str(file), *values, "--json", str(figures))
-    reports = json.loads(figures.read_text())["reports"]
-    assert [report["step"] for report in reports] == [0, 2]
-
-    raywce("train", str(file), *values, "--json", str(again))
-    assert json.loads(again.read_text()) == json.loads(figures.read_text()), "a finished run is only shown again"
-
-    model = str(tmp_path / "runs" / "small" / "model")
-    raywce("evaluate", model, "--data", str(tmp_path / "data"), "--split", "dev", "--json", str(evaluated))
-    languages = json.loads(evaluated.read_text())["languages"]
-    for language in ("gl", "es"):
-        assert languages[language]["wer_normalized"] == reports[-1][f"wer_normalized/{language}"]
-        assert languages[language]["cer_raw"] == reports[-1][f"cer_raw/{language}"]
-
-
-def raywce(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "raywce", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from raywce.cluster import Cluster
 from raywce.errors import InputError
 from raywce.evaluation.run import Evaluation, resources_of, run_evaluation, run_evaluations
 from raywce.evaluation.settings import DecodeSettings
@@ -56,7 +57,7 @@ def test_without_an_experiment_a_worker_takes_a_gpu_where_there_are_any() -> Non
 
 @pytest.mark.slow
 def test_two_workers_of_half_a_cpu_decode_on_a_cluster_with_a_gpu_what_one_process_does(
-    cluster: None, tmp_path: Path
+    cluster: Cluster, tmp_path: Path
 ) -> None:
     evaluation = Evaluation(
         model=str(write_talking_whisper(tmp_path / "model")),

@@ -134,47 +134,11 @@ def slow_curve_trial(
     curve_trial(experiment, folder, name, on_report)
 
 
-def failing_trial(
-    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
-) -> None:
-    """As `trial`, but the first published setting (alpha 2) fails half-way."""
-    assert on_report is not None
-    if getattr(experiment.weighting, "alpha", None) == 2.0:
-        on_report(report(experiment, 10, None))
-        raise RunFailed("loss is not finite at step 11")
-    trial(experiment, folder, name, on_report)
-
-
 def failing_run(
     experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
 ) -> None:
     """No run gets anywhere."""
     raise RunFailed("out of memory")
-
-
-def ray_train_trial(
-    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
-) -> None:
-    """As `trial`, over Ray Train workers that hold a CPU each and sleep."""
-    import ray.train
-    from ray.train import RunConfig, ScalingConfig
-    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
-
-    def worker(config: dict[str, Any]) -> None:
-        for _ in range(2):
-            time.sleep(0.2)
-            ray.train.report({})
-
-    trainer = DataParallelTrainer(
-        worker,
-        train_loop_config={},
-        scaling_config=ScalingConfig(
-            num_workers=experiment.resources.workers, resources_per_worker={"CPU": experiment.resources.cpus_per_worker}
-        ),
-        run_config=RunConfig(name=name, storage_path=folder),
-    )
-    trainer.fit()
-    trial(experiment, folder, name, on_report)
 
 
 def ray_train_curve(

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from raywce.cluster import Cluster
 from raywce.errors import RunFailed
 from raywce.experiment.load import ExperimentFile, load
 from raywce.looks import EVALUATE, looks, open_test_split
@@ -26,6 +26,7 @@ from raywce.search.view import show_outcome
 from tests.search import decoded_tables, surrogate
 
 CONFIRM = {"candidates": 2, "resamples": 500}
+ALPHAS = (1.2, 1.8, 1.8)  # up to 3.5 they are feasible, and clearly better than the baseline
 
 
 def figures(trial_id: str, gl: float, es: float = 0.2) -> TrialFigures:
@@ -61,8 +62,8 @@ def test_choices_that_the_table_has_as_text_are_drawn_as_they_were(tmp_path: Pat
 
 
 def experiment(tmp_path: Path, *alphas: float, floor: float = 1.0) -> ExperimentFile:
-    """A search of these alphas; up to 3.5 they are feasible, and clearly better than the baseline."""
-    points = [{"weighting.alpha": alpha, "training.optimizer.learning_rate": 1e-5} for alpha in alphas or (1.8,)]
+    """A search of these alphas."""
+    points = [{"weighting.alpha": alpha, "training.optimizer.learning_rate": 1e-5} for alpha in alphas]
     path = surrogate.write_file(
         tmp_path, points=points, trials=len(points), confirm=CONFIRM, constraints={"absolute_floor": floor}
     )
@@ -101,9 +102,9 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     tmp_path = tmp_path_factory.mktemp("finished")
-    file = experiment(tmp_path, 1.2, 1.8, 1.8)
+    file = experiment(tmp_path, *ALPHAS)
     return Finished(file, search(file), RunFolder.of(str(tmp_path / "runs"), "toy"))
 
 
@@ -241,28 +242,28 @@ KILLED = """
 import sys
 from pathlib import Path
 from tests.search import test_confirm
-test_confirm.search(test_confirm.experiment(Path(sys.argv[1])))
+test_confirm.search(test_confirm.experiment(Path(sys.argv[1]), *test_confirm.ALPHAS))
 """
 
 
 @pytest.mark.slow
-def test_killed_in_the_confirm_phase_it_goes_on_to_the_same_outcome(cluster: None, tmp_path: Path) -> None:
-    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    killed.mkdir()
-    undisturbed.mkdir()
+def test_killed_in_the_confirm_phase_it_goes_on_to_the_same_outcome(
+    cluster: Cluster, finished: Finished, tmp_path: Path
+) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(killed)],
+        [sys.executable, "-c", KILLED, str(tmp_path)],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "RAY_ADDRESS": "local"},
+        env={**os.environ, "RAY_ADDRESS": cluster.address},
     )
-    parts, end = killed / "runs" / "toy" / "parts", time.monotonic() + 180
+    folder = RunFolder.of(str(tmp_path / "runs"), "toy")
+    parts, end = folder.local / "parts", time.monotonic() + 180
     while not (parts.exists() and parts.read_text().count("confirm-") >= 3) and time.monotonic() < end:
         time.sleep(0.1)
+    assert process.poll() is None, "it ended by itself"
     process.kill()
     process.wait()
-    assert not (killed / "runs" / "toy" / "outcome.json").exists(), "it was killed too late"
-    outcomes = [search(experiment(folder)) for folder in (killed, undisturbed)]
-    assert outcomes[0].confirmation == outcomes[1].confirmation
-    tables = [pq.read_table(folder / "runs" / "toy" / "trials.parquet") for folder in (killed, undisturbed)]
+    assert not folder.has("outcome.json"), "it was killed too late"
+    assert search(experiment(tmp_path, *ALPHAS)).confirmation == finished.outcome.confirmation
+    tables = [one.read_table("trials.parquet") for one in (folder, finished.folder)]
     rows = [[{**row, "utterances": None} for row in table.to_pylist()] for table in tables]
     assert rows[0] == rows[1]

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from raywce.cluster import Cluster
 from raywce.errors import InputError, RunFailed
+from raywce.experiment.load import ExperimentFile
+from raywce.experiment.schema import Experiment
 from raywce.run_folder import RunFolder
+from raywce.search import clock
 from raywce.search.phases import is_finished, run_search
 from raywce.search.tables import SEARCH
 from raywce.search.view import show_outcome
@@ -55,7 +62,7 @@ def tracked(folder: Path, tracking_uri: str) -> None:
         )
 
 
-def test_a_whole_search(cluster: None, tmp_path: Path) -> None:
+def test_a_whole_search(cluster: Cluster, tmp_path: Path) -> None:
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
     outcome, folder = run(tmp_path, baseline_seeds=2, mlflow=tracking_uri)
     assert outcome.exit_code == 0
@@ -96,42 +103,6 @@ def test_a_whole_search(cluster: None, tmp_path: Path) -> None:
     assert rows(folder) == found
 
 
-def test_same_file_and_seed_give_the_same_table(cluster: None, tmp_path: Path) -> None:
-    tables = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        tables.append(rows(run(tmp_path / name, points="none", sampler="random")[1]))
-    for row in (row for table in tables for row in table):
-        row.pop("utterances")
-    assert tables[0] == tables[1]
-
-
-def test_a_failed_trial_is_shown_with_its_reason_and_the_search_goes_on(
-    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    outcome, folder = run(tmp_path, surrogate.failing_trial)
-    failed = [row for row in rows(folder) if row["state"] == "FAIL"]
-    assert {row["reason"] for row in failed} == {"loss is not finite at step 11"}
-    assert [row["step"] for row in failed] == [10]
-    assert list(outcome.failed.values()) == ["loss is not finite at step 11"]
-    assert outcome.trials == 4
-    assert "failed: loss is not finite at step 11" in capsys.readouterr().out
-
-
-def test_nothing_feasible_has_its_own_exit_code(cluster: None, tmp_path: Path) -> None:
-    outcome, _ = run(tmp_path, constraints={"reference": 5, "absolute_floor": 0.1})
-    assert outcome.exit_code == 3
-    assert outcome.best is None
-    assert outcome.nearest.worst[0] == "es"
-
-
-def test_a_failed_baseline_ends_the_search_and_is_tried_again(cluster: None, tmp_path: Path) -> None:
-    file = surrogate.load_file(tmp_path)
-    with pytest.raises(RunFailed, match="out of memory"):
-        run_search(file, trial=surrogate.failing_run)
-    assert run_search(file, trial=surrogate.trial).exit_code == 0
-
-
 def test_a_folder_of_another_file_is_refused(tmp_path: Path) -> None:
     file = surrogate.load_file(tmp_path)
     folder = RunFolder.of(file.experiment.storage, "toy")
@@ -140,31 +111,48 @@ def test_a_folder_of_another_file_is_refused(tmp_path: Path) -> None:
         run_search(file, trial=surrogate.trial)
 
 
-def test_two_trials_of_two_workers_on_two_cpus_leave_nothing_behind(cluster: None, tmp_path: Path) -> None:
-    import ray
-    from ray.util import placement_group_table
-
-    outcome, _ = run(tmp_path, surrogate.ray_train_trial, trials=2, max_concurrent_trials=2)
-    assert outcome.trials == 2
-    assert not outcome.failed
-    groups = placement_group_table()
-    assert len(groups) >= 3
-    assert {group["state"] for group in groups.values()} == {"REMOVED"}
-    assert ray.available_resources()["CPU"] == 2
-
-
 def points(*alphas: float) -> list[dict[str, float]]:
     return [{"weighting.alpha": alpha, "training.optimizer.learning_rate": 1e-5} for alpha in alphas]
 
 
-def test_trials_that_fall_behind_are_stopped_early(
-    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    alphas = (2.0, 6.0, 2.2, 1.0)  # feasible up to 2.25; the larger, the lower the WER of gl
-    outcome, folder = run(
-        tmp_path, surrogate.curve_trial, "training.evaluate_every=4", early_stopping=True, points=points(*alphas)
-    )
-    by_alpha: dict[float, list[dict[str, Any]]] = {alpha: [] for alpha in alphas}
+@dataclass(frozen=True)
+class Done:
+    """A search that came to its end, and what it printed."""
+
+    outcome: Any
+    folder: Path
+    printed: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Of its table, but for the files' names."""
+        return [{**row, "utterances": None} for row in rows(self.folder)]
+
+
+def done(file: ExperimentFile, trial: Any) -> Done:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        outcome = run_search(file, trial=trial)
+        show_outcome(outcome)
+    return Done(outcome, Path(file.experiment.storage, "toy"), printed.getvalue())
+
+
+ALPHAS = (2.0, 6.0, 2.2, 1.0)  # feasible up to 2.25; the larger, the lower the WER of gl
+
+
+def early_file(folder: Path) -> ExperimentFile:
+    return surrogate.load_file(folder, "training.evaluate_every=4", early_stopping=True, points=points(*ALPHAS))
+
+
+@pytest.fixture(scope="module")
+def early(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A search that stops trials early."""
+    return done(early_file(tmp_path_factory.mktemp("early")), surrogate.curve_trial)
+
+
+def test_trials_that_fall_behind_are_stopped_early(early: Done) -> None:
+    outcome, folder = early.outcome, early.folder
+    by_alpha: dict[float, list[dict[str, Any]]] = {alpha: [] for alpha in ALPHAS}
     for row in rows(folder):
         if row["phase"] == SEARCH:
             by_alpha[row["config/weighting.alpha"]].append(row)
@@ -188,13 +176,12 @@ def test_trials_that_fall_behind_are_stopped_early(
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "COMPLETE", "PRUNED"]
     assert list(study.trials[1].intermediate_values) == [4]
     assert study.trials[1].constraints["es"] == pytest.approx(1.5)
-    printed = capsys.readouterr().out
-    assert "Sampler tpe, trials may be stopped early at step 4, 12" in printed
-    assert printed.count("stopped early at step 4. search: ") == 2
+    assert "Sampler tpe, trials may be stopped early at step 4, 12" in early.printed
+    assert early.printed.count("stopped early at step 4. search: ") == 2
 
 
-def test_a_trial_that_is_stopped_early_ends_its_training_and_leaves_nothing_behind(
-    cluster: None, tmp_path: Path
+def test_trials_of_two_workers_on_two_cpus_and_one_that_is_stopped_leave_nothing_behind(
+    cluster: Cluster, tmp_path: Path
 ) -> None:
     import ray
     from ray.util import placement_group_table
@@ -202,69 +189,81 @@ def test_a_trial_that_is_stopped_early_ends_its_training_and_leaves_nothing_behi
     outcome, folder = run(
         tmp_path,
         surrogate.ray_train_curve,
-        "training.steps=40",
-        "training.evaluate_every=4",
+        "training.evaluate_every=2",
         early_stopping=True,
-        points=points(2.0, 6.0, 2.2),
-        trials=3,
+        points=points(2.0, 6.0),
+        trials=2,
+        max_concurrent_trials=2,
     )
-    assert (outcome.trials, outcome.stopped, outcome.failed) == (3, 1, {})
+    assert (outcome.trials, outcome.stopped, outcome.failed) == (2, 1, {})
     (stopped,) = {row["trial_id"] for row in rows(folder) if row["state"] == "PRUNED"}
     steps = [int(line) for line in (folder / "trials" / f"{stopped}.steps").read_text().split()]
-    assert max(steps) < 40
+    assert max(steps) < 20
     groups = placement_group_table()
-    assert len(groups) >= 4
+    assert len(groups) >= 3
     assert {group["state"] for group in groups.values()} == {"REMOVED"}
     assert ray.available_resources()["CPU"] == 2
 
 
-def late_trial(experiment: Any, folder: str, name: str, on_report: Any = None) -> None:
-    """Two seconds behind its first evaluation: past a limit of one."""
-    surrogate.trial(experiment, folder, name, late(on_report, experiment))
+class Jump:
+    """A clock that stands still until a file is there, and then is far ahead."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def monotonic(self) -> float:
+        return 1000.0 if self.file.exists() else 0.0
 
 
-def late(on_report: Any, experiment: Any) -> Any:
-    def tell(report: dict[str, Any]) -> None:
-        if report["step"] == 10:
-            on_report(surrogate.report(experiment, 10, surrogate.wers_at(experiment, 10)))
-            time.sleep(2.0)
-            report = {**report, "step": 11}
-        on_report(report)
-
-    return tell
-
-
-@pytest.mark.parametrize(("at_limit", "state"), [("finish", "COMPLETE"), ("stop", "PRUNED")])
-def test_a_time_limit_ends_the_search_and_what_runs_then_is_finished_or_stopped(
-    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], at_limit: str, state: str
+def mishaps(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
 ) -> None:
-    search = {"time_limit_s": 4.0, "at_time_limit": at_limit, "points": "none", "sampler": "random"}
-    file = surrogate.load_file(tmp_path, **search)
-    folder = tmp_path / "runs" / "toy"
-    folder.mkdir(parents=True)
-    (folder / "search_clock.json").write_text('{"seconds": 3.5}')  # of an earlier command
-    if at_limit == "stop":
-        with pytest.raises(RunFailed, match=r"no trial was completed: 0 failed, 1 were stopped.*time limit"):
-            run_search(file, trial=late_trial)
-    else:
-        outcome = run_search(file, trial=late_trial)
-        show_outcome(outcome)
-        assert outcome.out_of_time
-        assert "the time limit was reached" in capsys.readouterr().out
-    searched = [row for row in rows(folder) if row["phase"] == SEARCH]
-    assert {row["state"] for row in searched} == {state}
-    assert len({row["trial_id"] for row in searched}) == 1
-    assert (max(row["step"] for row in searched) == 20) == (at_limit == "finish")
-    assert json.loads((folder / "search_clock.json").read_text())["seconds"] > 4.0
+    """As `surrogate.trial`; alpha 2 fails half-way, and with alpha 3 the search's time is over."""
+    assert on_report is not None
+    alpha = getattr(experiment.weighting, "alpha", None)
+    if alpha == 2.0:
+        on_report(surrogate.report(experiment, 10, None))
+        raise RunFailed("loss is not finite at step 11")
+    if alpha == 3.0:
+        (Path(folder).parent / "over").touch()
+        time.sleep(1.0)  # so that the driver's process sees it
+    surrogate.trial(experiment, folder, name, on_report)
+
+
+def test_a_failed_baseline_a_failed_trial_a_time_limit_and_nothing_feasible(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"reference": 5, "absolute_floor": 0.1}
+    file = surrogate.load_file(tmp_path, time_limit_s=100.0, points=points(2.0, 3.0, 4.0), constraints=limits)
+    with pytest.raises(RunFailed, match="out of memory"):
+        run_search(file, trial=surrogate.failing_run)
+    monkeypatch.setattr(clock, "time", Jump(tmp_path / "runs" / "toy" / "over"))
+    found = done(file, mishaps)  # the baseline is tried again
+    last = {row["trial_id"].rpartition("-")[0]: row for row in found.rows}
+    states = {name: (row["state"], row["step"], row["reason"]) for name, row in last.items()}
+    reason = "loss is not finite at step 11"
+    assert states["search-000"] == ("FAIL", 10, reason)
+    assert states["search-001"] == ("COMPLETE", 20, None)
+    assert len(states) == 3, "no trial begins when the time is over"
+    assert list(found.outcome.failed.values()) == [reason]
+    assert (found.outcome.exit_code, found.outcome.best, found.outcome.nearest.worst[0]) == (3, None, "es")
+    assert found.outcome.out_of_time
+    assert f"failed: {reason}" in found.printed
+    assert "the time limit was reached" in found.printed
+    assert json.loads((found.folder / "search_clock.json").read_text())["seconds"] == 1000.0
 
 
 LEVELS = {"alpha": {"plain": {}, "weak": {"weighting.alpha": 2.0}, "strong": {"weighting.alpha": 4.0}}}
 
 
-def test_a_grid_over_two_seeds(cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = surrogate.load_grid(tmp_path, LEVELS, seeds=2)
-    outcome = run_search(file, trial=surrogate.trial)
-    found = [row for row in rows(tmp_path / "runs" / "toy") if row["phase"] == SEARCH and row["final"]]
+@pytest.fixture(scope="module")
+def grid(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A grid over two seeds."""
+    return done(surrogate.load_grid(tmp_path_factory.mktemp("grid"), LEVELS, seeds=2), surrogate.trial)
+
+
+def test_a_grid_over_two_seeds(grid: Done) -> None:
+    found = [row for row in grid.rows if row["phase"] == SEARCH and row["final"]]
     assert [(row["config/alpha"], row["seed"]) for row in found] == [
         ("weak", 0),
         ("strong", 0),
@@ -275,89 +274,64 @@ def test_a_grid_over_two_seeds(cluster: None, tmp_path: Path, capsys: pytest.Cap
     for row in found:  # each trained with the seed that its row names
         alpha = {"weak": 2.0, "strong": 4.0}[row["config/alpha"]]
         assert row["wer/gl"] == pytest.approx(0.50 - 0.03 * alpha + 0.001 * row["seed"])
-    weak = outcome.settings[2]
+    weak = grid.outcome.settings[2]
     assert (weak.name, weak.runs, weak.wer["gl"]) == ("weak", 2, pytest.approx(0.4405))
     assert weak.against_baseline["gl"] == pytest.approx(100 * (0.4405 / 0.4705 - 1))
-    assert outcome.best.values == {"alpha": "weak"}  # strong breaks a limit
-    show_outcome(outcome)
-    assert "44.05 ± 0.07" in capsys.readouterr().out
-
-
-KILLED_GRID = """
-import sys
-from pathlib import Path
-from raywce.search.phases import run_search
-from tests.search import surrogate, test_phases
-run_search(surrogate.load_grid(Path(sys.argv[1]), test_phases.LEVELS, seeds=2), trial=surrogate.slow_trial)
-"""
-
-
-def test_a_killed_grid_goes_on_to_the_same_table(cluster: None, tmp_path: Path) -> None:
-    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    killed.mkdir()
-    undisturbed.mkdir()
-    kill_once_begun(killed, 2, KILLED_GRID)
-    tables = []
-    for folder in (killed, undisturbed):
-        run_search(surrogate.load_grid(folder, LEVELS, seeds=2), trial=surrogate.slow_trial)
-        tables.append(rows(folder / "runs" / "toy"))
-    for row in [row for table in tables for row in table]:
-        row.pop("utterances")
-    assert tables[0] == tables[1]
+    assert grid.outcome.best.values == {"alpha": "weak"}  # strong breaks a limit
+    assert "44.05 ± 0.07" in grid.printed
 
 
 KILLED = """
 import sys
 from pathlib import Path
-from tests.search import surrogate
-from tests.search.test_phases import SEARCHES, run
-trial, overrides, search = SEARCHES[sys.argv[2]]
-run(Path(sys.argv[1]), trial, *overrides, **search)
+from raywce.search.phases import run_search
+from tests.search import surrogate, test_phases
+folder = Path(sys.argv[1])
+if sys.argv[2] == "grid":
+    run_search(surrogate.load_grid(folder, test_phases.LEVELS, seeds=2), trial=surrogate.slow_trial)
+else:
+    run_search(test_phases.early_file(folder), trial=surrogate.slow_curve_trial)
 """
-SEARCHES: dict[str, tuple[Any, list[str], dict[str, Any]]] = {
-    "whole trials": (surrogate.slow_trial, [], {"sampler": "random"}),
-    # 5.0 is to be stopped for what the two before it came to at the first rung
-    "stopped early": (
-        surrogate.slow_curve_trial,
-        ["training.evaluate_every=4"],
-        {"sampler": "random", "early_stopping": True, "points": points(2.0, 6.0, 5.0, 2.2)},
-    ),
-}
 
 
-@pytest.mark.parametrize(("kind", "begun"), [("whole trials", 2), ("stopped early", 3)])
-def test_a_killed_search_goes_on_to_the_same_table(cluster: None, tmp_path: Path, kind: str, begun: int) -> None:
-    trial, overrides, search = SEARCHES[kind]
-    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    killed.mkdir()
-    undisturbed.mkdir()
-    began = kill_once_begun(killed, begun, KILLED, kind)
-    before = [row for row in rows(killed / "runs" / "toy") if row["state"] != "RUNNING"]
-    assert 0 < len({row["trial_id"] for row in before}) < 5
+def test_a_killed_grid_goes_on_to_the_same_table(cluster: Cluster, grid: Done, tmp_path: Path) -> None:
+    before, _ = kill_once_begun(cluster, tmp_path, 2, "grid")
+    after = done(surrogate.load_grid(tmp_path, LEVELS, seeds=2), surrogate.trial).rows
+    assert after == grid.rows
+    assert all(row in after for row in before)
 
-    after = rows(run(killed, trial, *overrides, **search)[1])
-    expected = rows(run(undisturbed, trial, *overrides, **search)[1])
-    for row in [*before, *after, *expected]:
-        row.pop("utterances")
-    assert after == expected
+
+def test_a_killed_search_with_early_stopping_goes_on_to_the_same_table(
+    cluster: Cluster, early: Done, tmp_path: Path
+) -> None:
+    before, began = kill_once_begun(cluster, tmp_path, 3, "early")
+    after = done(early_file(tmp_path), surrogate.slow_curve_trial).rows
+    assert after == early.rows  # alpha 1 is stopped for what the three before it came to at the first rung
     assert all(row in after for row in before)
     assert began.read_text().split().count("baseline-0") == 1  # the finished phase is not run again
-    states = {row["config/weighting.alpha"]: row["state"] for row in after if row["phase"] == SEARCH}
-    stopped = {alpha for alpha, state in states.items() if state == "PRUNED"}
-    assert stopped == ({6.0, 5.0} if kind == "stopped early" else set())
 
 
-def kill_once_begun(folder: Path, trials: int, script: str, *arguments: str) -> Path:
-    """Run `script` on `folder` and kill it once so many trials of the search began; the file of what began."""
+def kill_once_begun(cluster: Cluster, folder: Path, trials: int, kind: str) -> tuple[list[dict[str, Any]], Path]:
+    """Run `KILLED` and kill it once so many trials of the search began, with some still to come.
+
+    Returns:
+        The rows of the trials that had ended, and the file of what began.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(folder), *arguments],
+        [sys.executable, "-c", KILLED, str(folder), kind],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "RAY_ADDRESS": "local"},
+        env={**os.environ, "RAY_ADDRESS": cluster.address},
     )
     began = folder / "runs" / "began"
     end = time.monotonic() + 120
     while not (began.exists() and began.read_text().count("search") >= trials) and time.monotonic() < end:
-        time.sleep(0.2)
+        time.sleep(0.1)
+    assert process.poll() is None, "it ended by itself"
     process.kill()
     process.wait()
-    return began
+    found = [{**row, "utterances": None} for row in rows(folder / "runs" / "toy")]
+    ended = [row for row in found if row["state"] != "RUNNING"]
+    of_search = {row["trial_id"] for row in ended if row["phase"] == SEARCH}
+    assert 0 < len(of_search) < 4, "it was not midway"
+    assert not (folder / "runs" / "toy" / "outcome.json").exists()
+    return ended, began

@@ -23,14 +23,15 @@ def placed(gpus: int, trials: int, workers: int) -> dict[str, Placed]:
     return {name: Placed(**times) for name, times in json.loads(printed[-1]).items()}
 
 
+@pytest.mark.benchmark
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("gpus", "trials", "workers"),
     [
-        pytest.param(8, 6, 2, marks=pytest.mark.slow),
-        pytest.param(8, 12, 1, marks=pytest.mark.benchmark),
-        pytest.param(64, 72, 1, marks=pytest.mark.benchmark),  # 64 processes begin at once
-        pytest.param(64, 20, 4, marks=pytest.mark.benchmark),
+        (8, 6, 2),
+        (8, 12, 1),
+        (64, 72, 1),  # 64 processes begin at once
+        (64, 20, 4),
     ],
 )
 def test_all_are_placed_and_none_waits_while_room_is_free(gpus: int, trials: int, workers: int) -> None:
