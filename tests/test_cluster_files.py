@@ -336,6 +336,16 @@ def _option(script: str, name: str) -> str:
     return str(value)
 
 
+def test_a_jobs_working_folder_has_the_whole_package_and_neither_data_nor_runs() -> None:
+    from ray._private.runtime_env.packaging import _get_excludes
+
+    excludes = yaml.safe_load(FILES["runtime-env.yaml"])["excludes"]
+    is_excluded = _get_excludes(ROOT, excludes)
+    package = [path for path in (ROOT / "raywce").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert [path for path in package if is_excluded(path)] == []
+    assert all(is_excluded(ROOT / name) for name in ("data/prepared/0.parquet", "runs/a/trials.parquet", ".git/HEAD"))
+
+
 @pytest.mark.parametrize("name", ["runtime-env.yaml", "kuberay-job.yaml"])
 def test_a_job_that_is_stopped_may_save_its_state(name: str) -> None:
     content = yaml.safe_load(FILES[name])
