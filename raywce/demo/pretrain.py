@@ -45,6 +45,7 @@ def pretrain(
     batch_size: Annotated[int, typer.Option(min=1, help="Utterances of a step.")] = 32,
     peak: Annotated[float, typer.Option(help="Learning rate after the warm-up; it decays to 0.")] = 1e-3,
     utterances: Annotated[int, typer.Option(min=1, help="Train utterances of each language.")] = 5000,
+    dev: Annotated[int, typer.Option(min=1, help="Dev utterances of each language.")] = 80,
     log_every: Annotated[int, typer.Option(min=1, help="Steps between losses.")] = 50,
     evaluate_every: Annotated[int, typer.Option(min=1, help="Steps between evaluations on dev.")] = 1000,
     start: Annotated[Path | None, typer.Option(help="Go on from this model; none: from random weights.")] = None,
@@ -56,7 +57,8 @@ def pretrain(
     """Speak the corpus where it is not there yet, train, and save the model as float16 at each evaluation."""
     torch.set_num_threads(threads)
     transformers.utils.logging.disable_progress_bar()
-    train, dev, cache = _speech(out, utterances, threads)
+    size = CorpusSize(train=utterances, low_resource_train=1, dev=dev, low_resource_dev=2 * dev)
+    train, decoded, cache = _speech(out, size, threads)
     if start:
         shutil.copytree(start, out, dirs_exist_ok=True)
     else:
@@ -76,16 +78,15 @@ def pretrain(
             log.say(done)
         if done % evaluate_every == 0 or done == steps:
             copy.deepcopy(model).half().save_pretrained(out)
-            wers = _wers(model, tokenizer, log_mel, dev, batch_size)
+            wers = _wers(model, tokenizer, log_mel, decoded, batch_size)
             _say(done, started, "dev WER", {language: 100 * wer for language, wer in wers.items()})
 
 
-def _speech(out: Path, utterances: int, jobs: int) -> tuple[Utterances, Utterances, Path]:
+def _speech(out: Path, size: CorpusSize, jobs: int) -> tuple[Utterances, Utterances, Path]:
     """Train, of the high-resource languages; dev, of all; and the cache that they are opened from."""
-    speech = out.with_name(f"speech-{utterances}")
+    speech = out.with_name(f"speech-{size.train}-{size.dev}")
     cache = speech.with_name(f"{speech.name}-cache")
     if not speech.exists():
-        size = CorpusSize(train=utterances, low_resource_train=1)
         prepare_corpus(speech, size, max_seconds=WINDOW_SECONDS, jobs=jobs)
     return open_split(speech, "train", HIGH_RESOURCE, cache), open_split(speech, "dev", LANGUAGES, cache), cache
 

@@ -15,7 +15,7 @@ pytest.importorskip("espeakng_loader", reason="espeak-ng speaks the demo corpus:
 
 @pytest.mark.slow
 def test_the_loss_falls_and_a_model_is_written(tmp_path: Path) -> None:
-    options = ["--steps", "3", "--batch-size", "8", "--utterances", "20", "--log-every", "1"]
+    options = ["--steps", "3", "--batch-size", "8", "--utterances", "20", "--dev", "2", "--log-every", "1"]
     command = [sys.executable, "-m", "raywce.demo.pretrain", str(tmp_path / "micro"), *options]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     losses = losses_in(lines)
