@@ -87,7 +87,7 @@ def _speech(out: Path, size: CorpusSize, jobs: int) -> tuple[Utterances, Utteran
     speech = out.with_name(f"speech-{size.train}-{size.dev}")
     cache = speech.with_name(f"{speech.name}-cache")
     if not speech.exists():
-        prepare_corpus(speech, size, max_seconds=WINDOW_SECONDS, jobs=jobs)
+        prepare_corpus(speech, size, splits=("train", "dev"), max_seconds=WINDOW_SECONDS, jobs=jobs)
     return open_split(speech, "train", HIGH_RESOURCE, cache), open_split(speech, "dev", LANGUAGES, cache), cache
 
 
