@@ -25,6 +25,7 @@ from raywce.storage import patiently
 EXPERIMENT, VERSIONS, OUTCOME = "experiment.yaml", "versions.json", "outcome.json"
 TRIALS, UTTERANCES, REPORT = "trials.parquet", "utterances.parquet", "report.html"
 STATE_FILE = "training_state.pt"  # beside the weights of a checkpoint, for a training that goes on
+CHECKPOINT = "step-"  # how the name of a checkpoint's folder begins
 _PACKAGES = ("ray", "torch", "transformers", "optuna")
 
 
@@ -109,6 +110,11 @@ class RunFolder:
     def write_table(self, name: str, table: pa.Table) -> None:
         """Replace a parquet file by `table`, at once."""
         write_parquet(self.path(name), table)
+
+
+def checkpoint_name(step: int) -> str:
+    """Return the name of the folder in which a training keeps the checkpoint of a step."""
+    return f"{CHECKPOINT}{step:08d}"
 
 
 @patiently

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from raywce.cli.figures import write_figures
+from raywce.evaluation.settings import DecodeSettings
 
 if TYPE_CHECKING:
     from raywce.data.context import FromBatch
@@ -45,7 +46,7 @@ def evaluate(
     ] = "full",
     context_margin: Annotated[
         float, typer.Option(help="Seconds of silence that batch has behind the longest utterance.")
-    ] = 4.0,
+    ] = DecodeSettings.context_margin,
     normalizer: Annotated[str, typer.Option(help="words or whisper_basic.")] = "words",
     cache: Annotated[Path, typer.Option(help="Where a node keeps its Arrow copy, and the demo corpus.")] = Path(
         "~/.cache/raywce"
@@ -59,7 +60,6 @@ def evaluate(
     """Decode a split and print WER and CER per language, normalised and raw, from counts over the whole split."""
     from raywce.demo.assets import checkpoint_path, provide_speech, speech_path
     from raywce.evaluation.run import Evaluation, run_evaluation
-    from raywce.evaluation.settings import DecodeSettings
 
     model, cache = checkpoint_path(model, "MODEL"), cache.expanduser().resolve()
     data = Path(speech_path(str(data), cache, "--data"))

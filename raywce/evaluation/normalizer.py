@@ -56,7 +56,6 @@ def whisper_basic(text: str) -> str:
     return str(_whisper_basic(text)).strip()
 
 
-DEFAULT_NORMALIZER = "words"
 NORMALIZERS: dict[str, Callable[[str], str]] = {"words": words, "whisper_basic": whisper_basic}
 _VERSIONS = {"words": 1, "whisper_basic": 1}  # raise one when its output changes for any text
 

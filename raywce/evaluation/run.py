@@ -84,8 +84,9 @@ def resources_of(workers: int, nodes: Sequence[Node]) -> Resources:
 
     has_gpu = any(node.get("GPU", 0) > 0 for node in nodes)
     resources = Resources(workers=workers, gpus_per_worker=1 if has_gpu else 0)
-    for problem in check_resources(resources, nodes).found:
-        fail("--workers", "must fit into the cluster", problem.got, "Lower it.")
+    problems = check_resources(resources, nodes).found
+    if problems:
+        fail("--workers", "must fit into the cluster", problems[0].got, "Lower it.")
     return resources
 
 
@@ -110,7 +111,7 @@ def run_evaluations(
     from raywce.cluster import connect
     from raywce.listening import TrainerFailed, fit, message_queue
 
-    def hear(message: int | tuple[int, list[UtteranceResult]]) -> None:
+    def receive(message: int | tuple[int, list[UtteranceResult]]) -> None:
         if isinstance(message, int):
             on_batch(message)
         else:
@@ -120,7 +121,7 @@ def run_evaluations(
     with connect(), tempfile.TemporaryDirectory() as folder:
         queue = message_queue()
         try:
-            fit(_trainer(evaluations, resources, queue, folder), queue, hear)
+            fit(_trainer(evaluations, resources, queue, folder), queue, receive)
         except TrainerFailed as error:
             raise RunFailed(f"a worker failed: {error}") from error
 

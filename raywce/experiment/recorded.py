@@ -1,7 +1,7 @@
-"""The experiment file that a run folder keeps, as today's schema reads it, and what it has other than a file at hand.
+"""The experiment file that a run folder keeps, as today's schema reads it, compared with a file at hand.
 
-A run folder outlives the version that began it: keys that came later have their defaults, keys that are gone are told
-apart, and what counts is the values, not the text.
+A run folder outlives the version that began it: keys that came later have their defaults, keys that are gone are
+listed, and what counts is the values, not the text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from raywce.errors import InputError, Problem, Problems, fail
 from raywce.experiment import alternatives, text, validation
 from raywce.experiment.load import ExperimentFile, with_both_kinds
 from raywce.experiment.schema import Experiment
-from raywce.experiment.space import take_out
+from raywce.experiment.space import Distribution, take_out
 from raywce.run_folder import EXPERIMENT, RunFolder
 
 # Keys that the schema had once, by dotted path, with the defaults that they had.
@@ -125,4 +125,4 @@ def _leaves(node: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
 
 
 def _shown(value: Any) -> str:
-    return str(value) if hasattr(value, "as_yaml") else text.shown(value)
+    return str(value) if isinstance(value, Distribution) else text.shown(value)

@@ -261,7 +261,7 @@ class Evaluation(Section):
         "utterance takes.",
     )
     context_margin: NotNegative = Field(
-        4.0,
+        DecodeSettings.context_margin,
         description="Seconds of silence that batch has behind its longest utterance; with less, a model that knows "
         "30 s alone repeats itself.",
     )

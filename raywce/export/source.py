@@ -13,7 +13,7 @@ from raywce.errors import fail
 from raywce.experiment.load import ExperimentFile
 from raywce.experiment.recorded import recorded
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import OUTCOME, TRIALS, RunFolder
+from raywce.run_folder import OUTCOME, TRIALS, RunFolder, checkpoint_name
 from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, PHASES, as_drawn, rows_in, values_of
 from raywce.training.run import MODEL, REPORTS
 
@@ -93,7 +93,7 @@ def _of_search(folder: RunFolder, file: ExperimentFile, trial: str | None) -> So
         fail("--trial", "must be a trial of the run that is complete", trial_id, f"Known: {', '.join(done)}")
     last = done[trial_id]
     experiment = _experiment(file, last)
-    checkpoint = folder.path("trials", trial_id, f"step-{last['step']:08d}")
+    checkpoint = folder.path("trials", trial_id, checkpoint_name(last["step"]))
     of_trial = sorted((row for row in rows if row["trial_id"] == trial_id), key=lambda row: int(row["step"]))
     return Source(folder, kind, trial_id, checkpoint, experiment, of_trial, outcome)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from pyarrow import fs
 
-from raywce.run_folder import STATE_FILE, RunFolder
+from raywce.run_folder import CHECKPOINT, STATE_FILE, RunFolder, checkpoint_name
 from raywce.search.tables import COMPLETE, PHASES, RUNNING, SEARCH, TrialTable
 from raywce.storage import patiently
 
-_TRIALS, _CHECKPOINT = "trials", "step-"
+_TRIALS = "trials"
 _OURS = tuple(f"{phase}-" for phase in PHASES)  # how the names of trials begin
 
 
@@ -45,7 +45,7 @@ class Sweeper:
         for trial_id, row in last.items():
             stays = row["state"] == COMPLETE and (row["phase"] != SEARCH or trial_id in best)
             if row["state"] != RUNNING and self._swept.get(trial_id) is not stays:
-                self._clear(trial_id, f"{_CHECKPOINT}{row['step']:08d}" if stays else None)
+                self._clear(trial_id, checkpoint_name(row["step"]) if stays else None)
                 self._swept[trial_id] = stays
 
     def sweep_all(self, table: TrialTable) -> None:
@@ -62,7 +62,7 @@ class Sweeper:
             checkpoint = self._folder.path(_TRIALS, trial_id, info.base_name)
             if info.base_name == stays:
                 _delete_file(f"{checkpoint}/{STATE_FILE}")
-            elif info.base_name.startswith(_CHECKPOINT):
+            elif info.base_name.startswith(CHECKPOINT):
                 _delete_folder(checkpoint)
 
 

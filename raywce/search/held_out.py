@@ -11,7 +11,7 @@ import pyarrow as pa
 from raywce.data.store import language_files
 from raywce.experiment.schema import Experiment, Resources
 from raywce.remote import on_node
-from raywce.run_folder import RunFolder, read_parquet
+from raywce.run_folder import RunFolder, checkpoint_name, read_parquet
 from raywce.search.comparison import Decoded
 from raywce.search.lines import show_line
 from raywce.search.pace import ALIVE_S, Pace
@@ -97,7 +97,7 @@ def _evaluation(folder: RunFolder, file: TestFile, experiment: Experiment) -> Ev
     cache = Path(data.cache).expanduser()
     here = on_node(source, cache, [TEST_SPLIT])
     is_original = file.model == ORIGINAL
-    checkpoint = folder.path("trials", file.model, f"step-{experiment.training.steps:08d}")
+    checkpoint = folder.path("trials", file.model, checkpoint_name(experiment.training.steps))
     return Evaluation(
         model=model.checkpoint if is_original else checkpoint,
         revision=model.revision if is_original else None,

@@ -10,11 +10,10 @@ import pyarrow as pa
 from pyarrow import fs
 
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import STATE_FILE, RunFolder
+from raywce.run_folder import CHECKPOINT, STATE_FILE, RunFolder, checkpoint_name
 from raywce.training.trial import run_trial
 
 NAME, REPORTS, MODEL = "train", "reports.parquet", "model"
-_STEP = "step-"  # how a checkpoint's folder begins
 Report = Mapping[str, Any]
 
 
@@ -130,17 +129,13 @@ def _checkpoints(folder: RunFolder) -> dict[int, str]:
     """Of a run: the best one by Ray Train's reckoning and the last one are kept, unless somebody removed them."""
     filesystem, path = fs.FileSystem.from_uri(folder.path(NAME))
     found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
-    steps = [int(one.base_name.removeprefix(_STEP)) for one in found if one.base_name.startswith(_STEP)]
-    return {step: _checkpoint_of(folder, step) for step in sorted(steps)}
-
-
-def _checkpoint_of(folder: RunFolder, step: int) -> str:
-    return folder.path(NAME, f"{_STEP}{step:08d}")
+    names = sorted(one.base_name for one in found if one.base_name.startswith(CHECKPOINT))
+    return {int(name.removeprefix(CHECKPOINT)): folder.path(NAME, name) for name in names}
 
 
 def _copy_model(folder: RunFolder, step: int) -> None:
     """The last checkpoint without the training's state; it gets its name only once it is complete."""
-    filesystem, source = fs.FileSystem.from_uri(_checkpoint_of(folder, step))
+    filesystem, source = fs.FileSystem.from_uri(folder.path(NAME, checkpoint_name(step)))
     target = filesystem.normalize_path(fs.FileSystem.from_uri(folder.path(MODEL))[1])
     filesystem.create_dir(f"{target}.partial")
     fs.copy_files(source, f"{target}.partial", source_filesystem=filesystem, destination_filesystem=filesystem)

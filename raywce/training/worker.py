@@ -26,6 +26,7 @@ from raywce.errors import InputError
 from raywce.experiment.schema import Experiment
 from raywce.model import UtteranceLosses, load_model, load_tokenizer
 from raywce.remote import on_node
+from raywce.run_folder import checkpoint_name
 from raywce.training.checkpoint import TrainingState, load_state, load_weights, save_checkpoint
 from raywce.training.evaluation import DevSet
 from raywce.training.optimizer import OptimizerSettings, learning_rate, make_optimizer, set_learning_rate
@@ -293,7 +294,7 @@ class WorkerRun:
             "placement_group_id": _placement_group_id(),
         }
         if not (save and self.rank == 0):
-            ray.train.report(report, checkpoint_dir_name=f"step-{step:08d}" if save else None)
+            ray.train.report(report, checkpoint_dir_name=checkpoint_name(step) if save else None)
             return
         scaler = self.scaler.state_dict() if self.scaler else None
         state = TrainingState(step, self.optimizer.state_dict(), scaler, seconds, self.last_evaluation)
@@ -301,7 +302,7 @@ class WorkerRun:
             model = self.experiment.model
             save_checkpoint(Path(temporary), self.model, state, model.checkpoint, model.revision)
             checkpoint = ray.train.Checkpoint.from_directory(temporary)
-            ray.train.report(report, checkpoint=checkpoint, checkpoint_dir_name=f"step-{step:08d}")
+            ray.train.report(report, checkpoint=checkpoint, checkpoint_dir_name=checkpoint_name(step))
 
 
 def _due(done: int, every: int | None) -> bool:

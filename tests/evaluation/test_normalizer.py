@@ -4,7 +4,8 @@ import unicodedata
 
 import pytest
 
-from raywce.evaluation.normalizer import DEFAULT_NORMALIZER, NORMALIZERS, versioned_name, words
+from raywce.evaluation.normalizer import NORMALIZERS, versioned_name, words
+from raywce.evaluation.settings import DecodeSettings
 
 
 @pytest.mark.parametrize(
@@ -57,5 +58,5 @@ def test_whisper_basic_keeps_diacritics_but_splits_at_hyphens() -> None:
 
 
 def test_versioned_names() -> None:
-    assert versioned_name(DEFAULT_NORMALIZER) == "words/1"
+    assert versioned_name(DecodeSettings().normalizer) == "words/1"
     assert {versioned_name(name).split("/")[0] for name in NORMALIZERS} == set(NORMALIZERS)

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pydantic import TypeAdapter
+
+from raywce.search.comparison import Interval
 from raywce.search.outcome import outcome
 from raywce.search.tables import BASELINE, COMPLETE, SEARCH, Trial, TrialTable, trial_schema
+from raywce.valid_json import as_json
 from tests.search import surrogate
 
 LEVELS = {"alpha": {"plain": {}, "weak": {"weighting.alpha": 2.0}}}
+
+
+def test_an_interval_that_could_not_be_had_is_read_back_as_it_was() -> None:
+    written = json.loads(as_json(asdict(Interval(0.5, math.nan, math.inf))), parse_constant=no_constant)
+    assert written == {"value": 0.5, "low": None, "high": None}
+    read = TypeAdapter(Interval).validate_python(written)
+    assert read.value == 0.5
+    assert math.isnan(read.low)
+    assert math.isnan(read.high)
 
 
 def no_constant(name: str) -> NoReturn:
