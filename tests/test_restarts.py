@@ -1,8 +1,4 @@
-"""Searches on the demo world that are disturbed in every way, each gone on with by the same command.
-
-One trial at a time must end with the undisturbed run's tables; two at once must keep every row that had finished,
-meet the budget and run nothing twice.
-"""
+"""A search on the demo world that is disturbed in every way, and resumed by the same command."""
 
 from __future__ import annotations
 
@@ -87,13 +83,6 @@ def check_study(run: Path) -> None:
     assert told == {name: (row["state"], row["objective"]) for name, row in last.items()}
 
 
-# --- one trial at a time ------------------------------------------------------------------------------------------
-
-
-def kill_driver(process: Process) -> None:
-    process.kill()
-
-
 def press_ctrl_c(process: Process) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
@@ -122,21 +111,26 @@ def test_a_search_that_is_disturbed_in_every_way_ends_with_the_undisturbed_table
 ) -> None:
     with own_disk(world.folder / "disk", 800) as disk, surviving_cluster() as joining:
         joined = replace(world, joining=joining)
-        arguments, run = joined.of(disk, ONE_WORKER), disk / "quickstart"
+        arguments, run = world.of(disk, ONE_WORKER), disk / "quickstart"
 
-        def disturb(during: str, do: Callable[[Process], object], repair: Callable[[], object] | None = None) -> str:
+        def disturb(
+            during: str,
+            do: Callable[[Process], object],
+            repair: Callable[[], object] | None = None,
+            on: World = joined,
+        ) -> str:
             """Once that trial is under way; gives what the command said."""
-            code = joined.disturb("search", arguments, running(run, during), do)
+            code = on.disturb("search", arguments, running(run, during), do)
             if repair:
                 repair()
-            said, after = joined.log, trials(run)
+            said, after = on.log, trials(run)
             assert code not in (0, 3), said
             assert states(run)[next(name for name in states(run) if name.startswith(during))] == "RUNNING"
             seen.append({of: row for of, row in after.items() if row["state"] != "RUNNING"})
             return said
 
         seen: list[dict[Any, Any]] = []
-        disturb("baseline-0", kill_driver)
+        disturb("baseline-0", kill_with_ray, on=world)
         assert "the same command goes on from here" in disturb("search-000", press_ctrl_c)
         said = disturb("search-001", lambda _: fill(disk), (disk / "ballast").unlink)
         assert "No space left on device" in said
@@ -162,40 +156,6 @@ def compare(run: Path, undisturbed: Path) -> None:
     assert tables[0].equals(tables[1])
     figures = [json.loads((folder / "outcome.json").read_text()) for folder in (run, undisturbed)]
     assert {**figures[0], "tables": None} == {**figures[1], "tables": None}
-
-
-# --- two at once --------------------------------------------------------------------------------------------------
-
-
-def test_two_trials_at_once_keep_what_finished_and_run_nothing_twice(world: World) -> None:
-    wanted = 4
-    two = [*SEARCH, f"search.trials={wanted}", "search.max_concurrent_trials=2", "resources.workers=1"]
-    arguments, run = world.of(world.folder / "two", two), world.folder / "two" / "quickstart"
-    before: dict[Any, Any] = {}
-    for during, do in (("search-000", kill_with_ray), ("search-002", press_ctrl_c)):
-        world.disturb("search", arguments, running(run, during), do)
-        now = trials(run)
-        assert "RUNNING" in states(run).values()
-        assert before.items() <= now.items(), "a finished row has changed"
-        before = {of: row for of, row in now.items() if row["state"] == "COMPLETE"}
-    files = {name: contents(run / "trials" / name) for name, state in states(run).items() if state == "COMPLETE"}
-    assert len(files) >= 2
-    world.run("search", *arguments, "--resume", codes=(0, 3))
-    assert before.items() <= trials(run).items()
-    assert all(contents(run / "trials" / name).items() <= before.items() for name, before in files.items())
-    searched = [name for name in states(run) if name.startswith("search")]
-    assert sorted(name.split("-")[1] for name in searched) == [f"{index:03d}" for index in range(wanted)]
-    assert set(states(run).values()) == {"COMPLETE"}
-    assert len({json.dumps(config(run, name)) for name in searched}) == wanted
-    check_study(run)
-
-
-def config(run: Path, name: str) -> dict[str, Any]:
-    row = next(row for (trial_id, _), row in trials(run).items() if trial_id == name)
-    return {key: value for key, value in row.items() if key.startswith("config/")}
-
-
-# --- at the start -------------------------------------------------------------------------------------------------
 
 
 def test_a_storage_that_cannot_be_written_is_refused_before_ray_is_started(world: World) -> None:

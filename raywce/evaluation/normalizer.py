@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-
-from transformers.models.whisper.english_normalizer import BasicTextNormalizer
+from functools import cache
 
 # Signs that are written in several ways, mapped before NFKC (which would turn ´ into a space and an accent).
 _ONE_WAY = str.maketrans(
@@ -44,7 +43,12 @@ def words(text: str) -> str:
     return " ".join(_LOOSE_JOINER.sub(" ", spaced).split())
 
 
-_whisper_basic = BasicTextNormalizer(remove_diacritics=False)
+@cache
+def _basic_text_normalizer() -> Callable[[str], str]:
+    from transformers.models.whisper.english_normalizer import BasicTextNormalizer  # takes a second
+
+    normalizer: Callable[[str], str] = BasicTextNormalizer(remove_diacritics=False)
+    return normalizer
 
 
 def whisper_basic(text: str) -> str:
@@ -53,7 +57,7 @@ def whisper_basic(text: str) -> str:
     It drops what stands in brackets, and splits words at hyphens and apostrophes.
     Source: `transformers.models.whisper.english_normalizer.BasicTextNormalizer`.
     """
-    return str(_whisper_basic(text)).strip()
+    return _basic_text_normalizer()(text).strip()
 
 
 NORMALIZERS: dict[str, Callable[[str], str]] = {"words": words, "whisper_basic": whisper_basic}

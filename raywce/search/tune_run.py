@@ -21,11 +21,12 @@ from raywce.search.driver import Driver, Run
 from raywce.search.reaper import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.tables import RUNNING, TrialTable, write_utterances
-from raywce.search.trackers import trackers
+from raywce.search.trackers import TensorBoard
 from raywce.search.within_room import WithinRoom
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
+    from raywce.experiment.schema import Experiment
 
 
 class TuneRuns:
@@ -102,7 +103,7 @@ class TuneRuns:
             self._sweeper,
             clock,
         )
-        callbacks = [table, *trackers(experiment, phase), PlacementGroupReaper()]
+        callbacks = [table, *_trackers(experiment, phase), PlacementGroupReaper()]
         stop = StopAtLimit(clock) if clock and experiment.search.at_time_limit == "stop" else None
         return tune.RunConfig(name=phase, storage_path=self._folder.uri, verbose=0, callbacks=callbacks, stop=stop)
 
@@ -110,6 +111,15 @@ class TuneRuns:
         """The baseline's values of the searched leaves; none of weighting and augmentation, which it is without."""
         tree = {"training": self._file.baseline().training.model_dump()}
         return {path: _leaf(tree, path.split(".")) for path in self._file.leaves}
+
+
+def _trackers(experiment: Experiment, phase: str) -> list[tune.Callback]:
+    uri = experiment.search.mlflow
+    if uri is None:
+        return [TensorBoard()]
+    from raywce.search.mlflow_tracker import MLflow  # its import takes a second
+
+    return [TensorBoard(), MLflow(uri, experiment.name, phase)]
 
 
 def quiet() -> None:

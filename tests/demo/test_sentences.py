@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import raywce.demo
+from raywce.demo import sentences as module
 from raywce.demo.sentences import LANGUAGES, SPLITS, sentences
 from raywce.errors import InputError
 
@@ -139,9 +140,12 @@ def test_another_process_draws_the_same() -> None:
         assert done.stdout.splitlines() == here
 
 
-@pytest.mark.slow
-def test_it_ends_and_train_has_eight_tenths() -> None:
+def test_it_ends_and_train_has_eight_tenths(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = tuple(first + second for first in "bcdf" for second in "aeiou")
+    small = module._Grammar(("{one} {two} {three}",), dict.fromkeys(("one", "two", "three"), words))
+    monkeypatch.setattr(module, "_grammar", lambda language: small)
     counts = {split: sum(1 for _ in sentences("de", split)) for split in SPLITS}
+    assert sum(counts.values()) == pytest.approx(len(words) ** 3, rel=0.01)
     assert counts["train"] / sum(counts.values()) == pytest.approx(0.8, abs=0.03)
     assert counts["dev"] / counts["test"] == pytest.approx(1, abs=0.1)
 

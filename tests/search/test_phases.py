@@ -17,8 +17,6 @@ import optuna
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from raywce.cluster import Cluster
@@ -27,6 +25,7 @@ from raywce.experiment.load import ExperimentFile
 from raywce.experiment.schema import Experiment
 from raywce.run_folder import RunFolder
 from raywce.search import clock
+from raywce.search.journal import open_journal
 from raywce.search.phases import is_finished, run_search
 from raywce.search.tables import SEARCH
 from raywce.search.view import show_outcome
@@ -171,8 +170,7 @@ def test_trials_that_fall_behind_are_stopped_early(early: Done) -> None:
     assert stored["stopped"] == 2
     assert stored["choice"].startswith("Sampler tpe, trials may be stopped early at step 4, 12")
 
-    storage = JournalStorage(JournalFileBackend(str(folder / "optuna.journal")))
-    study = optuna.load_study(study_name="toy", storage=storage)
+    study = optuna.load_study(study_name="toy", storage=open_journal(folder / "optuna.journal"))
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "COMPLETE", "PRUNED"]
     assert list(study.trials[1].intermediate_values) == [4]
     assert study.trials[1].constraints["es"] == pytest.approx(1.5)
@@ -289,9 +287,15 @@ from tests.search import surrogate, test_phases
 folder = Path(sys.argv[1])
 if sys.argv[2] == "grid":
     run_search(surrogate.load_grid(folder, test_phases.LEVELS, seeds=2), trial=surrogate.slow_trial)
+elif sys.argv[2] == "two":
+    run_search(test_phases.two_at_once(folder), trial=surrogate.slow_trial)
 else:
     run_search(test_phases.early_file(folder), trial=surrogate.slow_curve_trial)
 """
+
+
+def two_at_once(folder: Path) -> ExperimentFile:
+    return surrogate.load_file(folder, "resources.workers=1", points="none", max_concurrent_trials=2)
 
 
 def test_a_killed_grid_goes_on_to_the_same_table(cluster: Cluster, grid: Done, tmp_path: Path) -> None:
@@ -309,6 +313,22 @@ def test_a_killed_search_with_early_stopping_goes_on_to_the_same_table(
     assert after == early.rows  # alpha 1 is stopped for what the three before it came to at the first rung
     assert all(row in after for row in before)
     assert began.read_text().split().count("baseline-0") == 1  # the finished phase is not run again
+
+
+def test_a_killed_search_with_two_trials_at_once_keeps_what_finished_and_runs_nothing_twice(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    before, began = kill_once_begun(cluster, tmp_path, 3, "two")
+    found = done(two_at_once(tmp_path), surrogate.slow_trial)
+    assert all(row in found.rows for row in before)
+    names = began.read_text().split()
+    assert {names.count(row["trial_id"]) for row in before} == {1}
+    searched = [row for row in found.rows if row["phase"] == SEARCH and row["final"]]
+    assert sorted(row["trial_id"].split("-")[1] for row in searched) == ["000", "001", "002", "003"]
+    assert len({row["config/weighting.alpha"] for row in searched}) == 4
+    study = optuna.load_study(study_name="toy", storage=open_journal(found.folder / "optuna.journal"))
+    recorded = {trial.user_attrs["trial_id"]: (trial.state.name, trial.value) for trial in study.trials}
+    assert recorded == {row["trial_id"]: (row["state"], row["objective"]) for row in searched}
 
 
 def kill_once_begun(cluster: Cluster, folder: Path, trials: int, kind: str) -> tuple[list[dict[str, Any]], Path]:

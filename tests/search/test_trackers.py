@@ -12,7 +12,8 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from raywce.errors import InputError
 from raywce.experiment import surroundings
-from raywce.search.trackers import MLflow, TensorBoard, figures, trackers
+from raywce.search.mlflow_tracker import MLflow
+from raywce.search.trackers import TensorBoard, figures
 from tests.search import surrogate
 
 VALUES = {"weighting.alpha": 2.5, "augmentation.white_noise.snr": None, "weighting.adaptive": True}
@@ -63,17 +64,14 @@ def test_tensorboard_shows_figures_at_their_own_steps_and_hyperparameters(tmp_pa
     assert started["seed_index"].number_value == 1
 
 
-def test_it_takes_the_place_of_tunes_own(tmp_path: Path) -> None:
-    file = surrogate.load_file(tmp_path)
-    (only,) = trackers(file.experiment, "search")
-    assert isinstance(only, TBXLoggerCallback)
+def test_it_takes_the_place_of_tunes_own() -> None:
+    assert isinstance(TensorBoard(), TBXLoggerCallback)
 
 
 def test_mlflow_has_a_run_a_trial(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow", reason="pip install 'raywce[mlflow]'")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    file = surrogate.load_file(tmp_path, f"search.mlflow={uri}")
-    _, callback = trackers(file.experiment, "search")
+    callback = MLflow(uri, "toy", "search")
     callback.setup()
     told(callback, TuneTrial(str(tmp_path)))
     failed = TuneTrial(str(tmp_path), {"run": {"trial_id": "baseline-0"}}, {"failure": "out of memory"})
@@ -97,7 +95,7 @@ def test_a_tracker_that_is_lost_never_ends_the_search(tmp_path: Path, caplog: py
     with caplog.at_level(logging.WARNING, "raywce"):
         callback.setup()
         told(callback, TuneTrial(str(tmp_path)))
-    (record,) = [record for record in caplog.records if record.name == "raywce.search.trackers"]
+    (record,) = [record for record in caplog.records if record.name == "raywce.search.mlflow_tracker"]
     assert "does not take the figures; the search goes on" in record.getMessage()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from raywce.cluster import Cluster
 from raywce.experiment.schema import Experiment
 from raywce.training.checkpoint import load_state
 from raywce.training.trial import TrialFailed, run_trial
@@ -66,66 +69,80 @@ class Reports:
             self.killed = worker.pid
 
 
-def weights(folder: Path, name: str, step: int) -> dict[str, torch.Tensor]:
-    return load_file(folder / name / f"step-{step:08d}" / "model.safetensors")
+def weights(trial: Path, step: int) -> dict[str, torch.Tensor]:
+    return load_file(trial / f"step-{step:08d}" / "model.safetensors")
 
 
-@pytest.mark.usefixtures("cluster")
-def test_a_killed_worker_changes_no_bit(inputs: Path, tmp_path: Path) -> None:
-    undisturbed, disturbed = Reports(), Reports(kill_at=5)
-    run_trial(experiment(inputs), str(tmp_path), "undisturbed", undisturbed)
-    run_trial(experiment(inputs), str(tmp_path), "disturbed", disturbed)
+@dataclass(frozen=True)
+class Trained:
+    """A trial that nothing came in the way of: evaluated, and so saved, each second step."""
+
+    settings: Experiment
+    folder: Path
+    reports: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def trained(cluster: Cluster, inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    settings = experiment(inputs, evaluate_every=2, checkpoint_every=None, evaluate_at_start=True)
+    folder, reports = tmp_path_factory.mktemp("trained"), Reports()
+    run_trial(settings, str(folder), "trial", reports)
+    return Trained(settings, folder / "trial", reports.reports)
+
+
+def check_equal(reports: list[dict[str, Any]], trained: Trained) -> None:
+    """Each step's last report has the undisturbed figures."""
+    last = {report["step"]: report for report in reports}
+    assert list(last) == [report["step"] for report in trained.reports]
+    for report in trained.reports:
+        for key in (key for key in report if key.startswith(("loss/", "alpha/", "wer/", "objective"))):
+            assert report[key] == last[report["step"]][key], (report["step"], key)
+
+
+def test_a_killed_worker_changes_no_bit(trained: Trained, inputs: Path, tmp_path: Path) -> None:
+    disturbed = Reports(kill_at=5)
+    run_trial(trained.settings, str(tmp_path), "disturbed", disturbed)
 
     assert disturbed.killed
     assert disturbed.reports[-1]["restarts"] == 1
-    assert undisturbed.reports[-1]["restarts"] == 0
+    assert trained.reports[-1]["restarts"] == 0
     repeated = [report["step"] for report in disturbed.reports]
-    assert repeated.count(5) == 2, "it went on behind the checkpoint of step 4"
+    assert repeated.count(5) == 2, "it resumes from the checkpoint of step 4"
     assert repeated.count(4) == 1
-    last = {report["step"]: report for report in disturbed.reports}
-    for report in undisturbed.reports:
-        for key in (key for key in report if key.startswith(("loss/", "alpha/", "wer/"))):
-            assert report[key] == last[report["step"]][key], (report["step"], key)
+    check_equal(disturbed.reports, trained)
 
-    expected = weights(tmp_path, "undisturbed", 8)
-    for name, value in weights(tmp_path, "disturbed", 8).items():
+    expected = weights(trained.folder, 8)
+    for name, value in weights(tmp_path / "disturbed", 8).items():
         assert torch.equal(value, expected[name]), name
     start = load_file(inputs / "model" / "model.safetensors")
     assert any(not torch.equal(value, start[name]) for name, value in expected.items())
 
 
-@pytest.mark.usefixtures("cluster")
 def test_the_last_and_the_best_checkpoint_are_kept_and_a_finished_trial_is_not_trained_again(
-    inputs: Path, tmp_path: Path
+    trained: Trained,
 ) -> None:
-    reports = Reports()
-    settings = experiment(inputs, evaluate_every=2, checkpoint_every=None, evaluate_at_start=True)
-    run_trial(settings, str(tmp_path), "kept", reports)
-    evaluated = {report["step"]: report["objective"] for report in reports.reports if "objective" in report}
+    evaluated = {report["step"]: report["objective"] for report in trained.reports if "objective" in report}
     assert list(evaluated) == [0, 2, 4, 6, 8]
     best = min((step for step in evaluated if step), key=lambda step: evaluated[step])
-    kept = {int(path.name.removeprefix("step-")) for path in (tmp_path / "kept").glob("step-*")}
+    kept = {int(path.name.removeprefix("step-")) for path in trained.folder.glob("step-*")}
     assert 8 in kept
     assert any(evaluated[step] == evaluated[best] for step in kept)
     assert len(kept) <= 2
-    assert load_state(tmp_path / "kept" / "step-00000008").step == 8
+    assert load_state(trained.folder / "step-00000008").step == 8
 
     again = Reports()
-    run_trial(settings, str(tmp_path), "kept", again)
+    run_trial(trained.settings, str(trained.folder.parent), "trial", again)
     assert [report["step"] for report in again.reports] == [8]
     assert again.reports[0]["objective"] == evaluated[8]
 
 
-@pytest.mark.usefixtures("cluster")
-def test_a_training_whose_list_of_checkpoints_is_torn_begins_anew(inputs: Path, tmp_path: Path) -> None:
-    first, again = Reports(), Reports()
-    settings = experiment(inputs, steps=2)
-    run_trial(settings, str(tmp_path), "torn", first)
+def test_a_training_whose_list_of_checkpoints_is_torn_begins_again(trained: Trained, tmp_path: Path) -> None:
+    shutil.copytree(trained.folder, tmp_path / "torn")
     record = tmp_path / "torn" / "checkpoint_manager_snapshot.json"
     record.write_text(record.read_text()[:40])
-    run_trial(settings, str(tmp_path), "torn", again)
-    assert [report["step"] for report in again.reports] == [1, 2]
-    assert again.reports[-1]["loss/gl"] == first.reports[-1]["loss/gl"]
+    again = Reports()
+    run_trial(trained.settings, str(tmp_path), "torn", again)
+    check_equal(again.reports, trained)
 
 
 @pytest.mark.usefixtures("cluster")
