@@ -43,8 +43,9 @@ from IPython.display import display
 from raywce.evaluation.confidence import Speech, measure
 from raywce.evaluation.paired import paired_errors
 from raywce.experiment.load import load
-from raywce.search.constraints import limits
-from raywce.search.tables import as_drawn, values_of
+from raywce.runs.tables import as_drawn
+from raywce.selection.limits import limits
+from raywce.selection.trials import values_of
 
 run = Path(os.environ.get("RAYWCE_RUN", "../runs/quickstart"))
 outcome = json.loads((run / "outcome.json").read_text())
@@ -101,7 +102,7 @@ display(shown.rename(columns={name: f"{name}, %" for name in wer}).round(2))
 # %%
 baseline = pd.Series(references["baseline"])
 allowed = limits(experiment.search.constraints, references["limits"])
-room = pd.Series({name: one.reference + one.allowance - 100 * baseline[name] for name, one in allowed.items()})
+room = pd.Series({name: 100 * (one.reference + one.allowance - baseline[name]) for name, one in allowed.items()})
 changes = pd.DataFrame({name: 100 * (complete[f"wer/{name}"] - baseline[name]) for name in high}, complete.index)
 largest = changes.max(axis=1).fillna(0)
 

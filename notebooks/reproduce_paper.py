@@ -40,8 +40,8 @@ from IPython.display import Markdown, display
 from raywce.evaluation.confidence import Speech, measure
 from raywce.evaluation.paired import paired_errors
 from raywce.experiment.load import load
-from raywce.search.settings import setting_name
-from raywce.search.tables import values_of
+from raywce.selection.settings import setting_name
+from raywce.selection.trials import values_of
 
 run = Path(os.environ.get("RAYWCE_RUN", "../runs/paper_demo"))
 outcome = json.loads((run / "outcome.json").read_text())

@@ -29,6 +29,10 @@ class Problem:
         return f"{text}. {self.do}" if self.do else text
 
 
+class Absent(Problem):
+    """Something that the input names and this machine does not have; the input may be right on another one."""
+
+
 class InputError(Exception):
     """Bad input: the command line prints its problems, one a line, and ends with exit code 2."""
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
+from raywce.data.context import FRAMES_A_POSITION
 from raywce.loss import utterance_losses
 
-FRAMES_A_POSITION = 2  # stride of the encoder's convolutions
 AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of each precision; None: no autocast
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""Type of a figure that is read back: null stands for NaN."""
 
 
 def with_nulls(value: Any) -> Any:
@@ -15,11 +20,6 @@ def with_nulls(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [with_nulls(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def number(value: float | None) -> float:
-    """Return a number as the figures had it: null stands for NaN."""
-    return math.nan if value is None else value
 
 
 def as_json(figures: Any) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from raywce.cluster import Cluster
+from raywce.cluster.connect import Cluster
 from tests.demo_world import ONE_WORKER, Searched, World, open_world
 
 
@@ -20,7 +20,7 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A local cluster of two CPUs and one logical GPU, which this process is connected to; no test may kill it."""
-    from raywce.cluster import connect
+    from raywce.cluster.connect import connect
 
     with connect(num_cpus=2, num_gpus=1) as started:
         yield started

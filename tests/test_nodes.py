@@ -81,8 +81,8 @@ def test_a_job_waits_for_nodes_outlives_a_lost_and_a_drained_one_and_goes_on_whe
     nodes.kill(lost)
     wait_for(lambda: under_way(run, "search-000"), lambda: True, lambda: log("first"))
     job("stop", "first")
-    assert "the same command goes on from here" in log("first")
-    assert "baseline-0: done (workers restarted: 1)" in log("first")
+    assert "run the same command to resume" in log("first")
+    assert "baseline-0: done, restarts: 1" in log("first")
     stopped = trials(run)
     assert {name for (name, _), row in stopped.items() if row["restarts"]} == {"baseline-0"}
     ended = {name for (name, _), row in stopped.items() if row["state"] == "COMPLETE"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
 from tests.demo_world import (
     CHECKPOINT_EVERY,
     ONE_WORKER,

@@ -17,7 +17,7 @@ import optuna
 import pyarrow.parquet as pq
 import pytest
 
-from raywce.search.journal import open_journal
+from raywce.search.study import open_journal
 from tests.demo_world import (
     CHECKPOINT_EVERY,
     ONE_WORKER,
@@ -131,13 +131,13 @@ def test_a_search_that_is_disturbed_in_every_way_ends_with_the_undisturbed_table
 
         seen: list[dict[Any, Any]] = []
         disturb("baseline-0", kill_with_ray, on=world)
-        assert "the same command goes on from here" in disturb("search-000", press_ctrl_c)
+        assert "run the same command to resume" in disturb("search-000", press_ctrl_c)
         said = disturb("search-001", lambda _: fill(disk), (disk / "ballast").unlink)
         assert "No space left on device" in said
-        assert "the same command goes on from here" in said
+        assert "run the same command to resume" in said
         said = disturb("search-001", lambda _: make_read_only(disk), lambda: make_writable(disk))
         assert "Read-only file system" in said
-        assert "the same command goes on from here" in said
+        assert "run the same command to resume" in said
         assert "Traceback" not in said
 
         files = {name: contents(run / "trials" / name) for name, state in states(run).items() if state == "COMPLETE"}

@@ -1,1 +1,1 @@
-"""Augmentation on the device: what a draw of an utterance sounds like follows from its key alone."""
+"""Augmentation on the device; how a draw of an utterance sounds follows from its key alone."""

@@ -1,4 +1,4 @@
-"""Augments a micro-batch: the utterances that have a key, by one transform after the other.
+"""Augmentation of the utterances of a batch that have a key, by one transform after the other.
 
 Dimensions: B batch, T samples, M mel bins, F frames.
 """
@@ -14,13 +14,12 @@ from torch.nn import functional
 from raywce.augmentation.keys import DrawKey
 from raywce.augmentation.spec_augment import SpecAugment
 from raywce.augmentation.transforms import Transform
-from raywce.data.loader import MicroBatch
 from raywce.data.schema import SAMPLE_RATE
 
 
 @dataclass(frozen=True)
 class Augmenter:
-    """From waveforms to features, with the augmentation in between.
+    """Waveforms to features, with the augmentation in between.
 
     Attributes:
         transforms: of waveforms, in the order in which they act.
@@ -34,26 +33,32 @@ class Augmenter:
     seed: int
     hop_length: int = 160
 
-    def features(self, micro_batch: MicroBatch, waveforms: Tensor, log_mel: Callable[[Tensor], Tensor]) -> Tensor:
-        """(B, M, F) features of a micro-batch, its augmented copies augmented.
+    def keys(self, epochs: Sequence[int], copies: Sequence[int], ids: Sequence[str]) -> list[DrawKey | None]:
+        """Return the key of each utterance that is drawn as an augmented copy; None for one that is not (copy 0)."""
+        draws = zip(epochs, copies, ids, strict=True)
+        return [DrawKey(self.seed, epoch, copy, id_) if copy else None for epoch, copy, id_ in draws]
+
+    def features(
+        self,
+        waveforms: Tensor,
+        lengths: Sequence[int],
+        keys: Sequence[DrawKey | None],
+        log_mel: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Return the (B, M, F) features of utterances, those with a key augmented.
 
         Args:
-            micro_batch: whose utterances they are.
-            waveforms: (B, T) its waveforms, on the device.
+            waveforms: (B, T) float32, zeros behind each utterance, on the device.
+            lengths: B true lengths, samples.
+            keys: B keys; None: as recorded.
             log_mel: (B, T) audio → (B, M, F) features.
         """
-        keys = self.keys(micro_batch)
-        augmented, lengths = self.waveforms(waveforms, micro_batch.samples, keys)
+        augmented, new_lengths = self.waveforms(waveforms, lengths, keys)
         features = log_mel(augmented)
         if self.spec_augment is None:
             return features
-        frames = [min(features.shape[-1], -(-length // self.hop_length)) for length in lengths]
+        frames = [min(features.shape[-1], -(-length // self.hop_length)) for length in new_lengths]
         return self.spec_augment(features, frames, keys)
-
-    def keys(self, micro_batch: MicroBatch) -> list[DrawKey | None]:
-        """The key of each utterance that is drawn as an augmented copy."""
-        draws = zip(micro_batch.epochs, micro_batch.copies, micro_batch.ids, strict=True)
-        return [DrawKey(self.seed, epoch, copy, id_) if copy else None for epoch, copy, id_ in draws]
 
     def waveforms(
         self, waveforms: Tensor, lengths: Sequence[int], keys: Sequence[DrawKey | None]

@@ -14,7 +14,7 @@ class DrawKey:
 
     Attributes:
         seed: of the training.
-        epoch: how often its language had been gone through before.
+        epoch: of its language, from 0.
         copy: which augmented copy, from 1.
         utterance_id: of the utterance.
     """
@@ -25,6 +25,6 @@ class DrawKey:
     utterance_id: str
 
     def generator(self, transform: str) -> np.random.Generator:
-        """A generator for this draw and transform: turning another transform off leaves its numbers as they are."""
+        """Return a generator of this draw and transform, whose numbers stay when another transform is turned off."""
         text = f"{self.seed} {self.epoch} {self.copy} {transform} {self.utterance_id}"
         return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little"))

@@ -1,4 +1,4 @@
-"""A folder of recordings (noises, impulse responses) at 16 kHz: brought there once, then memory-mapped."""
+"""A folder of recordings (noises, impulse responses) at 16 kHz: resampled once, then memory-mapped."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from raywce.data.prepare.audio import BadAudioError, decode
 from raywce.errors import Problems
+from raywce.storage.files import replaced
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 _LONGEST_S = 3600.0
@@ -40,23 +42,23 @@ class Recordings:
         return self.samples[start : int(self.ends[index])]
 
     def any_of(self, generator: np.random.Generator) -> NDArray[np.float32]:
-        """A recording, each as likely."""
+        """Return a recording, each as likely."""
         return self[int(generator.integers(len(self)))]
 
     def piece(self, generator: np.random.Generator, length: int) -> NDArray[np.float32]:
-        """(length,) float32 of some recording, from some place in it on; one that is too short begins again."""
+        """Return (length,) float32 of some recording, from some place in it on; one that is too short is repeated."""
         recording = self.any_of(generator)
         start = int(generator.integers(max(1, len(recording) - length + 1)))
         return np.resize(recording[start:], length)
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """The recordings in a folder and the folders in it, by name."""
+    """Return the recordings in a folder and the folders in it, by name."""
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
 def check_recordings(folder: Path, path: str) -> Problems:
-    """What a folder of recordings lacks; `path` names its key in the messages."""
+    """Return what a folder of recordings lacks; `path` names its key in the messages."""
     problems = Problems()
     if not audio_files(folder):
         problems.add(path, f"must be a folder with {', '.join(SUFFIXES)} files", folder)
@@ -64,7 +66,7 @@ def check_recordings(folder: Path, path: str) -> Problems:
 
 
 def open_recordings(folder: Path, cache: Path, path: str) -> Recordings:
-    """Open a folder's recordings, bringing them to 16 kHz mono in the node's cache where that was not done yet.
+    """Open a folder's recordings, resampled to 16 kHz mono in the node's cache where that was not done yet.
 
     Args:
         folder: of any formats and rates of libsndfile.
@@ -95,11 +97,13 @@ def _key(files: list[Path]) -> str:
 
 def _write(files: list[Path], target: Path, path: str) -> None:
     recordings = list(_decoded(files, path))
-    temporary = target.with_suffix(".tmp.npy")  # under the lock; what a killed process left is written over
-    np.save(temporary, np.concatenate(recordings))
-    temporary.replace(target.with_suffix(".samples.npy"))
-    np.save(temporary, np.cumsum([len(recording) for recording in recordings]))
-    temporary.replace(target.with_suffix(".ends.npy"))
+    _save(target.with_suffix(".samples.npy"), np.concatenate(recordings))
+    _save(target.with_suffix(".ends.npy"), np.cumsum([len(recording) for recording in recordings]))
+
+
+def _save(file: Path, array: NDArray[Any]) -> None:
+    with replaced(file) as partial, partial.open("wb") as stream:
+        np.save(stream, array)
 
 
 def _decoded(files: list[Path], path: str) -> Iterator[NDArray[np.float32]]:
@@ -108,5 +112,7 @@ def _decoded(files: list[Path], path: str) -> Iterator[NDArray[np.float32]]:
         try:
             yield decode(file.read_bytes(), _LONGEST_S)
         except BadAudioError as error:
-            problems.add(path, "recordings must be whole", f"{file}: {error}", "Mend it, or take it out of the folder")
+            problems.add(
+                path, "recordings must be whole", f"{file}: {error}", "Replace it, or take it out of the folder."
+            )
     problems.raise_any()

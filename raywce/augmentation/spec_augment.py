@@ -33,7 +33,7 @@ class SpecAugment:
     frequency_width: float
 
     def __call__(self, features: Tensor, frames: Sequence[int], keys: Sequence[DrawKey | None]) -> Tensor:
-        """(B, M, F) features → the same with masks, which hold the mean of the utterance's own frames.
+        """Return the (B, M, F) features with masks, which hold the mean of the utterance's own frames.
 
         Args:
             features: log-mel.

@@ -31,7 +31,7 @@ SNR_SPREAD = 5.0  # dB on either side of the mean
 
 
 class Transform(BaseWaveformTransform):
-    """What all of them share: whether and how an utterance is changed follows from its key.
+    """Base of the transforms: whether and how an utterance is changed follows from its key.
 
     Args:
         probability: that an utterance is changed.
@@ -50,7 +50,7 @@ class Transform(BaseWaveformTransform):
         self.freeze_parameters()
 
     def draw(self, keys: Sequence[DrawKey], waveforms: Tensor, lengths: Sequence[int]) -> list[int]:
-        """Draw who is changed, and how.
+        """Draw which utterances are changed, and how.
 
         Args:
             keys: of the B utterances.
@@ -75,12 +75,12 @@ class Transform(BaseWaveformTransform):
 
     @property
     def changes_any(self) -> bool:
-        """Whether an utterance of the last draw is changed."""
+        """Return whether an utterance of the last draw is changed."""
         return "lengths" in self.transform_parameters
 
     @property
     def lengths_afterwards(self) -> list[int]:
-        """Lengths of the utterances that are changed."""
+        """Return the new lengths of the utterances that are changed."""
         lengths: list[int] = self.transform_parameters["lengths"]
         return lengths
 
@@ -90,21 +90,21 @@ class Transform(BaseWaveformTransform):
 
 
 class OwnTransform(Transform):
-    """One that torch-audiomentations lacks."""
+    """Base of the transforms that torch-audiomentations lacks."""
 
     def changed(self, waveforms: Tensor) -> Tensor:
-        """(B, T) with room for longer ones → (B, T), changed by the parameters drawn."""
+        """Return the (B, T) waveforms, with room for longer ones, changed by the parameters drawn."""
         raise NotImplementedError
 
     def apply_transform(
         self, samples: Tensor, sample_rate: int | None = None, targets: None = None, target_rate: int | None = None
     ) -> ObjectDict:
-        """As torch-audiomentations calls it: (B, 1, T) → `samples` of the same shape."""
+        """Return changed (B, 1, T) `samples` of the same shape, as torch-audiomentations expects."""
         return _result(self.changed(samples[:, 0])[:, None], sample_rate)
 
 
 class TimeStretch(OwnTransform):
-    """Faster or slower at the same pitch.
+    """Time stretch: faster or slower at the same pitch.
 
     Args:
         rate: drawn evenly within so much of 1; above 1 is faster.
@@ -118,7 +118,7 @@ class TimeStretch(OwnTransform):
         self.rate, self.max_samples = rate * strength, max_samples
 
     def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
-        """New lengths."""
+        """Draw new lengths."""
         new = []
         for generator, length in zip(generators, lengths, strict=True):
             wanted = round(length / (1.0 + generator.uniform(-1.0, 1.0) * self.rate))
@@ -127,18 +127,18 @@ class TimeStretch(OwnTransform):
 
     @property
     def lengths_afterwards(self) -> list[int]:
-        """The new ones."""
+        """Return the new lengths."""
         new: list[int] = self.transform_parameters["new_lengths"]
         return new
 
     def changed(self, waveforms: Tensor) -> Tensor:
-        """Stretched."""
+        """Return the stretched waveforms."""
         out = stretch(waveforms, self.transform_parameters["lengths"], self.lengths_afterwards)
         return torch.nn.functional.pad(out, (0, waveforms.shape[1] - out.shape[1]))
 
 
 class PitchShift(OwnTransform):
-    """Higher or lower at the same length.
+    """Pitch shift: higher or lower at the same length.
 
     Args:
         semitones: drawn evenly up to so many, up or down.
@@ -151,11 +151,11 @@ class PitchShift(OwnTransform):
         self.semitones = semitones * strength
 
     def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
-        """Semitones."""
+        """Draw semitones."""
         return {"semitones": [generator.uniform(-1.0, 1.0) * self.semitones for generator in generators]}
 
     def changed(self, waveforms: Tensor) -> Tensor:
-        """Shifted."""
+        """Return the shifted waveforms."""
         return shift_pitch(waveforms, self.transform_parameters["lengths"], self.transform_parameters["semitones"])
 
 
@@ -175,14 +175,14 @@ class ImpulseResponse(Transform, ApplyImpulseResponse):
         self.convolve_mode, self.compensate_for_propagation_delay = "full", True
 
     def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
-        """Impulse responses, (B, 1, T)."""
+        """Draw impulse responses, (B, 1, T)."""
         responses = [torch.from_numpy(_of_energy_1(self.recordings.any_of(generator))) for generator in generators]
         return {"ir": torch.nn.utils.rnn.pad_sequence(responses, batch_first=True)[:, None].to(waveforms.device)}
 
     def apply_transform(
         self, samples: Tensor, sample_rate: int | None = None, targets: None = None, target_rate: int | None = None
     ) -> ObjectDict:
-        """The library's convolution, mixed with the sound as it was; the reverberation ends with the utterance."""
+        """Return the library's convolution, mixed with the sound before it; reverberation ends with the utterance."""
         # The library cuts a window behind the delay out of the full convolution: it must be long enough.
         response = self.transform_parameters["ir"].shape[-1]
         room = torch.nn.functional.pad(samples, (0, response))
@@ -192,7 +192,7 @@ class ImpulseResponse(Transform, ApplyImpulseResponse):
 
 
 class Gain(Transform, LibraryGain):
-    """Louder or softer.
+    """Gain: louder or softer.
 
     Args:
         decibels: drawn evenly up to so many, up or down.
@@ -205,7 +205,7 @@ class Gain(Transform, LibraryGain):
         self.decibels = decibels * strength
 
     def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
-        """Factors, (B, 1, 1)."""
+        """Draw factors, (B, 1, 1)."""
         decibels = [generator.uniform(-1.0, 1.0) * self.decibels for generator in generators]
         factors = torch.tensor([10 ** (value / 20) for value in decibels], device=waveforms.device)
         return {"gain_factors": factors[:, None, None]}
@@ -226,7 +226,7 @@ class BackgroundNoise(Transform, AddBackgroundNoise):
         self.snr, self.recordings = _weakened(snr, strength), recordings
 
     def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
-        """Noises of level 1, (B, T), and SNRs."""
+        """Draw noises of level 1, (B, T), and SNRs."""
         noise = np.zeros((len(lengths), waveforms.shape[1]), np.float32)
         snrs = []
         for row, generator, length in zip(noise, generators, lengths, strict=True):
@@ -254,7 +254,7 @@ class WhiteNoise(OwnTransform):
         self.snr = None if snr is None else _weakened(snr, strength)
 
     def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
-        """Noise to add, (B, T)."""
+        """Draw noise to add, (B, T)."""
         noise = np.zeros((len(lengths), waveforms.shape[1]), np.float32)
         factors = np.empty(len(lengths), np.float32)
         for index, (generator, length) in enumerate(zip(generators, lengths, strict=True)):
@@ -270,7 +270,7 @@ class WhiteNoise(OwnTransform):
         return {"noise": torch.from_numpy(noise).to(waveforms.device) * scale}
 
     def changed(self, waveforms: Tensor) -> Tensor:
-        """With the noise."""
+        """Return the waveforms with the noise."""
         noise: Tensor = self.transform_parameters["noise"]
         return waveforms + noise
 

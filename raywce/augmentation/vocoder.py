@@ -68,7 +68,7 @@ def shift_pitch(waveforms: Tensor, lengths: Sequence[int], semitones: Sequence[f
 
 
 def _at_other_times(spectrum: Tensor, rates: Tensor, frames: int) -> Tensor:
-    """(B, F, N) complex → (B, frames, N): frame k is the one at time k · rate, its phase carried on from k - 1."""
+    """Return (B, frames, N) of (B, F, N) complex: frame k is that at time k · rate, its phase carried on from k - 1."""
     times = torch.arange(frames, device=rates.device) * rates[:, None]
     last = spectrum.shape[1] - 2
     before = times.long().clamp(max=last)
@@ -86,7 +86,7 @@ def _at_other_times(spectrum: Tensor, rates: Tensor, frames: int) -> Tensor:
 
 
 def _overlapped(frames: Tensor) -> Tensor:
-    """(B, F, N_FFT) → (B, (F + 3) · HOP): each frame added in a hop behind the one before."""
+    """Return (B, (F + 3) · HOP) of (B, F, N_FFT): each frame added in a hop behind the one before."""
     batch, count, _ = frames.shape
     turns = N_FFT // HOP
     out = frames.new_zeros(batch, count + turns - 1, HOP)

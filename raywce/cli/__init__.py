@@ -1,4 +1,4 @@
-"""The command line: one module a command, thin adapters over the rest.
+"""The command line: one module for each command, thin adapters over the rest.
 
 Modules of commands import torch, Ray and transformers inside their functions, so that `raywce --help` is quick.
 """
@@ -44,11 +44,11 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Search for the weighted cross-entropy that mends a low-resource language in Whisper."""
+    """Search for the weighted cross-entropy that improves a low-resource language in Whisper."""
 
 
 def main() -> None:
-    """The `raywce` command; its exit code is 0, 1 for a failed run, 2 for bad input, 130 where interrupted."""
+    """The `raywce` command; its exit code is 0, 1 for a failed run, 2 for bad input, 130 if interrupted."""
     try:
         app()
     except InputError as error:
@@ -65,7 +65,7 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("RAYWCE_DEBUG"):
             raise
-        _leave(_one_line(f"{type(error).__name__}: {error} (RAYWCE_DEBUG=1 shows where)"), FAILED)
+        _leave(_one_line(f"{type(error).__name__}: {error} (RAYWCE_DEBUG=1 shows the trace)"), FAILED)
 
 
 def _listed(error: InputError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,22 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from raywce import numbers
 from raywce.cli.figures import write_figures
 from raywce.evaluation.settings import DecodeSettings
 
 if TYPE_CHECKING:
     from raywce.data.context import FromBatch
     from raywce.errors import Problems
+    from raywce.evaluation.evaluate import Evaluation
     from raywce.evaluation.rates import LanguageRates
-    from raywce.evaluation.run import Evaluation
 
+COUNTS = ("utterances", "truncated")
 METRICS = {
     "wer_normalized": "WER",
     "cer_normalized": "CER",
     "wer_raw": "raw WER",
     "cer_raw": "raw CER",
     "insertion_rate": "insertions",
-    "language_identification_accuracy": "language identified",
+    "language_identification_accuracy": "identified",
 }
 
 
@@ -34,32 +35,36 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="Whisper as a transformers folder, a Hub id, or demo:micro-whisper.")],
     data: Annotated[Path, typer.Option(help="Folder that raywce prepare wrote, or demo:six-languages.")],
     split: Annotated[str, typer.Option(help="dev or test.")] = "dev",
-    language: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: all of the split.")] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: all languages.")] = None,
     language_token: Annotated[
-        list[str] | None, typer.Option(metavar="AST=ES", help="Decode a language with another's token. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="AST=ES", help="Decode a language with another's token. Repeatable."),
     ] = None,
-    workers: Annotated[int, typer.Option(help="More than one: on a Ray cluster, joined or started.")] = 1,
-    batch_size: Annotated[int, typer.Option(help="Utterances that a worker decodes at once.")] = 8,
+    workers: Annotated[int, typer.Option(help="Workers; more than one run on a Ray cluster, joined or started.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Utterances per worker and batch.")] = 8,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
     encoder_context: Annotated[
-        str, typer.Option(help="full: the whole window; batch: a batch's longest utterance and the margin.")
+        str, typer.Option(help="full: the whole window; batch: the longest utterance of a batch and the margin.")
     ] = "full",
     context_margin: Annotated[
-        float, typer.Option(help="Seconds of silence that batch has behind the longest utterance.")
+        float, typer.Option(help="Seconds of silence after the longest utterance, with --encoder-context batch.")
     ] = DecodeSettings.context_margin,
     normalizer: Annotated[str, typer.Option(help="words or whisper_basic.")] = "words",
-    cache: Annotated[Path, typer.Option(help="Where a node keeps its Arrow copy, and the demo corpus.")] = Path(
+    cache: Annotated[Path, typer.Option(help="Folder for the Arrow copy of a node, and for the demo corpus.")] = Path(
         "~/.cache/raywce"
     ),
     open_test_again: Annotated[
-        bool, typer.Option(help="Open the test split of a run whose test split was opened before; it is recorded.")
+        bool,
+        typer.Option("--open-test-again", help="Open a run's test split even if opened before; this is recorded."),
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write a row per utterance there, as parquet.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a row per utterance to this file, as parquet.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
-    """Decode a split and print WER and CER per language, normalised and raw, from counts over the whole split."""
-    from raywce.demo.assets import checkpoint_path, provide_speech, speech_path
-    from raywce.evaluation.run import Evaluation, run_evaluation
+    """Decode a split and print corpus-level WER and CER per language, normalised and raw."""
+    from raywce.assets import checkpoint_path, speech_path
+    from raywce.cluster.decode import run_evaluation
+    from raywce.demo.generate import provide_speech
+    from raywce.evaluation.evaluate import Evaluation
 
     model, cache = checkpoint_path(model, "MODEL"), cache.expanduser().resolve()
     data = Path(speech_path(str(data), cache, "--data"))
@@ -72,7 +77,7 @@ def evaluate(
     provide_speech(data)
     model = str(Path(model).resolve()) if Path(model).is_dir() else model
     if split == "test":
-        _record_look(model, open_test_again)
+        _record_opening(model, open_test_again)
     evaluation = Evaluation(
         model=model,
         data=str(data.resolve()),
@@ -94,9 +99,9 @@ def evaluate(
     _report(evaluation, table, out, json)
 
 
-def _record_look(model: str, again: bool) -> None:
-    """A model of a run opens that run's test split; where it was opened before, only if asked to."""
-    from raywce.looks import EVALUATE, open_test_split, run_of_model
+def _record_opening(model: str, again: bool) -> None:
+    """Record the opening of the test split of the run that the model is from; a second one needs `again`."""
+    from raywce.runs.test_openings import EVALUATE, open_test_split, run_of_model
 
     run = run_of_model(model)
     if run:
@@ -104,8 +109,8 @@ def _record_look(model: str, again: bool) -> None:
 
 
 def _languages_of(data: Path, split: str) -> list[str]:
+    from raywce.assets import is_pending
     from raywce.data.store import language_files
-    from raywce.demo.assets import is_pending
 
     if is_pending(data):
         from raywce.demo.sentences import LANGUAGES
@@ -126,7 +131,7 @@ def _utterances(data: Path, split: str, language: str) -> int:
 def _check(
     model: str, data: Path, split: str, languages: Sequence[str], pairs: Sequence[str]
 ) -> tuple[Problems, dict[str, str]]:
-    """What is wrong with model, data and languages, before anything is loaded; and the languages' tokens."""
+    """Return the problems of model, data and languages, before anything is loaded, and the languages' tokens."""
     problems = _check_data(data, split, languages)
     tokens = _parse_tokens(pairs, problems)
     _check_model(model, languages, tokens, problems)
@@ -134,8 +139,8 @@ def _check(
 
 
 def _check_data(data: Path, split: str, languages: Sequence[str]) -> Problems:
+    from raywce.assets import generation_problems, is_pending
     from raywce.data.store import check_prepared
-    from raywce.demo.assets import generation_problems, is_pending
     from raywce.errors import Problems
 
     decoded = split in ("dev", "test")
@@ -159,13 +164,13 @@ def _parse_tokens(pairs: Sequence[str], problems: Problems) -> dict[str, str]:
     for pair in pairs:
         language, _, token = pair.partition("=")
         if not (language and token):
-            problems.add("--language-token", "must be a language and another's, as ast=es", pair)
+            problems.add("--language-token", "must be two languages, such as ast=es", pair)
         tokens[language] = token
     return tokens
 
 
 def _check_model(model: str, languages: Sequence[str], tokens: Mapping[str, str], problems: Problems) -> None:
-    from raywce.experiment.surroundings import is_hub_id, token_languages
+    from raywce.experiment.environment import is_hub_id, token_languages
 
     if not is_hub_id(model):
         for name in ("config.json", "preprocessor_config.json"):
@@ -176,7 +181,7 @@ def _check_model(model: str, languages: Sequence[str], tokens: Mapping[str, str]
     known = token_languages(model)
     for language in languages:
         if tokens.get(language, language) not in known:
-            do = f"Give another's, as in --language-token {language}=es"
+            do = f"Use the token of another language, such as --language-token {language}=es"
             got = tokens.get(language, language)
             problems.add("--language", "must have a token in the model", got, do)
 
@@ -208,7 +213,7 @@ def _check_options(
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, a line each tenth elsewhere."""
+    """Show a bar on a terminal, a line for each tenth elsewhere."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -234,46 +239,41 @@ def _report(evaluation: Evaluation, table: Any, out: Path | None, json: Path | N
 
     from raywce.evaluation.normalizer import versioned_name
     from raywce.evaluation.rates import macro_mean, rates_by_language
+    from raywce.storage.files import replaced
 
     rates = rates_by_language(table)
     means = {metric: macro_mean(rates, rates, metric) for metric in METRICS}
     name = versioned_name(evaluation.settings.normalizer)
-    _show(rates, means, f"{evaluation.model} on {evaluation.split}, texts normalised by {name} except raw")
+    show_rates(rates, means, f"{evaluation.model} on {evaluation.split}, normalised by {name}, except raw")
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, out)
+        with replaced(out) as partial:
+            pq.write_table(table, partial)
     write_figures(json, _figures(evaluation, name, rates, means))
 
 
-def _show(rates: Mapping[str, LanguageRates], means: Mapping[str, float], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], title: str) -> None:
+    """Print the counts and rates of each language, and their totals and macro means."""
+    from raywce.screen.console import plain_table, show_line, show_table
 
-    table = Table("language", title=title, title_justify="left", box=None, header_style="bold")
-    for heading in ("utterances", *METRICS.values(), "truncated"):
-        table.add_column(heading, justify="right")
+    show_line(title)
+    counts, errors = plain_table("language", *COUNTS), plain_table("language", *METRICS.values())
     for language, rate in rates.items():
-        values = [_percent(getattr(rate, metric)) for metric in METRICS]
-        table.add_row(language, str(rate.utterances), *values, str(rate.truncated))
-    totals = [sum(getattr(rate, name) for rate in rates.values()) for name in ("utterances", "truncated")]
-    table.add_row("macro mean", str(totals[0]), *map(_percent, means.values()), str(totals[1]))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200  # a file has no margin to wrap at
-    console.print(table)
-
-
-def _percent(rate: float) -> str:
-    return "–" if math.isnan(rate) else f"{100 * rate:.2f} %"
+        counts.add_row(language, *(str(getattr(rate, name)) for name in COUNTS))
+        errors.add_row(language, *(numbers.percent(getattr(rate, metric)) for metric in METRICS))
+    counts.add_row("total", *(str(sum(getattr(rate, name) for rate in rates.values())) for name in COUNTS))
+    errors.add_row("macro mean", *map(numbers.percent, means.values()))
+    show_table("Utterances", counts)
+    show_table("Rates in %", errors)
 
 
 def _figures(
     evaluation: Evaluation, normalizer: str, rates: Mapping[str, LanguageRates], means: Mapping[str, float]
 ) -> dict[str, Any]:
-    """What `--json` holds; rates are fractions, null where all references are empty."""
+    """Return the figures for `--json`; rates are fractions, null where all references are empty."""
     from json import loads
 
-    from raywce.run_folder import versions
+    from raywce.runs.folder import versions
 
     settings = evaluation.settings
     return {

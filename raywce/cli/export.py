@@ -1,4 +1,4 @@
-"""`raywce export`: the winner of a search, or a training's model, as a folder to use."""
+"""`raywce export`: the winner of a search, or the model of a training, as a transformers folder."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def export(
         bool, typer.Option("--ctranslate2", help="Also write OUT/ctranslate2, for faster-whisper.")
     ] = False,
     quantization: Annotated[
-        str | None, typer.Option(help="Of CTranslate2's weights: float32 (default), float16, int8, …")
+        str | None, typer.Option(help="Type of CTranslate2's weights: float32 (default), float16, int8, ...")
     ] = None,
     push: Annotated[str | None, typer.Option(metavar="REPO_ID", help="Also upload it to the Hugging Face Hub.")] = None,
-    private: Annotated[bool, typer.Option("--private", help="A new repository is private.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
     """Write the winner as a transformers folder with a model card.
 
-    The confirm phase's winner; without one, the best feasible trial of the search.
+    This is the winner of the confirm phase; without one, the best feasible trial of the search.
     """
     from raywce.errors import Problems
     from raywce.export import folder, hub

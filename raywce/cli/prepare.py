@@ -1,4 +1,4 @@
-"""`raywce prepare`: speech of many forms into parquet that everything else reads."""
+"""`raywce prepare`: conversion of speech in many formats to the parquet that all other commands read."""
 
 from __future__ import annotations
 
@@ -6,49 +6,55 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raywce import numbers
+from raywce.assets import checkpoint_path
 from raywce.cli.figures import write_figures
-from raywce.data.prepare.rows import RowOptions
+from raywce.data.prepare.rows import CLEAN_UPS, RowOptions
 from raywce.data.prepare.run import PrepareOptions, run
 from raywce.data.prepare.sources import Format
-from raywce.data.prepare.summary import GroupSummary, Prepared
-from raywce.data.prepare.text import CLEAN_UPS
+from raywce.data.prepare.summary import Prepared
 from raywce.data.prepare.writer import Progress
-from raywce.demo.assets import checkpoint_path
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def prepare(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Folders, files or Hub ids.")],
-    out: Annotated[Path, typer.Option(help="Folder to write; run again to go on after an interrupt.")],
-    form: Annotated[Format, typer.Option("--format", help="What the sources are.")] = Format.AUTO,
-    language: Annotated[str | None, typer.Option(help="Where no column tells.")] = None,
-    split: Annotated[str | None, typer.Option(help="Where no column, folder or file name tells.")] = None,
-    text_column: Annotated[str | None, typer.Option(help="The transcript's, where not recognised.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write; run again to resume after an interrupt.")],
+    form: Annotated[
+        Format, typer.Option("--format", metavar="FORMAT", help=f"Format of the sources: {', '.join(Format)}.")
+    ] = Format.AUTO,
+    language: Annotated[str | None, typer.Option(help="Language, where no column has it.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split, where no column, folder or file name has it.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column of the transcript, where not recognised.")] = None,
     config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset (gl_es).")] = None,
-    revision: Annotated[str | None, typer.Option(help="Its revision (refs/convert/parquet).")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of a Hub dataset (refs/convert/parquet).")] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Reject transcripts beyond this Whisper's labels.")
+        str | None, typer.Option(metavar="MODEL", help="Reject transcripts that are too long for this Whisper.")
     ] = None,
     clean_up: Annotated[
-        list[str] | None, typer.Option(help=f"Change transcripts: {', '.join(CLEAN_UPS)}. Repeatable.")
+        list[str] | None, typer.Option(help=f"Clean up transcripts: {', '.join(CLEAN_UPS)}. Repeatable.")
     ] = None,
-    cap: Annotated[int | None, typer.Option(help="Train utterances of each language, at most.")] = None,
+    cap: Annotated[int | None, typer.Option(help="Most train utterances of a language.")] = None,
     cap_to: Annotated[
-        str | None, typer.Option(metavar="LANGUAGE", help="Cut each other language's train to this one's.")
+        str | None,
+        typer.Option(metavar="LANGUAGE", help="Cap every language at the train utterances of this one."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Fixes which rows a cap takes.")] = 0,
-    max_seconds: Annotated[float, typer.Option(help="Longer audio is rejected; at most 30.")] = 30.0,
-    jobs: Annotated[int, typer.Option(help="Worker processes; 0 means one for each CPU.")] = 0,
-    overwrite: Annotated[bool, typer.Option(help="Start afresh in a folder prepared before.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the counts there too.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of rows under a cap.")] = 0,
+    max_seconds: Annotated[float, typer.Option(help="Reject longer audio; at most 30.")] = 30.0,
+    jobs: Annotated[int, typer.Option(help="Worker processes; 0: one for each CPU.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again in a folder prepared before.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the counts to this file.")] = None,
 ) -> None:
-    """Turn speech into parquet: one folder a split and language, 16 kHz FLAC, with what was left out and why.
+    """Convert speech to parquet: a folder for each split and language, 16 kHz FLAC, with all rejected rows and why.
 
     Reads Common Voice releases, audiofolders (metadata.csv), CSV/TSV/JSONL manifests, datasets of save_to_disk,
-    parquet, and datasets of the Hub; parent folders of these too.
+    parquet, and datasets of the Hub, and parent folders of all these.
     """
     rows = RowOptions(language, split, text_column, tuple(clean_up or ()))
     jobs = jobs or os.cpu_count() or 1
@@ -69,13 +75,13 @@ def prepare(
     )
     with _progress() as progress:
         prepared = run(options, progress)
-    _show(prepared, out)
+    show_counts(prepared, out)
     write_figures(json_file, prepared.as_dict())
 
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """A bar on a terminal, a line each tenth elsewhere."""
+    """Show a bar on a terminal, a line for each tenth elsewhere."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -91,7 +97,7 @@ def _progress() -> Iterator[Progress]:
 
 
 class _Lines:
-    """Progress as plain lines: each tenth of a known number, each 100,000 of an unknown one."""
+    """Progress as plain lines: for each tenth of a known number, for each 100,000 of an unknown one."""
 
     def __init__(self) -> None:
         self._last = ("", 0)
@@ -103,15 +109,13 @@ class _Lines:
         self._last = step
 
 
-def _show(prepared: Prepared, out: Path) -> None:
-    """Print the table, the overlap and the sum that must add up."""
-    from rich.console import Console
+def show_counts(prepared: Prepared, out: Path) -> None:
+    """Print the tables, the overlap of the splits, and the sum of all rows."""
+    from raywce.screen.console import show_table
 
-    if Console().is_terminal:
-        Console().print(_table(prepared))
-    else:
-        for group in prepared.groups:
-            typer.echo(_line(group))
+    show_table("Rows by language and split", _counts(prepared))
+    if prepared.rejected:
+        show_table("Rejected rows by reason", _reasons(prepared))
     for overlap in prepared.overlap:
         speakers, sentences = _pairs(overlap.speakers), _pairs(overlap.sentences)
         typer.echo(f"{overlap.language} in more than one split: speakers {speakers}; sentences {sentences}")
@@ -121,30 +125,25 @@ def _show(prepared: Prepared, out: Path) -> None:
     typer.echo(f"{sums} = {prepared.rows} rows read, in {out}")
 
 
-def _table(prepared: Prepared) -> object:
-    from rich.table import Table
+def _counts(prepared: Prepared) -> Table:
+    from raywce.screen.console import plain_table
 
-    table = Table(box=None, header_style="bold")
-    for name in ("language", "split"):
-        table.add_column(name)
-    for name in ("rows", "kept", "hours", "speakers", "capped"):
-        table.add_column(name, justify="right")
-    table.add_column("rejected")
+    headings = ("rows", "kept", "hours", "speakers", "capped", "rejected")
+    table = plain_table("language", "split", *headings, text=("split",))
     for group in prepared.groups:
-        numbers = (group.rows, group.utterances, f"{group.hours:.3f}", group.speakers, group.capped)
-        table.add_row(group.language, group.split, *map(str, numbers), _reasons(group))
+        counts = (group.rows, group.utterances, numbers.hours(group.hours), group.speakers, group.capped)
+        table.add_row(group.language, group.split, *map(str, counts), str(sum(group.rejected.values())))
     return table
 
 
-def _line(group: GroupSummary) -> str:
-    kept = f"{group.utterances} kept of {group.rows}, {group.hours:.3f} h, {group.speakers} speakers"
-    capped = f", {group.capped} capped" if group.capped else ""
-    return f"{group.language} {group.split}: {kept}{capped}, rejected: {_reasons(group)}"
+def _reasons(prepared: Prepared) -> Table:
+    from raywce.screen.console import plain_table
 
-
-def _reasons(group: GroupSummary) -> str:
-    counts = ", ".join(f"{count} {reason}" for reason, count in group.rejected.items())
-    return counts or "none"
+    table = plain_table("language", "split", "rows", "reason", text=("split", "reason"))
+    for group in prepared.groups:
+        for reason, count in group.rejected.items():
+            table.add_row(group.language, group.split, str(count), reason)
+    return table
 
 
 def _pairs(pairs: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""`raywce report`: what a run came to, as one HTML file, as JSON, and as tables on the screen."""
+"""`raywce report`: the outcome of a search as one HTML file, as JSON, and as tables on the screen."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from raywce.cli.figures import write_figures
 
 def report(
     run: Annotated[str, typer.Argument(help="Run folder of a search, finished or not; a path or a URI.")],
-    out: Annotated[Path | None, typer.Option(help="Write the page here, not into the run folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the page to this file, not into the run folder.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures of the page to this file.")] = None,
 ) -> None:
-    """Show what a search came to: tables here, and a page (report.html in the run folder) that any browser opens.
+    """Show the outcome of a search: tables here, and a page (report.html in the run folder) for any browser.
 
-    Exit codes: 0 written, 2 the folder is no search's run folder or can't be read, 1 failed.
+    Exit codes: 0 written; 2 the folder is not the run folder of a search, or can't be read; 1 failed.
     """
     from raywce.report.write import make_report, write_page
-    from raywce.run_folder import RunFolder
+    from raywce.runs.folder import RunFolder
 
     made = make_report(RunFolder.at(run))
     made.show()

@@ -1,4 +1,4 @@
-"""`raywce schema`: the experiment file's JSON schema, for editors."""
+"""`raywce schema`: the experiment file's keys, as a JSON schema for editors or as Markdown tables."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ import typer
 
 
 def schema(
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there in place of printing it.")] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Tables of the keys instead of the JSON schema.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it there; tables replace those of a Markdown file that has them."),
+    ] = None,
 ) -> None:
     """Print the JSON schema of experiment files, for completion and checks in an editor."""
-    from raywce.experiment.editor_schema import as_text
+    from raywce.experiment import editor_schema, reference
 
-    if out:
-        out.write_text(as_text(), encoding="utf-8")
-    else:
-        typer.echo(as_text(), nl=False)
+    text = reference.as_markdown() if markdown else editor_schema.as_text()
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    if markdown:
+        document = out.read_text(encoding="utf-8") if out.is_file() else ""
+        text = reference.put_into(document, str(out))
+    out.write_text(text, encoding="utf-8")

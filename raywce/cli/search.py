@@ -1,8 +1,7 @@
-"""`raywce search`: baseline and trials of an experiment file, and what came of them."""
+"""`raywce search`: the baseline and the trials of an experiment file, and their outcome."""
 
 from __future__ import annotations
 
-from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 from raywce.cli.figures import write_figures
 
 if TYPE_CHECKING:
-    from raywce.run_folder import RunFolder
+    from raywce.runs.folder import RunFolder
 
 
 def search(
@@ -19,48 +18,51 @@ def search(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes to the file, as key.path=value.", metavar="[KEY=VALUE]...")
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with a search that stopped; refuse to begin one.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a search that stopped; never start one.")] = False,
     open_test_again: Annotated[
-        bool, typer.Option(help="Open the test splits though they were opened before; it is recorded.")
+        bool,
+        typer.Option("--open-test-again", help="Open the test splits even if opened before; this is recorded."),
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write the outcome's figures to this file.")] = None,
 ) -> None:
-    """Search for the hyperparameters with the lowest low-resource WER that keep the high-resource languages.
+    """Search for the hyperparameters with the lowest low-resource WER within the limits of other languages.
 
-    Exit codes: 0 a feasible trial was found, and confirmed where the file has a confirm phase, 3 none was, 2 bad
-    input, 1 failed. The same command goes on with a search that stopped, and changes nothing where it is finished.
+    Exit codes: 0 a feasible trial was found, and confirmed if the file has a confirm phase; 3 none was; 2 bad
+    input; 1 failed. Run the same command to resume a search that stopped; a finished one is not changed.
     """
     from raywce.experiment.load import load
 
     loaded = load(file, overrides or [])
     loaded.require_space()
-    from raywce.demo.assets import provide_speech
-    from raywce.run_folder import OUTCOME, RunFolder
+    from raywce.demo.generate import provide_speech
+    from raywce.runs.folder import RunFolder
+    from raywce.runs.outcome_file import read_outcome
+    from raywce.screen.outcome import show_outcome
     from raywce.search.phases import is_finished, run_search
-    from raywce.search.view import show_outcome
 
     folder = RunFolder.of(loaded.experiment.storage, loaded.experiment.name)
     if is_finished(loaded, folder, resume, open_test_again):
         typer.echo(f"This search is finished; nothing was changed in {folder.uri}")
-        figures = loads(folder.read_text(OUTCOME))
-        write_figures(json, figures)
-        raise typer.Exit(figures["exit_code"])
+        found = read_outcome(folder)
+        assert found is not None
+        write_figures(json, found.figures())
+        raise typer.Exit(found.exit_code)
     for note in loaded.notes:
         typer.echo(f"Note: {note}")
     provide_speech(Path(loaded.experiment.data.folder))
     outcome = run_search(loaded, open_test_again=open_test_again)
     show_outcome(outcome)
     _write_report(folder)
-    write_figures(json, loads(outcome.to_json()))
+    write_figures(json, outcome.figures())
     raise typer.Exit(outcome.exit_code)
 
 
 def _write_report(folder: RunFolder) -> None:
-    """The page into the run folder; without it a search that is through has not failed."""
+    """Write the page into the run folder; a finished search does not fail without it."""
     from raywce.report.write import make_report, write_page
 
     try:
         typer.echo(f"report: {write_page(make_report(folder))}")
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        typer.echo(f"No report was written ({reason}); `raywce report {folder.uri}` tries again.")
+        typer.echo(f"No report was written ({reason}). Run `raywce report {folder.uri}` to try again.")

@@ -1,4 +1,4 @@
-"""`raywce validate`: everything that is wrong with an experiment file, or what it would do; nothing is started."""
+"""`raywce validate`: all errors of an experiment file, or a summary of what it would do; nothing is started."""
 
 from __future__ import annotations
 
@@ -10,29 +10,53 @@ from typing import Annotated, Any
 import typer
 
 from raywce.cli.figures import write_figures
-from raywce.errors import InputError
-from raywce.search.choice import Choice, chosen
+from raywce.errors import InputError, Problem
+from raywce.selection.sampler_choice import Choice, chosen
 
 
 def validate(
     file: Annotated[Path, typer.Argument(help="Experiment file.", show_default=False)],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Put in its place: weighting.alpha=2")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the file, such as weighting.alpha=2")
     ] = None,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Print the whole file, every default filled in, in place of a summary.")
+    ] = False,
+    here: Annotated[
+        bool, typer.Option("--here", help="What this machine does not have is an error, as for search and train.")
+    ] = False,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the outcome as JSON.")] = None,
 ) -> None:
-    """Check an experiment file: all of its errors at once, or a summary."""
+    """Check an experiment file: all of its errors at once, or a summary.
+
+    What the file needs and this machine does not have, such as GPUs or a folder, is listed, and no error.
+    """
     from raywce.experiment.load import load
 
     try:
-        loaded = load(file, overrides or [])
+        loaded = load(file, overrides or [], allow_absent=not here)
     except InputError as error:
         write_figures(json, {"valid": False, "problems": [asdict(problem) for problem in error.problems]})
         raise
+    if resolved:
+        typer.echo(loaded.resolved_yaml(), nl=False)
+        if json is None:
+            return
     summary = _summary(loaded)
     write_figures(json, {"valid": True, **summary})
-    for line in _lines(file, summary):
-        typer.echo(line)
+    if not resolved:
+        _show(file, summary)
+
+
+def _show(file: Path, summary: dict[str, Any]) -> None:
+    from raywce.screen.console import show_fields, show_line
+
+    show_line(f"{file}: valid")
+    show_fields(_fields(summary))
+    for note in summary["notes"]:
+        show_line(f"note: {note}")
+    for lacking in summary["not_here"]:
+        show_line(f"not here: {Problem(**lacking)}")
 
 
 def _summary(loaded: Any) -> dict[str, Any]:
@@ -63,67 +87,71 @@ def _summary(loaded: Any) -> dict[str, Any]:
         "disk": _disk(loaded) if space else None,
         "estimate": _estimate(loaded) if space else None,
         "notes": loaded.notes,
+        "not_here": [asdict(problem) for problem in loaded.not_here],
     }
 
 
 def _grid(loaded: Any) -> dict[str, Any]:
-    """The settings of a grid, and those that the baseline's runs stand for."""
+    """Return the settings of a grid, and those that the baseline's runs replace."""
     return {"settings": loaded.settings(), "seeds": loaded.experiment.search.seeds, "baseline": loaded.stood_for()}
 
 
-def _disk(loaded: Any) -> dict[str, int] | None:
+def _lacks_speech(loaded: Any) -> bool:
+    return any(problem.path.startswith("data.") for problem in loaded.not_here)
+
+
+def _disk(loaded: Any) -> dict[str, int | None] | None:
     from raywce.experiment.disk import disk_of, parameters_of, speech_bytes
 
     parameters = parameters_of(loaded.experiment.model)
     if parameters is None:
         return None
+    if _lacks_speech(loaded):
+        return {**asdict(disk_of(loaded.experiment, loaded.trials, parameters, 0)), "node": None}
     return asdict(disk_of(loaded.experiment, loaded.trials, parameters, speech_bytes(loaded.experiment)))
 
 
 def _estimate(loaded: Any) -> dict[str, Any] | None:
     from raywce.profile.known import last_estimate
 
-    return last_estimate(loaded)
+    return None if _lacks_speech(loaded) else last_estimate(loaded)
 
 
-def _estimate_line(estimate: dict[str, Any] | None) -> str:
+def _time(estimate: dict[str, Any] | None) -> str:
     from raywce.profile.known import estimate_line
 
-    return f"time           {estimate_line(estimate) if estimate else 'unknown: raywce profile measures it'}"
+    return estimate_line(estimate) if estimate else "unknown: run raywce profile to measure it"
 
 
-def _disk_line(disk: dict[str, int] | None) -> str:
+def _disk_text(disk: dict[str, int | None] | None) -> str:
     if disk is None:
-        return "disk           unknown: no safetensors header of the checkpoint can be read, here or on the Hub"
-    finished, trial, node = (f"{size / 1e9:.2f} GB" for size in disk.values())
-    return f"disk           storage: up to {finished}, and {trial} for each trial under way; each node: {node}"
+        return "unknown: no safetensors header of the checkpoint can be read, here or on the Hub"
+    finished, trial, node = ("unknown" if size is None else f"{size / 1e9:.2f} GB" for size in disk.values())
+    return f"storage: up to {finished}, plus {trial} for each running trial; each node: {node}"
 
 
-def _lines(file: Path, summary: dict[str, Any]) -> list[str]:
+def _fields(summary: dict[str, Any]) -> list[tuple[str, str]]:
     low, high = (", ".join(names) or "none" for names in summary["languages"].values())
     trial, runs = summary["trial"], summary["runs"]
-    lines = [
-        f"{file}: valid",
-        f"low-resource   {low}",
-        f"high-resource  {high}",
-        f"weighting      {summary['weighting']}",
-        "a trial        {steps} steps of {batch_size} utterances ({utterances} in all), micro-batches of "
-        "{micro_batch_size}".format(**trial),
-        "takes          {workers} workers: {cpus:g} CPUs, {gpus:g} GPUs".format(**trial),
+    steps = "{steps} steps of {batch_size} utterances ({utterances} in all), micro-batches of {micro_batch_size}"
+    fields = [
+        ("low-resource", low),
+        ("high-resource", high),
+        ("weighting", summary["weighting"]),
+        ("a trial", steps.format(**trial)),
+        ("takes", "{workers} workers: {cpus:g} CPUs, {gpus:g} GPUs".format(**trial)),
     ]
-    if runs:
-        lines.append(f"search         baseline runs: {runs['baseline']}, trials: {runs['trials']}, over")
-        lines += [f"  {path}: {distribution}" for path, distribution in summary["searched"].items()]
-        lines += [f"first point    {_point(point)}" for point in summary["first_points"]]
-        lines.append(str(Choice(**summary["sampler"])))
-        lines.append(_disk_line(summary["disk"]))
-        lines.append(_estimate_line(summary["estimate"]))
-        if grid := summary["grid"]:
-            lines.append(f"grid           settings: {len(grid['settings'])}, seeds of each: {grid['seeds']}")
-            lines += [f"baseline       stands for {_point(values)}" for values in grid["baseline"]]
-    else:
-        lines.append("search         no leaf has a distribution: for raywce train")
-    return lines + [f"note: {note}" for note in summary["notes"]]
+    if not runs:
+        return [*fields, ("search", "no key has a distribution: a file for raywce train")]
+    fields.append(("search", f"baseline runs: {runs['baseline']}, trials: {runs['trials']}, over"))
+    fields += [("", f"{path}: {distribution}") for path, distribution in summary["searched"].items()]
+    fields += [("first point", _point(point)) for point in summary["first_points"]]
+    fields.append(("sampler", str(Choice(**summary["sampler"]))))
+    fields += [("disk", _disk_text(summary["disk"])), ("time", _time(summary["estimate"]))]
+    if grid := summary["grid"]:
+        fields.append(("grid", f"settings: {len(grid['settings'])}, seeds of each: {grid['seeds']}"))
+        fields += [("baseline", f"replaces {_point(values)}") for values in grid["baseline"]]
+    return fields
 
 
 def _point(point: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ def pad_waveforms(waveforms: Sequence[NDArray[np.float32]]) -> Tensor:
 
 
 class LogMel(torch.nn.Module):
-    """Equal to `WhisperFeatureExtractor` within 1e-4, but batched, on the device, and without transforming padding."""
+    """Log-mel features of `WhisperFeatureExtractor` within 1e-4, but batched, on the device, no work on padding."""
 
     window: Tensor
     filters: Tensor
@@ -49,7 +49,7 @@ class LogMel(torch.nn.Module):
         return cls(WhisperFeatureExtractor.from_pretrained(checkpoint, revision=revision or "main"))
 
     def forward(self, waveforms: Tensor, frames: int | None = None) -> Tensor:
-        """(B, T) float32 audio → (B, M, F) float32 features.
+        """Return the (B, M, F) float32 features of (B, T) float32 audio.
 
         Args:
             waveforms: at most as long as the frames.

@@ -35,14 +35,14 @@ class LabelEncoder:
 
     @classmethod
     def of(cls, model: Any, tokenizer: Any, tokens: dict[str, str]) -> LabelEncoder:
-        """For a loaded Whisper `model`; `tokens` maps each language to the one whose token it takes."""
+        """Return the encoder of a Whisper `model`; `tokens` maps each language to the one whose token it takes."""
         config = model.generation_config
         tail = (config.task_to_id["transcribe"], config.no_timestamps_token_id)
         prefixes = {language: (config.lang_to_id[f"<|{token}|>"], *tail) for language, token in tokens.items()}
         return cls(tokenizer, prefixes, model.config.eos_token_id, model.config.max_target_positions)
 
     def encode(self, texts: Sequence[str], languages: Sequence[str]) -> list[list[int]]:
-        """One list of label ids for each text. Whisper was trained on text with a space in front."""
+        """Return a list of label ids for each text. Whisper was trained on text with a space in front."""
         if not texts:
             return []
         spaced = [" " + text.strip() for text in texts]
@@ -53,12 +53,12 @@ class LabelEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Changes where the same text could give another number of labels."""
+        """Text that changes where the same transcript could give another number of labels."""
         return hashlib.sha256(self.tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
 def pad_labels(labels: Sequence[Sequence[int]]) -> Tensor:
-    """(B, L) int64, `IGNORED` behind each utterance's own end token."""
+    """Return (B, L) int64 labels, `IGNORED` behind each utterance's own end token."""
     out = torch.full((len(labels), max(map(len, labels))), IGNORED)
     for row, ids in zip(out, labels, strict=True):
         row[: len(ids)] = torch.tensor(ids)

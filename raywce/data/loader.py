@@ -27,7 +27,7 @@ from raywce.errors import Problems
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """What one worker puts through the model at once.
+    """Utterances that one worker puts through the model at once.
 
     Attributes:
         waveforms: (B, T) float32, 16 kHz, zeros behind each utterance.
@@ -79,7 +79,7 @@ class Corpus:
     label_lengths: NDArray[np.int32]
 
     def pools(self, languages: list[str], longest: float = math.inf) -> dict[str, NDArray[np.int64]]:
-        """For each language, the indices whose labels the decoder has room for, of at most `longest` seconds.
+        """Return, for each language, the indices whose labels the decoder has room for, of at most `longest` seconds.
 
         Raises:
             InputError: a language has none.
@@ -95,7 +95,7 @@ class Corpus:
         return pools
 
     def left_out(self, languages: list[str], longest: float = math.inf) -> dict[str, dict[str, int]]:
-        """How many of each language's utterances are not in the pools: of too many labels, or of too many seconds."""
+        """Count each language's utterances that are not in the pools: of too many labels, or of too many seconds."""
         rows = {name: self._rows(name) for name in languages}
         return {
             "left_out": {name: int((~self._fits(own)).sum()) for name, own in rows.items()},
@@ -120,7 +120,7 @@ class Corpus:
         return next(name for name, rows in self.utterances.ranges.items() if index in rows)
 
     def load(self, draws: list[Draw]) -> MicroBatch:
-        """Decode and tokenize."""
+        """Decode and tokenize the utterances of some draws."""
         rows = [self.utterances[draw.index] for draw in draws]
         waveforms = [self.utterances.audio(draw.index) for draw in draws]
         languages = [row.language for row in rows]
@@ -171,20 +171,20 @@ class Loader:
                     draws = self.sampler.batch(step)
                     parts = split_batch(draws, self.workers, self.accumulation_steps, self.rank)
                     futures = [pool.submit(self.corpus.load, part) for part in parts]
-                    waiting.append((draws, self._frames(draws, step), futures))
+                    waiting.append((draws, self._frames(draws), futures))
                 if waiting and (len(waiting) > ahead or step >= self.sampler.steps):
                     yield self._step_batch(*waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)  # whoever stops early does not wait for what is left
 
-    def _frames(self, draws: list[Draw], step: int) -> int | None:
+    def _frames(self, draws: list[Draw]) -> int | None:
         """Known without the audio, and so without asking the other ranks."""
         if self.context is None:
             return None
         durations = self.corpus.utterances.durations
         lengths = [float(durations[draw.index]) * (self.slowest if draw.copy else 1.0) for draw in draws]
         rounded = 1 / SAMPLE_RATE if self.slowest > 1.0 else 0.0  # a stretched utterance is whole samples long
-        return self.context.frames(max(lengths) + rounded, step)
+        return self.context.frames(max(lengths) + rounded)
 
     def _step_batch(self, draws: list[Draw], frames: int | None, futures: list[Future[MicroBatch]]) -> StepBatch:
         tokens = dict.fromkeys(self.sampler.languages, 0)

@@ -1,7 +1,7 @@
-"""Which utterances a global batch holds: seeded, in known language shares, and computable for any step by itself.
+"""Choice of each global batch's utterances: seeded, in known language shares, computable for any step by itself.
 
-Nothing is remembered between steps, so a resumed run goes on in the middle of an epoch, and the batch of a step is the
-same for any number of workers and any split into micro-batches.
+Nothing is remembered between steps, so a resumed run continues in the middle of an epoch, and the batch of a step is
+the same for any number of workers and any split into micro-batches.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Draw:
 def language_shares(
     counts: Mapping[str, int], temperature: float = 1.0, explicit: Mapping[str, float] | None = None
 ) -> dict[str, float]:
-    """Each language's share of the draws: explicit, or growing as n^(1/temperature); they add up to 1."""
+    """Return each language's share of the draws: explicit, or growing as n^(1/temperature); they add up to 1."""
     if explicit is not None:
         raw = {language: explicit[language] for language in counts}
     else:
@@ -46,7 +46,7 @@ def language_shares(
 
 
 def with_copies(counts: Mapping[str, int], copies: Mapping[str, Copies]) -> dict[str, int]:
-    """Each language's count with its augmented copies; `all` augments what is there, and adds none."""
+    """Return each language's count with its augmented copies; `all` augments what is there, and adds none."""
     return {name: count * (1 + _added(copies.get(name, 0))) for name, count in counts.items()}
 
 
@@ -108,7 +108,7 @@ class BatchSampler:
         self._dealt = lru_cache(maxsize=2)(self._deal)
 
     def batch(self, step: int) -> list[Draw]:
-        """The global batch of `step`, shortest utterance first."""
+        """Return the global batch of `step`, shortest utterance first."""
         window, within = divmod(step, self._window)
         return self._dealt(window)[within]
 
@@ -137,7 +137,7 @@ class BatchSampler:
         return sorted(draws, key=self._by_duration)
 
     def _copy(self, language: str, epoch: int, rest: int) -> int:
-        """Which copy the `rest`-th draw of an epoch is."""
+        """Return which copy the `rest`-th draw of an epoch is."""
         copies = self._copies.get(language, 0)
         if copies == "all":
             return 1
@@ -147,7 +147,7 @@ class BatchSampler:
         return (self._turns(language)[int(index)] + epoch) % (copies + 1)
 
     def _new_turns(self, language: str) -> dict[int, int]:
-        """For each utterance its place in an order of its own: neighbours there are as recorded in different epochs."""
+        """Return each utterance's place in an order of its own; neighbours there are as recorded in other epochs."""
         key = [self._seed, 3, zlib.crc32(language.encode())]
         order = np.random.default_rng(key).permutation(self._pools[language])
         return {int(index): place for place, index in enumerate(order)}
@@ -173,7 +173,7 @@ def _counts(shares: NDArray[np.float64], batch_size: int, steps: int, seed: int)
 
 
 def split_batch(draws: list[Draw], workers: int, accumulation_steps: int, rank: int) -> list[list[Draw]]:
-    """A worker's micro-batches: neighbours by duration share one, and so do the workers' at the same moment."""
+    """Return a worker's micro-batches: neighbours by duration share one, and so do the workers' at the same moment."""
     size, rest = divmod(len(draws), workers * accumulation_steps)
     if rest or not size:
         raise ValueError(f"a batch of {len(draws)} can't be split over {workers} workers × {accumulation_steps} steps")

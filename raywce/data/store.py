@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from raywce.data.schema import CONTENT_KEY, UTTERANCES
 from raywce.errors import Problems, fail
+from raywce.storage.files import replaced
 
 if TYPE_CHECKING:  # checking an experiment file does not have to load torch
     from raywce.data.labels import LabelEncoder
@@ -66,12 +67,12 @@ class Utterances:
         return Utterance(id_, text, language, speaker, float(self.durations[index]))
 
     def id(self, index: int) -> str:
-        """The utterance's id alone."""
+        """Return the utterance's id alone."""
         text: str = self._table["id"][index].as_py()
         return text
 
     def audio(self, index: int) -> NDArray[np.float32]:
-        """(T,) float32 samples at 16 kHz.
+        """Return (T,) float32 samples at 16 kHz.
 
         Raises:
             InputError: the audio can't be decoded.
@@ -84,18 +85,18 @@ class Utterances:
         return samples
 
     def texts(self, start: int, stop: int) -> tuple[list[str], list[str]]:
-        """Texts and languages of the utterances from `start` to `stop`."""
+        """Return texts and languages of the utterances from `start` to `stop`."""
         part = self._table.select(["text", "language"]).slice(start, stop - start).to_pydict()
         return part["text"], part["language"]
 
 
 def language_files(folder: Path, split: str, language: str) -> list[Path]:
-    """The parquet files of one split and language in a prepared folder, in order."""
+    """Return the parquet files of one split and language in a prepared folder, in order."""
     return sorted((folder / split / language).glob("*.parquet"))
 
 
 def check_prepared(folder: Path, split: str, languages: Sequence[str], path: str = "data.folder") -> Problems:
-    """What the prepared folder lacks of `split` in `languages`; `path` names the option in the messages."""
+    """Return what the prepared folder lacks of `split` in `languages`; `path` names the option in the messages."""
     problems = Problems()
     if not folder.is_dir():
         problems.add(path, "must be a folder that `raywce prepare` wrote", folder, "Check the path")
@@ -150,27 +151,28 @@ def _content(files: list[Path]) -> str:
 
 
 def _write_arrow(files: list[Path], target: Path) -> None:
-    temporary = target.with_suffix(".tmp")  # under the lock; what a killed build left is written over
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_stream(sink, UTTERANCES) as writer:
+    with (
+        replaced(target) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_stream(sink, UTTERANCES) as writer,
+    ):
         for file in files:
             with pq.ParquetFile(file) as parquet:
                 for batch in parquet.iter_batches(ROWS_A_CHUNK, columns=UTTERANCES.names):
                     table = pa.Table.from_batches([batch])
                     writer.write_table(table.select(UTTERANCES.names).cast(UTTERANCES))
-    temporary.replace(target)
 
 
 def label_lengths(utterances: Utterances, encoder: LabelEncoder, cache: Path) -> NDArray[np.int32]:
-    """(n,) labels of each utterance, end token included; kept in the cache by content and tokenizer."""
+    """Return (n,) numbers of labels, end token included, of the utterances; cached by content and tokenizer."""
     key = hashlib.sha256(f"{utterances.content}{encoder.fingerprint}".encode()).hexdigest()
     target = cache / "label_lengths" / f"{key}.npy"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
             if not target.exists():
-                temporary = target.with_suffix(".tmp.npy")
-                np.save(temporary, _count_labels(utterances, encoder))
-                temporary.replace(target)
+                with replaced(target) as partial, partial.open("wb") as stream:
+                    np.save(stream, _count_labels(utterances, encoder))
     lengths: NDArray[np.int32] = np.load(target)
     return lengths
 

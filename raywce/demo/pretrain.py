@@ -1,4 +1,4 @@
-"""Pretrains the micro Whisper on the demo corpus' high-resource languages: `python -m raywce.demo.pretrain --help`.
+"""Pretraining of the micro Whisper on the demo's high-resource languages: `python -m raywce.demo.pretrain --help`.
 
 One process; needs the `demo` extra. It writes what `raywce/demo/micro_whisper/` holds.
 """
@@ -83,7 +83,7 @@ def pretrain(
 
 
 def _speech(out: Path, size: CorpusSize, jobs: int) -> tuple[Utterances, Utterances, Path]:
-    """Train, of the high-resource languages; dev, of all; and the cache that they are opened from."""
+    """Return train of the high-resource languages, dev of all, and the cache that they are opened from."""
     speech = out.with_name(f"speech-{size.train}-{size.dev}")
     cache = speech.with_name(f"{speech.name}-cache")
     if not speech.exists():
@@ -92,7 +92,7 @@ def _speech(out: Path, size: CorpusSize, jobs: int) -> tuple[Utterances, Utteran
 
 
 def _augmenter(log_mel: LogMel, seed: int) -> Augmenter:
-    """Other voices and speeds, and masks: each of them on half of the augmented draws."""
+    """Return an augmenter of other voices, speeds, and masks: each of them on half of the augmented draws."""
     transforms: list[Transform] = [
         TimeStretch(0.5, 1.0, rate=0.15, max_samples=log_mel.n_samples),
         PitchShift(0.5, 1.0, semitones=4.0),
@@ -101,7 +101,7 @@ def _augmenter(log_mel: LogMel, seed: int) -> Augmenter:
 
 
 def _training(stepper: Stepper, loader: Loader, peak: float) -> Iterator[dict[str, float]]:
-    """Train; after each step its mean token loss of each language."""
+    """Train, and yield each step's mean token loss of each language."""
     steps = stepper.steps
     settings = OptimizerSettings(peak, 0.01, 0.9, 0.98, 1e-8, min(500, steps // 10), "linear", 1.0)
     optimizer = make_optimizer(stepper.model, settings)

@@ -1,4 +1,4 @@
-"""The paired bootstrap over utterances or speakers: how much a rate would move with other speech of the same kind."""
+"""The paired bootstrap over utterances or speakers: how much a rate would change with other speech of the same kind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def resampled_rates(
     resamples: int,
     seed: int,
 ) -> NDArray[np.float64]:
-    """Rates of whole sets drawn with replacement, the same draws for every model: errors added up, divided once.
+    """Return rates of whole sets drawn with replacement, the same draws for every model: errors added up, divided once.
 
     A resample draws as many groups as there are, each with all of its utterances (Efron & Tibshirani 1993, 8.5;
     Bisani & Ney, ICASSP 2004, for WER). The same seed and grouping give the same draws.
@@ -47,7 +47,7 @@ def resampled_rates(
 
 
 def _drawn(groups: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """(resamples, groups) in parts: how often each group is in each set."""
+    """Yield (resamples, groups) in parts: how often each group is in each set."""
     random = np.random.default_rng(seed)
     at_once = max(1, _DRAWS_AT_ONCE // groups)
     for start in range(0, resamples, at_once):
@@ -58,7 +58,7 @@ def _drawn(groups: int, resamples: int, seed: int) -> Iterator[NDArray[np.float6
 
 
 def _by_group(counts: NDArray[np.integer], number: NDArray[np.integer]) -> NDArray[np.integer]:
-    """(..., groups) sums of (..., n)."""
+    """Return (..., groups) sums of (..., n)."""
     order = np.argsort(number, kind="stable")
     starts = np.searchsorted(number[order], np.arange(number.max() + 1))
     return np.add.reduceat(counts[..., order], starts, axis=-1)

@@ -1,4 +1,4 @@
-"""What can be said of a WER, or of a difference of WERs, beyond the speech and the seeds that it was measured with."""
+"""Confidence in a WER, or in a difference of WERs, beyond the speech and the seeds that it was measured with."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ class Estimate:
 
     @property
     def standard_error(self) -> Array:
-        """Of both together."""
+        """Return the standard error of both together."""
         root: Array = np.sqrt(self.speech_variance + self.seed_variance)
         return root
 
     def interval(self, confidence: float) -> tuple[Array, Array]:
-        """The two-sided interval, such as with 0.95."""
+        """Return the two-sided interval of a confidence such as 0.95."""
         margin = self._margin((1 + confidence) / 2)
         return self.value - margin, self.value + margin
 
     def upper(self, confidence: float) -> Array:
-        """The one-sided bound that the true value is below, with that confidence."""
+        """Return the one-sided bound that the true value is below, with that confidence."""
         bound: Array = self.value + self._margin(confidence)
         return bound
 
     def p_value(self) -> Array:
-        """One-sided p of the hypothesis that the true value is not below 0: where `upper(1 - p)` is 0."""
+        """Return the one-sided p of the hypothesis that the true value is not below 0: where `upper(1 - p)` is 0."""
         low, high = np.zeros(np.shape(self.value)), np.ones(np.shape(self.value))
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
@@ -94,7 +94,7 @@ class Measurement:
     speech_df: Array
 
     def estimate(self) -> Estimate:
-        """Both variances added; with one seed nothing is known of the seeds', and only the speech's is in it.
+        """Return both variances added; with one seed nothing is known of the seeds', and only the speech's is in it.
 
         What is each training's own on each utterance is in both, and so counts twice. To take it off once would be
         right on average, and lets through more than a level allows, as three seeds measure it badly.
@@ -107,7 +107,7 @@ class Measurement:
 
 
 def mean(measurements: Sequence[Measurement]) -> Measurement:
-    """The mean over languages, whose speech is independent and whose seeds are the same."""
+    """Return the mean over languages, whose speech is independent and whose seeds are the same."""
     count = len(measurements)
 
     def total(name: str) -> Array:
@@ -123,7 +123,7 @@ def mean(measurements: Sequence[Measurement]) -> Measurement:
 
 @dataclass(frozen=True)
 class Resampled:
-    """Rates (..., resamples) of speech drawn anew, and how many utterances or speakers were drawn."""
+    """Rates (..., resamples) of resampled speech, and how many utterances or speakers were drawn."""
 
     rates: Array
     count: int
@@ -146,7 +146,7 @@ class Rates:
 
 
 def measure(statistic: Statistic, *rates: Rates) -> Measurement:
-    """A statistic of some models' WERs.
+    """Measure a statistic of some models' WERs.
 
     Args:
         statistic: of a WER for each of `rates`.
@@ -183,16 +183,16 @@ class Speech:
 
     @property
     def known_speakers(self) -> int:
-        """How many different ones are known."""
+        """Return the number of different known speakers."""
         return len(set(self.speakers) - {None})
 
     @property
     def claims_new_speakers(self) -> bool:
-        """Whether an interval says something about people who are not in it."""
+        """Return whether an interval says something about people who are not in it."""
         return self.known_speakers >= FEWEST_SPEAKERS
 
     def rates(self, errors: Counts) -> Rates:
-        """The WERs of models with those word errors (..., utterances), as they are and of resampled speech."""
+        """Return the WERs of models with those word errors (..., utterances), as they are and of resampled speech."""
 
         def drawn(groups: Counts | None, count: int) -> Resampled:
             rates = resampled_rates(errors, self.words, groups, resamples=self.resamples, seed=self.seed)
@@ -207,7 +207,7 @@ class Speech:
         return Rates(errors.sum(axis=-1) / self.words.sum(), ways)
 
     def _groups(self) -> NDArray[np.int64]:
-        """A number for each utterance's speaker; an unknown one is each time another."""
+        """Return a number for each utterance's speaker; an unknown one is each time another."""
         names = [
             (f"unknown {index}" if name is None else f"speaker {name}") for index, name in enumerate(self.speakers)
         ]
@@ -215,7 +215,7 @@ class Speech:
 
 
 def _wider(one: Measurement, other: Measurement) -> Measurement:
-    """Element by element the one whose interval over other speech is wider."""
+    """Return, element by element, the one whose interval over other speech is wider."""
 
     def width(measurement: Measurement) -> Array:
         quantile: Array = stats.t.ppf(_COMPARED_AT, measurement.speech_df)
@@ -233,7 +233,7 @@ def _wider(one: Measurement, other: Measurement) -> Measurement:
 
 
 def holm(p_values: Array) -> Array:
-    """p adjusted over the last axis: one false claim or more has at most the level's probability (Holm 1979)."""
+    """Return p adjusted over the last axis: one false claim or more has at most the level's probability (Holm 1979)."""
     count = p_values.shape[-1]
     order = np.argsort(p_values, axis=-1)
     ordered = np.take_along_axis(p_values, order, axis=-1) * np.arange(count, 0, -1)

@@ -45,12 +45,12 @@ class EditCounts:
 
 
 def count_words(reference: str, hypothesis: str) -> EditCounts:
-    """Word edits that turn the reference into the hypothesis; an empty reference has insertions only."""
+    """Count the word edits that turn the reference into the hypothesis; an empty reference has insertions only."""
     return _counts(jiwer.process_words(_single_spaced(reference), _single_spaced(hypothesis)))
 
 
 def count_characters(reference: str, hypothesis: str) -> EditCounts:
-    """Character edits, over texts with single spaces between words; a space is a character too."""
+    """Count the character edits, over texts with single spaces between words; a space is a character too."""
     return _counts(jiwer.process_characters(_single_spaced(reference), _single_spaced(hypothesis)))
 
 

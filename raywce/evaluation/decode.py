@@ -26,7 +26,7 @@ PROMPT_TOKENS = 4  # <|startoftranscript|> <|language|> <|transcribe|> <|notimes
 
 
 class Utterance(Protocol):
-    """What decoding needs to know of an utterance; the audio comes from `load_features`."""
+    """Description of an utterance that decoding needs; the audio comes from `load_features`."""
 
     @property
     def id(self) -> str: ...  # noqa: D102
@@ -49,7 +49,7 @@ class Utterances(Protocol):
 
 @dataclass(frozen=True)
 class TokenBound:
-    """How many new tokens (the end token included) an utterance may take: it ends runaway repetitions.
+    """Bound on an utterance's new tokens, the end token included: it ends runaway repetitions.
 
     Read speech of languages that Whisper's vocabulary serves well takes some 2 to 5 tokens a second, 17 at most; the
     full 30 seconds have 448 positions, 15 tokens a second, whatever the bound says.
@@ -59,7 +59,7 @@ class TokenBound:
     extra: int = 10
 
     def tokens(self, seconds: float, max_target_positions: int) -> int:
-        """The bound for audio of that length; never more than the decoder's positions leave after the prompt."""
+        """Return the bound for audio of that length; never more than the decoder's positions leave after the prompt."""
         return min(math.ceil(self.per_second * seconds) + self.extra, max_target_positions - PROMPT_TOKENS)
 
 
@@ -68,7 +68,7 @@ DEFAULT_BOUND = TokenBound()
 
 @dataclass(frozen=True)
 class Transcription:
-    """What was decoded of one utterance; `detected_language` is None where it was not asked for."""
+    """Result of decoding one utterance; `detected_language` is None where it was not asked for."""
 
     text: str
     truncated: bool
@@ -85,7 +85,7 @@ def transcribe_batch(
     bound: TokenBound = DEFAULT_BOUND,
     identify_language: bool = False,
 ) -> list[Transcription]:
-    """Greedy transcriptions of one batch; the encoder runs once, under the caller's autocast.
+    """Transcribe one batch greedily; the encoder runs once, under the caller's autocast.
 
     Each utterance is cut at its own bound, so its text does not depend on what it is batched with.
 
@@ -115,7 +115,7 @@ def transcribe_batch(
 
 
 def _prompt(model: WhisperForConditionalGeneration, language: str) -> list[int]:
-    """Its `PROMPT_TOKENS` tokens."""
+    """Return the `PROMPT_TOKENS` tokens of a prompt."""
     config = model.generation_config
     token = config.lang_to_id.get(f"<|{language}|>")
     if token is None:
@@ -124,7 +124,7 @@ def _prompt(model: WhisperForConditionalGeneration, language: str) -> list[int]:
 
 
 def _identify(model: WhisperForConditionalGeneration, of_first: torch.Tensor) -> list[str | None]:
-    """Whisper's code of the likeliest language token for each utterance, among those the model may generate in."""
+    """Return Whisper's code of each utterance's likeliest language token, among those the model may generate in."""
     code_of = {token_id: token[2:-2] for token, token_id in model.generation_config.lang_to_id.items()}
     likeliest = of_first[:, list(code_of)].argmax(dim=-1).tolist()
     codes = list(code_of.values())
@@ -133,7 +133,7 @@ def _identify(model: WhisperForConditionalGeneration, of_first: torch.Tensor) ->
 
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each module is back in the mode it was in, frozen parts too."""
+    """Put the model into evaluation mode for the block; each module returns to its own mode, frozen parts too."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -144,13 +144,13 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 def batch_by_duration(durations: Sequence[float], max_batch: int) -> list[list[int]]:
-    """Batches of indices, longest audio first, at most `max_batch` in each; ties keep their order."""
+    """Return batches of indices, longest audio first, at most `max_batch` in each; ties keep their order."""
     order = sorted(range(len(durations)), key=lambda index: -durations[index])
     return [order[start : start + max_batch] for start in range(0, len(order), max_batch)]
 
 
 def shard(n: int, rank: int, world_size: int) -> list[int]:
-    """The rank's share of `range(n)`, dealt in turn: of items sorted by size, all ranks get similar work."""
+    """Return the rank's share of `range(n)`, dealt in turn: of items sorted by size, all ranks get similar work."""
     return list(range(rank, n, world_size))
 
 
@@ -222,7 +222,7 @@ def _row(utterance: Utterance, token: str, transcription: Transcription, normali
 
 
 def gather_rows(rows: Sequence[UtteranceResult]) -> list[UtteranceResult]:
-    """All ranks' rows, on every rank, sorted by language and id; only sorted where torch is not distributed."""
+    """Return all ranks' rows, on every rank, sorted by language and id; only sorted where torch is not distributed."""
     shares = [list(rows)]
     if dist.is_initialized():
         shares = [[] for _ in range(dist.get_world_size())]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LEAVE_AT = 0.25  # share of a batch that has ended: then the others go on without it, which copies what is kept
+_LEAVE_AT = 0.25  # share of a batch that has ended: then the others continue without it, which copies what is kept
 
 
 def decode(model: Any, encoded: Tensor, prompts: Tensor, bounds: Sequence[int]) -> tuple[list[list[int]], Tensor]:
@@ -59,7 +59,7 @@ def decode(model: Any, encoded: Tensor, prompts: Tensor, bounds: Sequence[int]) 
 
 
 def _forbidden(model: Any) -> tuple[int, list[int], list[int]]:
-    """The end token; the tokens that are never generated, and those that are not the first one."""
+    """Return the end token; the tokens that are never generated, and those that are not the first one."""
     config = model.generation_config
     return config.eos_token_id, list(config.suppress_tokens or []), list(config.begin_suppress_tokens or [])
 
@@ -82,7 +82,7 @@ class _DecoderState:
         self.own: list[tuple[Tensor, Tensor]] = []
 
     def advance(self, tokens: Tensor) -> Tensor:
-        """(B, T) next tokens → (B, T, D) last states."""
+        """Return the (B, T, D) last states of (B, T) next tokens."""
         positions = self.decoder.embed_positions.weight[self.width : self.width + tokens.shape[1]]
         hidden = self.decoder.embed_tokens(tokens) + positions
         for number, layer in enumerate(self.decoder.layers):
@@ -92,7 +92,7 @@ class _DecoderState:
         return last
 
     def keep(self, places: list[int]) -> None:
-        """Go on with some sequences of the batch."""
+        """Keep some sequences of the batch and drop the others."""
         self.audio = [(keys[places], values[places]) for keys, values in self.audio]
         self.own = [(keys[places], values[places]) for keys, values in self.own]
 
@@ -106,7 +106,7 @@ class _DecoderState:
         return hidden + fed
 
     def _extended(self, number: int, attention: Any, normed: Tensor) -> tuple[Tensor, Tensor]:
-        """The layer's keys and values up to the newest position."""
+        """Return the layer's keys and values up to the newest position."""
         new = _heads(attention, attention.k_proj(normed)), _heads(attention, attention.v_proj(normed))
         if number == len(self.own):
             batch, heads, _, size = new[0].shape
@@ -120,7 +120,7 @@ class _DecoderState:
 
 
 def _heads(attention: Any, projected: Tensor) -> Tensor:
-    """(B, T, D) → (B, H, T, D / H)."""
+    """Return (B, H, T, D / H) of (B, T, D)."""
     return projected.view(*projected.shape[:2], attention.num_heads, -1).transpose(1, 2)
 
 

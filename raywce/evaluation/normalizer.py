@@ -1,4 +1,4 @@
-"""Named text normalisers: what is done to reference and hypothesis before words are compared.
+"""Named text normalisers: applied to reference and hypothesis before words are compared.
 
 A WER is only comparable with another one of the same normaliser, so each has a version, and `versioned_name` goes
 into every result. None of them is Whisper's English normaliser, which spells and expands words as English.
@@ -32,7 +32,7 @@ def _letter_or_space(character: str) -> str:
 
 
 def words(text: str) -> str:
-    """Lower-case words with single spaces between them, diacritics kept, in any language.
+    """Return lower-case words with single spaces between them, diacritics kept, in any language.
 
     Hyphens, apostrophes and middle dots stay inside a word (`colle-lo`, `l'aigua`, `col·legi`) and go elsewhere;
     other punctuation and symbols are spaces. Combining marks stay, as scripts of India need them.
@@ -52,7 +52,7 @@ def _basic_text_normalizer() -> Callable[[str], str]:
 
 
 def whisper_basic(text: str) -> str:
-    """The normaliser of the Whisper paper for languages other than English, diacritics kept.
+    """Normalise as the Whisper paper does for languages other than English, diacritics kept.
 
     It drops what stands in brackets, and splits words at hyphens and apostrophes.
     Source: `transformers.models.whisper.english_normalizer.BasicTextNormalizer`.
@@ -65,5 +65,5 @@ _VERSIONS = {"words": 1, "whisper_basic": 1}  # raise one when its output change
 
 
 def versioned_name(name: str) -> str:
-    """The normaliser's name as results carry it, for example `words/1`."""
+    """Return the normaliser's name as results carry it, for example `words/1`."""
     return f"{name}/{_VERSIONS[name]}"

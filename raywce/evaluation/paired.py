@@ -1,4 +1,4 @@
-"""The word errors of several models on the same utterances, side by side."""
+"""Word errors of several models on the same utterances, side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WER, CER and their kin per language, from the counts of a table of utterances: added up, then divided once."""
+"""WER, CER and similar rates per language, from the counts of a table of utterances: added up, then divided once."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class LanguageRates:
 
 
 def rates_by_language(table: pa.Table) -> dict[str, LanguageRates]:
-    """Corpus-level rates of a table of `raywce.evaluation.utterances.SCHEMA`, languages in alphabetical order."""
+    """Return corpus-level rates of a table of `raywce.evaluation.utterances.SCHEMA`, languages by alphabet."""
     languages = sorted(pc.unique(table["language"]).to_pylist())
     return {language: _rates(table.filter(pc.equal(table["language"], language))) for language in languages}
 
 
 def macro_mean(rates: Mapping[str, LanguageRates], languages: Iterable[str], metric: str) -> float:
-    """The plain mean over languages of one metric (a field of `LanguageRates`), each language counting the same.
+    """Return the mean over languages of one metric (a field of `LanguageRates`), each language counting the same.
 
     Raises:
         KeyError: a language is not in `rates`.

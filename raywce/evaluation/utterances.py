@@ -63,7 +63,7 @@ class UtteranceResult:
     truncated: bool
 
     def flat(self) -> dict[str, object]:
-        """The row with a column for each count, such as `words_raw_hits`."""
+        """Return the row with a column for each count, such as `words_raw_hits`."""
         row = {field.name: getattr(self, field.name) for field in fields(self)}
         for group in COUNT_GROUPS:
             counts = row.pop(group)
@@ -108,7 +108,7 @@ def score(
 
 
 def to_table(rows: Sequence[UtteranceResult], **metadata: str) -> pa.Table:
-    """A table of `SCHEMA`; its schema's metadata holds the normaliser's versioned name and what else is given.
+    """Return a table of `SCHEMA`; its schema's metadata holds the normaliser's versioned name and what else is given.
 
     Raises:
         ValueError: the rows were scored with different normalisers, so their counts can't be added.

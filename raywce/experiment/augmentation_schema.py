@@ -29,21 +29,21 @@ class TimeStretch(Transform):
     """Faster or slower speech at the same pitch."""
 
     rate: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        0.1, description="Drawn evenly from 1 - rate to 1 + rate; above 1 is faster."
+        0.1, description="Drawn evenly from 1 - rate to 1 + rate; above 1 is faster. Never beyond the model's window."
     )
 
 
 class PitchShift(Transform):
-    """A higher or lower voice at the same speed."""
+    """A higher or lower voice at the same length."""
 
     semitones: Annotated[float, Field(ge=0, le=12)] = Field(4.0, description="Drawn evenly up to so many, up or down.")
 
 
 class ImpulseResponse(Transform):
-    """Speech as it sounds in a room or over a device."""
+    """Speech as it sounds in a room or over a device: convolved with a recording."""
 
     wet: Share = Field(1.0, description="Share of the convolved sound in the result.")
-    folder: str | None = Field(None, description="Recordings of impulse responses.")
+    folder: str | None = Field(None, description="Recordings of impulse responses: WAV, FLAC, Ogg, Opus or MP3.")
 
 
 class Gain(Transform):
@@ -53,27 +53,30 @@ class Gain(Transform):
 
 
 class BackgroundNoise(Transform):
-    """A recording of something else in the background."""
+    """A piece of a recording in the background."""
 
-    snr: Finite = Field(15.0, description="dB. Mean of the draws, which lie evenly within 5 dB of it.")
-    folder: str | None = Field(None, description="Recordings of noise.")
+    snr: Finite = Field(
+        15.0, description="dB over the utterance's true length: mean of the draws, which lie evenly within 5 dB of it."
+    )
+    folder: str | None = Field(None, description="Recordings of noise: WAV, FLAC, Ogg, Opus or MP3.")
 
 
 class WhiteNoise(Transform):
     """Gaussian noise, of an amplitude or at a signal-to-noise ratio."""
 
     amplitude: Positive | None = Field(
-        0.01, description="Drawn evenly from a half of it to one and a half (the paper's 0.005 to 0.015)."
+        0.01,
+        description="Of full scale 1: drawn evenly from a half of it to one and a half (the paper's 0.005 to 0.015).",
     )
-    snr: Finite | None = Field(None, description="dB, in place of amplitude, which is null then.")
+    snr: Finite | None = Field(None, description="dB within 5 dB of it, in place of amplitude, which is null then.")
 
 
 class SpecAugment(Transform):
     """Masks over the features, in time and in frequency."""
 
-    time_masks: Annotated[int, Field(ge=0)] = 2
+    time_masks: Annotated[int, Field(ge=0)] = Field(2, description="Masks in time.")
     time_width: Share = Field(0.05, description="Widest mask, as a share of the utterance's own frames.")
-    frequency_masks: Annotated[int, Field(ge=0)] = 2
+    frequency_masks: Annotated[int, Field(ge=0)] = Field(2, description="Masks in frequency.")
     frequency_width: Share = Field(0.2, description="Widest mask, as a share of the mel bins.")
 
 

@@ -172,16 +172,6 @@ def _both_kinds_fit(training: Training, data: Data, weighting: Any, space: Space
         yield Problem("training.batch_size", "must be at least 2 for a low- and a high-resource utterance", "1")
 
 
-def _context(training: Training, space: Space) -> Iterator[Problem]:
-    if training.encoder_context != "full" or "training.encoder_context" in space:
-        return
-    for name in ("context_jitter", "full_context_share"):
-        if getattr(training, name) > 0 or f"training.{name}" in space:
-            rule = "must be 0 with training.encoder_context: full, which is the whole window"
-            got = str(space.get(f"training.{name}", getattr(training, name)))
-            yield Problem(f"training.{name}", rule, got, "Take batch, or a number of seconds")
-
-
 def _intervals(training: Training) -> Iterator[Problem]:
     for name in ("evaluate_every", "checkpoint_every"):
         every = getattr(training, name)
@@ -309,7 +299,6 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _strongest: ("augmentation", "space"),
     _batch: ("training", "resources"),
     _both_kinds_fit: ("training", "data", "weighting", "space"),
-    _context: ("training", "space"),
     _intervals: ("training",),
     _whole_resources: ("resources",),
     _baseline_values: ("search", "space"),
@@ -324,8 +313,7 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
 def notes(sections: Mapping[str, Any]) -> list[str]:
     """What can be run, but is hardly what is meant."""
     training, evaluation = sections["training"], sections["evaluation"]
-    short = "batch" in (evaluation.encoder_context, evaluation.encoder_context_on_the_way) or evaluation.both_contexts
-    if training.encoder_context != "full" or not short:
+    if training.encoder_context != "full" or evaluation.encoder_context == "full":
         return []
     return [
         "evaluations have a short encoder context (batch), which a model trained at the full one alone "

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from raywce.experiment.environment import is_hub_id
 from raywce.experiment.schema import Experiment, Model
-from raywce.remote import is_uri, size_of
+from raywce.storage.files import is_uri
+from raywce.storage.node_copy import size_of
 
 _ENCODER, _SINUSOIDS = "model.encoder.", "model.encoder.embed_positions.weight"  # the latter are never trained
 _WEIGHT, _ADAMW = 4, 8  # bytes a parameter: float32, and AdamW's two moments of it
@@ -66,12 +66,18 @@ def speech_bytes(experiment: Experiment) -> int:
 
 
 def parameters_of(model: Model) -> Parameters | None:
-    """Counted from the weights' headers, without loading them.
+    """Count them by the weights' headers, without loading the weights.
 
-    None where there is no such
-    header: a Hub checkpoint that can't be reached, or other files than safetensors.
+    Returns:
+        None without a header: a folder that is not here, a Hub checkpoint that can't be reached, damaged files, or
+        others than safetensors.
     """
-    shapes = _local_shapes(Path(model.checkpoint)) if Path(model.checkpoint).is_dir() else _hub_shapes(model)
+    from safetensors import SafetensorError
+
+    try:
+        shapes = _hub_shapes(model) if is_hub_id(model.checkpoint) else _local_shapes(Path(model.checkpoint))
+    except SafetensorError:
+        return None
     if not shapes:
         return None
     counts = {name: math.prod(shape) for name, shape in shapes.items()}
@@ -86,21 +92,21 @@ def _local_shapes(folder: Path) -> dict[str, list[int]]:
 
 def _hub_shapes(model: Model) -> dict[str, list[int]]:
     from huggingface_hub import get_safetensors_metadata, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError, NotASafetensorsRepoError
+    from huggingface_hub.errors import HTTPError, NotASafetensorsRepoError  # type: ignore[attr-defined]
 
     cached = try_to_load_from_cache(model.checkpoint, "model.safetensors", revision=model.revision)
     if isinstance(cached, str):
         return _shapes_in(Path(cached))
     try:
         metadata = get_safetensors_metadata(model.checkpoint, revision=model.revision)
-    except (OSError, HfHubHTTPError, NotASafetensorsRepoError):
+    except (OSError, HTTPError, NotASafetensorsRepoError):
         return {}
     files = metadata.files_metadata.values()
     return {name: tensor.shape for file in files for name, tensor in file.tensors.items()}
 
 
 def _shapes_in(file: Path) -> dict[str, list[int]]:
-    """Of a safetensors file: eight bytes with the header's length, then the header as JSON."""
-    with file.open("rb") as stream:
-        header: dict[str, Any] = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-    return {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
+    from safetensors import safe_open
+
+    with safe_open(file, framework="numpy") as tensors:
+        return {name: list(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raywce.demo import assets
-from raywce.errors import InputError, Problem, Problems, fail
-from raywce.experiment import alternatives, checks, grid, surroundings, text, validation
+from raywce import assets
+from raywce.errors import Absent, InputError, Problem, Problems, fail
+from raywce.experiment import alternatives, checks, environment, grid, text, validation
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.overrides import put_in as put_overrides_in
 from raywce.experiment.points import FirstPoints, in_draws, published
 from raywce.experiment.schema import Data, Experiment, Model, Search
 from raywce.experiment.space import Distribution, take_out
-from raywce.remote import is_uri
+from raywce.storage.files import is_uri
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -32,12 +32,14 @@ class ExperimentFile:
         space: what is searched: the distributions, by dotted key path, in the file's order, then the alternatives, a
             choice of its levels for each factor.
         notes: what is worth knowing, though not wrong.
+        not_here: what it needs and this machine does not have, where `load` was to let that pass.
     """
 
     experiment: Experiment
     space: dict[str, Distribution]
     notes: list[str]
     _points: list[dict[str, Any]]
+    not_here: list[Absent] = field(default_factory=list)
 
     def at(self, values: Mapping[str, Any]) -> Experiment:
         """The experiment with a value for each searched leaf.
@@ -118,13 +120,16 @@ class ExperimentFile:
         return grid.is_baseline(self.at(values), self.baseline())
 
 
-def load(path: Path, overrides: Sequence[str] = (), check_files: bool = True) -> ExperimentFile:
+def load(
+    path: Path, overrides: Sequence[str] = (), check_files: bool = True, allow_absent: bool = False
+) -> ExperimentFile:
     """Read `path`, put `key=value` overrides in, and check all of it.
 
     Args:
         path: a YAML file.
         overrides: `weighting.alpha=2`, the value in YAML.
         check_files: also check what the file names outside itself: data, checkpoint, this machine.
+        allow_absent: what this machine does not have is no error: a cluster's file, read on another machine.
 
     Raises:
         InputError: with every problem that was found.
@@ -141,12 +146,14 @@ def load(path: Path, overrides: Sequence[str] = (), check_files: bool = True) ->
     problems.found += checks.combinations(sections, space) + first.problems
     problems.found += _baseline_problems(tree, sections, space)
     if check_files:
-        problems.found += surroundings.missing(sections, leaves)
-    if problems.found:
-        raise InputError(list(dict.fromkeys(problems.found)))
-    notes = first.notes + checks.notes(sections) + (surroundings.notes(sections) if check_files else [])
+        problems.found += environment.missing(sections, leaves)
+    found = list(dict.fromkeys(problems.found))
+    absent = [problem for problem in found if isinstance(problem, Absent)]
+    if len(found) > (len(absent) if allow_absent else 0):
+        raise InputError([problem for problem in found if not (allow_absent and problem in absent)])
+    notes = first.notes + checks.notes(sections) + (environment.notes(sections) if check_files else [])
     experiment = with_both_kinds(Experiment(**sections), leaves)
-    loaded = ExperimentFile(experiment, space, notes, first.points)
+    loaded = ExperimentFile(experiment, space, notes, first.points, absent)
     if space and experiment.search.sampler == "grid" and not loaded.settings():
         fail("search.sampler", "a grid must have a setting that is not the baseline", "none")
     return loaded
@@ -157,7 +164,7 @@ def _found_in(leaves: Mapping[str, Distribution], check_files: bool, tree: dict[
     sections = validation.valid_sections(tree)
     found = validation.errors_in(tree, leaves) + checks.combinations(sections, leaves)
     changeable = {name: sections[name] for name in ("augmentation",) if name in sections}
-    return found + (surroundings.missing(changeable, leaves) if check_files else [])
+    return found + (environment.missing(changeable, leaves) if check_files else [])
 
 
 def _absolute(sections: dict[str, Any], problems: Problems) -> dict[str, Any]:
@@ -189,7 +196,7 @@ def _data(data: Data) -> Data:
 
 def _model(model: Model) -> Model:
     checkpoint = assets.checkpoint_path(model.checkpoint)
-    if surroundings.is_hub_id(checkpoint):
+    if environment.is_hub_id(checkpoint):
         return model
     return model.model_copy(update={"checkpoint": _path(checkpoint)})
 

@@ -21,49 +21,61 @@ class Model(Section):
     """The checkpoint that is fine-tuned."""
 
     checkpoint: str = Field(
-        description="A transformers folder, a Hub id such as openai/whisper-small, or demo:micro-whisper."
+        description="A multilingual Whisper: a transformers folder, a Hub id such as openai/whisper-small, or "
+        "demo:micro-whisper."
     )
-    revision: str | None = Field(None, description="Git revision of a Hub id.")
+    revision: str | None = Field(None, description="Git revision of a Hub id; null: its newest.")
     freeze_encoder: bool = Field(False, description="Train the decoder only.")
-    gradient_checkpointing: bool = Field(False, description="Less memory for about a third more time.")
+    gradient_checkpointing: bool = Field(False, description="Take less memory, for about a third more time.")
 
 
 class Sampling(Section):
     """Which share of the utterances in a batch each language has."""
 
-    temperature: Positive = Field(1.0, description="Shares grow as n^(1/temperature): 1 as in the data.")
+    temperature: Positive = Field(
+        1.0, description="Shares grow as n^(1/temperature): 1 as in the data, above 1 more of small languages."
+    )
     shares: dict[Language, Positive] | None = Field(
-        None, description="Explicit shares, one for each language; they are scaled to a sum of 1."
+        None, description="Explicit shares, one for each language, scaled to a sum of 1; null: by temperature."
     )
     both_kinds: bool | Literal["auto"] = Field(
         "auto",
-        description="Put low- and high-resource utterances into every batch; auto: where a dynamic weight can occur.",
+        description="Put low- and high-resource utterances into every batch; auto: where a weight can be adaptive.",
     )
     duration_window: Count = Field(
         1,
-        description="Steps over which utterances are sorted by duration into batches; 1: within a batch only.",
+        description="Steps over which utterances are sorted by duration into batches, which come in random order; the "
+        "languages' shares stay. 1: within a batch only.",
     )
 
 
 class Data(Section):
     """Prepared speech."""
 
-    folder: str = Field(description="What `raywce prepare` wrote, or demo:six-languages.")
-    cache: str = Field("~/.cache/raywce", description="Where a node keeps its Arrow copy, and the demo corpus.")
+    folder: str = Field(description="Folder or URI that `raywce prepare` wrote, or demo:six-languages.")
+    cache: str = Field(
+        "~/.cache/raywce",
+        description="Where a node keeps its Arrow copy of the data, and the demo corpus: a local disk.",
+    )
     sampling: Sampling = Sampling()
     extra_test: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], str] = Field(
         default_factory=dict,
-        description="Name to prepared folder: more test splits, such as of another domain; test and dev are taken.",
+        description="More test sets, such as of another domain: prepared folder or URI by name; not dev, not test.",
     )
 
 
 class Languages(Section):
     """Which languages are to become better, and which must not become worse."""
 
-    low_resource: list[Language] = Field(min_length=1)
-    high_resource: list[Language] = Field(default_factory=list)
+    low_resource: list[Language] = Field(
+        min_length=1, description="To become better: the mean of their WERs is what a search minimises."
+    )
+    high_resource: list[Language] = Field(
+        default_factory=list, description="Must not become worse: each has a constraint of its own."
+    )
     language_tokens: dict[Language, Language] = Field(
-        default_factory=dict, description="For a language without a token of its own: whose it takes."
+        default_factory=dict,
+        description="For a language that Whisper has no token for: the language whose token it takes, {ast: es}.",
     )
 
     @property
@@ -88,14 +100,14 @@ Scope = Annotated[
 class ConstantAlpha(Section):
     """A weight of one low-resource language's own."""
 
-    alpha: Positive
+    alpha: Positive = Field(description="The language's own alpha.")
 
 
 class RampAlpha(Section):
     """The two ends of one low-resource language's own ramp."""
 
-    alpha_initial: Positive
-    alpha_final: Positive
+    alpha_initial: Positive = Field(description="The language's own alpha_initial.")
+    alpha_final: Positive = Field(description="The language's own alpha_final.")
 
 
 class NoWeighting(Section):
@@ -114,9 +126,11 @@ class NoWeighting(Section):
 
 
 class _Constant(Section):
-    alpha: Positive
+    alpha: Positive = Field(description="Weight of the low-resource languages, from the first step on.")
     scope: Scope = "utterance"
-    languages: dict[Language, ConstantAlpha] = Field(default_factory=dict)
+    languages: dict[Language, ConstantAlpha] = Field(
+        default_factory=dict, description="Weights of single low-resource languages; the others have the one above."
+    )
 
     def _schedules(self, languages: list[str], adaptive: bool) -> dict[str, AlphaSchedule]:
         own = {language: value.alpha for language, value in self.languages.items()}
@@ -145,11 +159,15 @@ class DynamicWeighting(_Constant):
 
 
 class _Ramp(Section):
-    alpha_initial: Positive
-    alpha_final: Positive
-    ramp_start: Share = Field(0.0, description="Share of the steps before which the weight is 1 (N_min / N_total).")
+    alpha_initial: Positive = Field(description="Weight at ramp_start.")
+    alpha_final: Positive = Field(description="Weight at the end of the ramp and after it.")
+    ramp_start: Share = Field(
+        0.0, description="Share of the steps before which the weight is 1 (the paper's N_min / N_total)."
+    )
     scope: Scope = "utterance"
-    languages: dict[Language, RampAlpha] = Field(default_factory=dict)
+    languages: dict[Language, RampAlpha] = Field(
+        default_factory=dict, description="Weights of single low-resource languages; the others have the one above."
+    )
 
     def _schedules(self, languages: list[str], fraction: float, adaptive: bool) -> dict[str, AlphaSchedule]:
         ends = {language: self.languages.get(language, self) for language in languages}
@@ -173,7 +191,7 @@ class ProgressiveDynamicWeighting(_Ramp):
     """A ramp whose weight is gated by the loss ratio."""
 
     kind: Literal["progressive_dynamic"]
-    ramp_fraction: Share = 1.0
+    ramp_fraction: Share = Field(1.0, description="Share of the steps after ramp_start that the ramp takes.")
 
     def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
         """A schedule for each low-resource language."""
@@ -184,8 +202,8 @@ class FamilyWeighting(_Ramp):
     """The whole family, flat: what a search over all strategies at once moves in."""
 
     kind: Literal["family"]
-    ramp_fraction: Share = 1.0
-    adaptive: bool = False
+    ramp_fraction: Share = Field(1.0, description="Share of the steps after ramp_start that the ramp takes.")
+    adaptive: bool = Field(False, description="Gate the weight by the loss ratio of the global batch.")
 
     def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
         """A schedule for each low-resource language."""
@@ -209,37 +227,34 @@ Precision = Literal["fp32", "bf16", "fp16"]
 class Optimizer(Section):
     """AdamW, with a linear warm-up and a decay."""
 
-    learning_rate: Positive = 1e-5
-    weight_decay: NotNegative = 0.01
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    epsilon: Positive = 1e-8
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    decay: Literal["linear", "none"] = "linear"
+    learning_rate: Positive = Field(1e-5, description="At the end of the warm-up.")
+    weight_decay: NotNegative = Field(0.01, description="AdamW's weight decay.")
+    beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="AdamW's beta1.")
+    beta2: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="AdamW's beta2.")
+    epsilon: Positive = Field(1e-8, description="AdamW's epsilon.")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(0, description="Steps in which the learning rate grows from 0.")
+    decay: Literal["linear", "none"] = Field("linear", description="linear: to 0 at the last step; none: it stays.")
     max_gradient_norm: Positive | None = Field(1.0, description="Clip the gradient's norm; null: never.")
 
 
 class Training(Section):
     """One trial's fine-tuning."""
 
-    steps: Count = Field(description="Optimizer steps.")
+    steps: Count = Field(2000, description="Optimizer steps.")
     batch_size: Count = Field(16, description="Utterances of one optimizer step, over all workers.")
-    accumulation_steps: Count = Field(1, description="Micro-batches into which a worker's part of a batch is split.")
-    precision: Precision = "fp32"
+    accumulation_steps: Count = Field(1, description="Micro-batches into which a worker's part is split: less memory.")
+    precision: Precision = Field(
+        "fp32", description="On a CPU, bf16 is faster only where the processor has it (AMX, AVX512-BF16)."
+    )
     encoder_context: Literal["full", "batch"] | Positive = Field(
         "full",
         description="What the encoder sees: the whole window (30 s); batch: as much as its longest utterance takes; "
         "or so many seconds, and longer utterances are left out.",
     )
     context_margin: NotNegative = Field(
-        1.0, description="Seconds of silence that batch has behind its longest utterance."
+        1.0, description="Seconds of silence behind the longest utterance with encoder_context: batch."
     )
-    context_bucket: Annotated[float, Field(ge=0.04)] = Field(
-        0.2, description="Seconds that batch is rounded up to a multiple of."
-    )
-    context_jitter: NotNegative = Field(0.0, description="Seconds that a shorter context is longer by, at most.")
-    full_context_share: Share = Field(0.0, description="Share of the steps that see the whole window all the same.")
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Fixes the order of the data and every random draw.")
     evaluate_every: Count | None = Field(None, description="Steps between evaluations; null: only at the end.")
     evaluate_at_start: bool = Field(False, description="Evaluate the original model, before the first step.")
     checkpoint_every: Count | None = Field(None, description="Steps between checkpoints; null: at evaluations.")
@@ -251,30 +266,35 @@ class Training(Section):
 class Evaluation(Section):
     """How dev, test and extra test sets are decoded, and what counts."""
 
-    metric: Literal["wer_normalized", "wer_raw"] = "wer_normalized"
-    normalizer: Literal["words", "whisper_basic"] = "words"
+    metric: Literal["wer_normalized", "wer_raw"] = Field(
+        "wer_normalized", description="The WER that is minimised and constrained."
+    )
+    normalizer: Literal["words", "whisper_basic"] = Field(
+        "words",
+        description="words: lower-cased, without punctuation; diacritics, hyphens, apostrophes and the Catalan middle "
+        "dot inside words stay. whisper_basic: Whisper's own, diacritics kept. Never the English one.",
+    )
     batch_size: Count = Field(8, description="Utterances that a worker decodes at once.")
     precision: Precision | None = Field(None, description="null: as in training.")
     encoder_context: Literal["full", "batch"] = Field(
         "full",
-        description="What the encoder sees at the last evaluation and on test; batch: as much as its longest "
+        description="What the encoder sees on dev and test: the whole window (30 s); batch: as much as its longest "
         "utterance takes.",
     )
     context_margin: NotNegative = Field(
         DecodeSettings.context_margin,
-        description="Seconds of silence that batch has behind its longest utterance; with less, a model that knows "
-        "30 s alone repeats itself.",
+        description="Seconds of silence behind the longest utterance with encoder_context: batch; with less, a model "
+        "that was trained at 30 s alone repeats itself.",
     )
-    both_contexts: bool = Field(False, description="At the end also decode with the other one, and report both.")
-    encoder_context_on_the_way: Literal["full", "batch"] | None = Field(
-        None, description="The same of the evaluations before; null: as at the end."
-    )
-    share_on_the_way: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="Share of each language's dev utterances that they decode, the same ones each time."
+    intermediate_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="Share of each language's dev utterances that intermediate evaluations decode, the same ones each "
+        "time.",
     )
     identify_language: bool = Field(False, description="Also measure language-identification accuracy.")
     part: Literal["all", "search", "confirm"] = Field(
-        "all", description="Of dev; a search with a confirm phase keeps search.confirm.dev_share back for it."
+        "all",
+        description="Part of dev that is decoded. A search with a confirm phase sets it phase by phase, and wants all.",
     )
 
 
@@ -282,61 +302,70 @@ class ConstraintLimits(Section):
     """How much worse a high-resource language may become: the larger of the two."""
 
     reference: Literal["baseline", "original"] | NotNegative | None = Field(
-        None, description="What it is held against; a number is a WER in percent; null: as for all."
+        None, description="What the WER is compared with; a number is a WER in percent; null: as for all."
     )
-    relative_tolerance: NotNegative | None = Field(None, description="Share of the reference's WER.")
-    absolute_floor: NotNegative | None = Field(None, description="Points of WER (0.5: from 20.0 to 20.5 %).")
+    relative_tolerance: NotNegative | None = Field(None, description="Share of the reference's WER; null: as for all.")
+    absolute_floor: NotNegative | None = Field(None, description="Points of WER; null: as for all.")
 
 
 class Constraints(Section):
     """One named constraint for each high-resource language: WER - reference <= max(tolerance * reference, floor)."""
 
-    reference: Literal["baseline", "original"] | NotNegative = "baseline"
-    relative_tolerance: NotNegative = Field(0.0, description="Share of the reference's WER.")
-    absolute_floor: NotNegative = Field(0.5, description="Points of WER.")
+    reference: Literal["baseline", "original"] | NotNegative = Field(
+        "baseline", description="What the WER is compared with; a number is a WER in percent."
+    )
+    relative_tolerance: NotNegative = Field(0.0, description="Allowed rise, as a share of the reference's WER.")
+    absolute_floor: NotNegative = Field(
+        0.5, description="Allowed rise in points of WER (0.5: from 20.0 to 20.5 %), where that share is less."
+    )
     margin: NotNegative = Field(
         0.0,
         description="Points of WER by which the search's limits are tighter than these, which the confirm phase has.",
     )
-    languages: dict[Language, ConstraintLimits] = Field(default_factory=dict)
+    languages: dict[Language, ConstraintLimits] = Field(
+        default_factory=dict, description="Limits of single high-resource languages."
+    )
 
 
 class Confirm(Section):
     """What follows the search: its best candidates trained again over new seeds, on speech that it did not see."""
 
-    candidates: Annotated[int, Field(ge=0)] = Field(3, description="Best feasible trials; 0: no confirm phase.")
-    seeds: Annotated[int, Field(ge=3)] = Field(3, description="Of baseline and candidates, paired; others than before.")
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="Of limits kept, and of the finding.")
-    dev_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.5, description="Share of dev, by speaker, that only this phase decodes."
+    candidates: Annotated[int, Field(ge=0)] = Field(
+        3, description="Best feasible trials that are trained again; 0: none."
     )
-    resamples: Annotated[int, Field(ge=100)] = Field(10_000, description="Of the bootstrap.")
-    test: bool = Field(True, description="Open the test split at the end, once: for original, baseline and winner.")
+    seeds: Annotated[int, Field(ge=3)] = Field(3, description="New seeds of baseline and candidates, paired.")
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="Of the limits and the finding.")
+    dev_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="Share of dev, by whole speakers, that only this phase decodes."
+    )
+    resamples: Annotated[int, Field(ge=100)] = Field(10_000, description="Resamples of the bootstrap.")
+    test: bool = Field(True, description="Open the test splits at the end, for original, baseline, winner.")
 
 
 class Search(Section):
     """The search over the file's distributions."""
 
-    trials: Count | None = Field(20, description="null: all settings of a grid.")
+    trials: Count | None = Field(20, description="Trials of the search; null: all settings of a grid.")
     time_limit_s: Positive | None = Field(
         None, description="Seconds that the trials may take, all runs of the search added up; null: no limit."
     )
     at_time_limit: Literal["finish", "stop"] = Field(
         "finish", description="Trials that run when the time is over are finished, or stopped at their next report."
     )
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Of the sampler and the bootstrap.")
     sampler: Literal["auto", "gp", "tpe", "random", "grid"] = Field(
         "auto",
-        description="auto: tpe where trials are stopped early, gp (Gaussian process) where they are not; "
+        description="auto: tpe where trials are stopped early, gp (a Gaussian process) where they are not; "
         "grid: every combination of choices, whole numbers and alternatives.",
     )
     early_stopping: bool = Field(
-        False, description="Stop trials whose evaluations on the way are worse than others', feasible ones last."
+        False, description="Stop trials whose intermediate evaluations are worse than others', feasible ones last."
     )
     reduction_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
-        3.0, description="With early_stopping: one trial in this many goes on from a rung, and how far rungs lie apart."
+        3.0,
+        description="With early_stopping: one trial in so many passes a rung, and each rung is so many times as far.",
     )
-    seeds: Count = Field(1, description="Seeds of each setting of a grid: training.seed, training.seed + 1, …")
+    seeds: Count = Field(1, description="Seeds of each setting of a grid: training.seed, training.seed + 1, and so on.")
     alternatives: dict[str, Annotated[dict[str, dict[str, Any]], Field(min_length=1)]] = Field(
         default_factory=dict,
         description="Named factors, each with named levels: changes to the file, {key path: value}.",
@@ -347,8 +376,8 @@ class Search(Section):
     baseline: dict[str, bool | int | float | str | None] = Field(
         default_factory=dict, description="The baseline's value of each searched optimizer leaf, by key path."
     )
-    baseline_seeds: Count = Field(1, description="Baseline runs: seeds training.seed, training.seed + 1, …")
-    max_concurrent_trials: Count | None = Field(None, description="null: as many as the cluster can hold.")
+    baseline_seeds: Count = Field(1, description="Baseline runs, over as many seeds.")
+    max_concurrent_trials: Count | None = Field(None, description="Trials at once; null: as many as fit.")
     keep_models: Count = Field(
         3, description="Models of the search's best trials that stay; the others' are removed, but not their figures."
     )
@@ -362,14 +391,14 @@ class Search(Section):
 class Resources(Section):
     """What one trial takes."""
 
-    workers: Count = 1
-    cpus_per_worker: Positive = 1
-    gpus_per_worker: NotNegative = 0
+    workers: Count = Field(1, description="Workers of a trial, which share each batch.")
+    cpus_per_worker: Positive = Field(1, description="CPUs of a worker: torch has as many threads.")
+    gpus_per_worker: NotNegative = Field(0, description="GPUs of a worker; 0 trains on the CPU.")
     loader_threads: Count = Field(2, description="Threads a worker decodes audio with.")
     prefetch: Count = Field(4, description="Micro-batches kept ready.")
-    wait_s: NotNegative = Field(600, description="Seconds to wait for nodes that an autoscaler is to bring.")
+    wait_s: NotNegative = Field(600, description="Seconds to wait for an autoscaler's nodes, without room for a trial.")
     drivers_on: str | None = Field(
-        None, description="Custom resource of the nodes that trials are steered from; null: the head node."
+        None, description="Custom resource of the nodes that run the trials' drivers; null: the head node."
     )
 
     @property
@@ -381,13 +410,15 @@ class Resources(Section):
 class Experiment(Section):
     """One experiment file, with a value in every leaf."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field(
+        description="Name of the run folder, <storage>/<name>."
+    )
     model: Model
     data: Data
     languages: Languages
     weighting: Weighting = NoWeighting()
     augmentation: Augmentation = Augmentation()
-    training: Training
+    training: Training = Training()
     evaluation: Evaluation = Evaluation()
     search: Search = Search()
     resources: Resources = Resources()

@@ -50,7 +50,6 @@ _FILLER: dict[str, Any] = {
     "model": {"checkpoint": "x"},
     "data": {"folder": "x"},
     "languages": {"low_resource": ["xx"]},
-    "training": {"steps": 1},
 }
 _ABSENT = object()
 Path = tuple[str | int, ...]

@@ -1,1 +1,1 @@
-"""A run's model as a folder to use: transformers' form, a model card, and CTranslate2's form beside it."""
+"""Export of a run's model: a transformers folder with a model card, and optionally CTranslate2's format."""

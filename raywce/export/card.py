@@ -1,4 +1,4 @@
-"""The model card: what the model is, how well it does, how it was made, and what is not claimed."""
+"""The model card: the model, its figures, how it was trained, and its limits."""
 
 from __future__ import annotations
 
@@ -10,37 +10,36 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
-from pyarrow import fs
 
-from raywce.data.prepare.output import RESULT
-from raywce.data.schema import SPLITS
+from raywce import numbers
+from raywce.data.schema import PREPARED, SPLITS
 from raywce.evaluation.normalizer import versioned_name
 from raywce.experiment import text
+from raywce.experiment.environment import is_hub_id
 from raywce.experiment.schema import Experiment
-from raywce.experiment.surroundings import is_hub_id
 from raywce.export.figures import Figures, claims, figures
 from raywce.export.source import Source
-from raywce.remote import is_uri
-from raywce.run_folder import VERSIONS
+from raywce.runs.folder import VERSIONS
+from raywce.storage.files import is_uri, read_text
 
 _TEMPLATE = "card.md.jinja"
 _TASK = "automatic-speech-recognition"
 _HOW = {
-    "confirmed": "the winner of a search, trained again over new seeds; this folder is the first of them, whatever"
-    " its own figures",
+    "confirmed": "the winner of a search, trained again with new seeds; this is the model of the first seed,"
+    " regardless of its own figures",
     "best": "the best feasible trial of a search",
-    "asked for": "a trial of a search, taken by its id",
+    "by id": "a trial of a search, selected by its id",
     "trained": "a single training",
 }
 
 
 def model_card(source: Source, max_new_tokens: int, quantization: str | None = None) -> str:
-    """The card as Markdown with a YAML head, as the Hub reads it.
+    """Return the card as Markdown with a YAML head, as the Hub reads it.
 
     Args:
         source: what is exported.
-        max_new_tokens: that the decoder has positions for, after the prompt.
-        quantization: of CTranslate2's form beside it; None: there is none.
+        max_new_tokens: as many as the decoder has positions for, after the prompt.
+        quantization: of CTranslate2's format beside it; None without it.
     """
     tables = figures(source)
     environment = Environment(
@@ -60,7 +59,7 @@ def model_card(source: Source, max_new_tokens: int, quantization: str | None = N
         tables=tables,
         metric="normalised" if experiment.evaluation.metric == "wer_normalized" else "raw",
         normalizer=versioned_name(experiment.evaluation.normalizer),
-        sampler=(source.outcome or {}).get("choice", ""),
+        sampler=source.outcome.choice if source.outcome else "",
         settings=_settings(experiment),
         speech=_name(experiment.data.folder),
         data=_data(source),
@@ -110,7 +109,7 @@ def _base(experiment: Experiment) -> str:
 
 
 def _settings(experiment: Experiment) -> str:
-    """What was trained how, as the experiment file has it; transforms that never act are left out."""
+    """Return the settings of the training as YAML, without transforms that are never applied."""
     sections = experiment.model_dump(include={"weighting", "training"})
     augmentation: dict[str, Any] | str = "none"
     if experiment.augmentation.active:
@@ -125,26 +124,24 @@ def _settings(experiment: Experiment) -> str:
 
 
 def _data(source: Source) -> list[list[str]]:
-    """A row for each language: utterances and hours of each split where known, and utterances drawn in training."""
+    """Return a row for each language: utterances and hours of each split where known, utterances drawn in training."""
     prepared = _prepared(source.experiment.data.folder)
     rows = []
     for language in source.experiment.languages.all:
-        cells = [prepared.get((split, language), "not known") for split in SPLITS]
+        cells = [prepared.get((split, language), "unknown") for split in SPLITS]
         rows.append([language, *cells, str(source.drawn[language])])
     return rows
 
 
 def _prepared(folder: str) -> dict[tuple[str, str], str]:
-    """What `raywce prepare` counted, by split and language; nothing where that isn't there any more."""
-    filesystem, path = fs.FileSystem.from_uri(folder) if is_uri(folder) else (fs.LocalFileSystem(), folder)
+    """Return the counts of `raywce prepare` by split and language; none where they are no longer there."""
     try:
-        with filesystem.open_input_stream(f"{path}/{RESULT}") as stream:
-            groups = json.loads(bytes(stream.read()))["groups"]
+        groups = json.loads(read_text(f"{folder}/{PREPARED}"))["groups"]
     except OSError:
         return {}
-    return {(of["split"], of["language"]): f"{of['utterances']} ({of['hours']:.2f} h)" for of in groups}
+    return {(of["split"], of["language"]): f"{of['utterances']} ({numbers.hours(of['hours'])} h)" for of in groups}
 
 
 def _name(folder: str) -> str:
-    """The last part of a path: where it is on the machine is nobody's business."""
+    """Return the last part of a path: the rest is private to this machine."""
     return Path(folder).name if not is_uri(folder) else PurePosixPath(folder).name

@@ -1,4 +1,4 @@
-"""The exported folder: whole or not there."""
+"""The exported folder, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from raywce.errors import fail
 from raywce.evaluation.decode import PROMPT_TOKENS
 from raywce.export.card import model_card
 from raywce.export.source import Source
-from raywce.remote import is_uri
-from raywce.run_folder import STATE_FILE
-from raywce.storage import patiently
+from raywce.runs.folder import STATE_FILE
+from raywce.storage.failures import patiently
+from raywce.storage.files import is_uri, located
 
-CTRANSLATE2 = "ctranslate2"  # the folder of that form, inside
+CTRANSLATE2 = "ctranslate2"  # the subfolder of that format
 
 
 def check_out(out: str) -> Path:
-    """The folder to write as a path.
+    """Return the folder to write as a path.
 
     Raises:
-        InputError: it is no path, or something is there already.
+        InputError: it is not a local path, or not empty.
     """
     if is_uri(out):
         fail("OUT", "must be a folder on this machine", out)
@@ -37,16 +37,16 @@ def check_out(out: str) -> Path:
 
 
 def export(source: Source, out: Path, quantization: str | None = None) -> None:
-    """Write the model as transformers takes it, with its card; `out` gets its name once it is complete.
+    """Write the model as a transformers folder with its card; `out` appears once it is complete.
 
     Args:
         source: what is exported.
         out: new or empty (`check_out`).
-        quantization: also write CTranslate2's form, in that type; None: don't.
+        quantization: of CTranslate2's format, written too; None: not written.
     """
     with _beside(out) as folder:
         _copy_checkpoint(source.checkpoint, folder)
-        _free_the_language(folder)
+        _clear_default_language(folder)
         card = model_card(source, _max_new_tokens(folder), quantization)
         (folder / "README.md").write_text(card, encoding="utf-8")
         if quantization:
@@ -57,7 +57,7 @@ def export(source: Source, out: Path, quantization: str | None = None) -> None:
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """A folder that becomes `out` at the end of the block."""
+    """Yield a folder that becomes `out` at the end of the block."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
         folder = Path(work, out.name)
@@ -68,16 +68,16 @@ def _beside(out: Path) -> Iterator[Path]:
 
 @patiently
 def _copy_checkpoint(checkpoint: str, folder: Path) -> None:
-    """All of its files but the training's state."""
-    filesystem, root = fs.FileSystem.from_uri(checkpoint)
+    """Copy all files but the state of the training."""
+    filesystem, root = located(checkpoint)
     for file in filesystem.get_file_info(fs.FileSelector(root)):
         if file.type is fs.FileType.File and file.base_name != STATE_FILE:
             here = str(folder / file.base_name)
             fs.copy_files(file.path, here, source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem())
 
 
-def _free_the_language(folder: Path) -> None:
-    """No language is set for every call: a checkpoint that was fine-tuned before may have one."""
+def _clear_default_language(folder: Path) -> None:
+    """Remove a default language, which a checkpoint that was fine-tuned before may have."""
     generation = GenerationConfig.from_pretrained(folder)
     for name in ("language", "task", "forced_decoder_ids"):
         if getattr(generation, name, None) is not None:

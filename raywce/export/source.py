@@ -1,23 +1,25 @@
-"""Which of a run's trained models is exported, and what the run says of it."""
+"""The model of a run that is exported, with its figures."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pyarrow import fs
-
 from raywce.errors import fail
 from raywce.experiment.load import ExperimentFile
-from raywce.experiment.recorded import recorded
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import OUTCOME, TRIALS, RunFolder, checkpoint_name
-from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, PHASES, as_drawn, rows_in, values_of
+from raywce.runs.folder import OUTCOME, TRIALS, RunFolder, checkpoint_name
+from raywce.runs.outcome_file import read_outcome
+from raywce.runs.recorded import recorded
+from raywce.runs.tables import as_drawn, rows_in
+from raywce.selection.outcome import SearchOutcome
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, PHASES, values_of
+from raywce.storage.files import exists
 from raywce.training.run import MODEL, REPORTS
+from raywce.trial_report import Report
 
-Kind = Literal["confirmed", "best", "asked for", "trained"]
+Kind = Literal["confirmed", "best", "by id", "trained"]
 Row = Mapping[str, Any]
 
 
@@ -26,13 +28,13 @@ class Source:
     """One trained model of a run.
 
     Attributes:
-        kind: why this one: the confirm phase's winner, the search's best feasible trial, asked for by its id, or the
-            only one of a `raywce train` run.
+        kind: why this one: the winner of the confirm phase, the best feasible trial of the search, selected by its
+            id, or the only one of a `raywce train` run.
         trial_id: of the training whose weights they are; empty for a `raywce train` run.
         checkpoint: path or URI of its transformers folder.
         experiment: with the values that it was trained with, its seed too.
         rows: its rows of the table, or its reports, by step.
-        outcome: what the search came to, as in `outcome.json`; None without one.
+        outcome: what the search came to; None without one.
     """
 
     folder: RunFolder
@@ -41,22 +43,29 @@ class Source:
     checkpoint: str
     experiment: Experiment
     rows: Sequence[Row]
-    outcome: dict[str, Any] | None = None
+    outcome: SearchOutcome | None = None
 
     @property
     def last(self) -> Row:
-        """Of the last step, with the model's figures."""
+        """The row of the last step, with the model's figures."""
         return self.rows[-1]
 
     @property
+    def wer(self) -> Mapping[str, float]:
+        """WER of the last step, fractions by language."""
+        report = Report.of(self.last)
+        return {name: report.wer[name] for name in self.experiment.languages.all}
+
+    @property
     def drawn(self) -> dict[str, int]:
-        """Utterances that the training drew, by language; each row has those since the one before."""
+        """Utterances drawn in training, by language; each row has those since the row before."""
         languages = self.experiment.languages.all
-        return {name: sum(int(row.get(f"utterances_seen/{name}") or 0) for row in self.rows) for name in languages}
+        seen = [Report.of(row).utterances_seen for row in self.rows]
+        return {name: sum(int(of.get(name, 0)) for of in seen) for name in languages}
 
 
 def find_source(run: str, trial: str | None = None) -> Source:
-    """The winner of a search, the model of a training, or the trial asked for.
+    """Return the winner of a search, the model of a training, or the given trial.
 
     Args:
         run: path or URI of a run folder.
@@ -69,8 +78,8 @@ def find_source(run: str, trial: str | None = None) -> Source:
     file = recorded(folder)
     source = _of_search(folder, file, trial) if folder.has(TRIALS) else _of_training(folder, file, trial)
     if not _is_there(source.checkpoint):
-        do = f"Train it again, or take another by --trial; known: {', '.join(_complete(rows_in(folder)))}"
-        fail("RUN", "must still have the model's checkpoint", f"nothing at {source.checkpoint}", do)
+        do = f"Train it again, or select another with --trial; known: {', '.join(_complete(rows_in(folder)))}"
+        fail("RUN", "must still hold the model's checkpoint", f"nothing at {source.checkpoint}", do)
     return source
 
 
@@ -78,16 +87,16 @@ def _of_training(folder: RunFolder, file: ExperimentFile, trial: str | None) -> 
     if trial:
         fail("--trial", "must be left out for a run of raywce train, which has one model", trial)
     if not folder.has(MODEL):
-        fail("RUN", "must be finished", f"no model in {folder.uri} yet", "Go on with the command that began it")
+        fail("RUN", "must be finished", f"no model in {folder.uri} yet", "Resume it with the command that started it")
     reports = sorted(folder.read_table(REPORTS).to_pylist(), key=lambda row: int(row["step"]))
     return Source(folder, "trained", "", folder.path(MODEL), file.concrete(), reports)
 
 
 def _of_search(folder: RunFolder, file: ExperimentFile, trial: str | None) -> Source:
     rows = rows_in(folder)
-    outcome = json.loads(folder.read_text(OUTCOME)) if folder.has(OUTCOME) else None
-    asked_for: tuple[Kind, str] | None = ("asked for", trial) if trial else None
-    kind, trial_id = asked_for or _winner(folder, outcome, rows)
+    outcome = read_outcome(folder)
+    by_id: tuple[Kind, str] | None = ("by id", trial) if trial else None
+    kind, trial_id = by_id or _winner(folder, outcome, rows)
     done = _complete(rows)
     if trial_id not in done:
         fail("--trial", "must be a trial of the run that is complete", trial_id, f"Known: {', '.join(done)}")
@@ -98,20 +107,21 @@ def _of_search(folder: RunFolder, file: ExperimentFile, trial: str | None) -> So
     return Source(folder, kind, trial_id, checkpoint, experiment, of_trial, outcome)
 
 
-def _winner(folder: RunFolder, outcome: dict[str, Any] | None, rows: list[dict[str, Any]]) -> tuple[Kind, str]:
+def _winner(folder: RunFolder, outcome: SearchOutcome | None, rows: list[dict[str, Any]]) -> tuple[Kind, str]:
     if outcome is None:
-        do = "Go on with the command that began it, or take one of its trials by --trial"
+        do = "Resume it with the command that started it, or select one of its trials with --trial"
         fail("RUN", "must be a finished search", f"no {OUTCOME} in {folder.uri}", do)
-    winner = outcome["confirmation"] and outcome["confirmation"]["choice"]["winner"]
+    winner = outcome.confirmation and outcome.confirmation.choice.winner
     if winner:
-        # The first seed, whatever its figures: the means over the seeds are what it may be expected to have.
+        # The first seed, whatever its figures: the means over the seeds are what to expect of it.
         of_winner = [row for row in _complete(rows).values() if row["phase"] == CONFIRM and row["candidate"] == winner]
         return "confirmed", min(of_winner, key=lambda row: int(row["seed"]))["trial_id"]
-    if outcome["best"] is None:
-        nearest = outcome["nearest"]["trial_id"].partition(",")[0]
-        do = f"--trial {nearest} takes the nearest one all the same"
-        fail("RUN", "must have a feasible trial", f"none among {outcome['trials']}", do)
-    return "best", outcome["best"]["trial_id"].partition(",")[0]  # of a grid's setting, its first seed
+    if outcome.best is None:
+        assert outcome.nearest is not None
+        nearest = outcome.nearest.trial_id.partition(",")[0]
+        do = f"Use --trial {nearest} to export the nearest one anyway"
+        fail("RUN", "must have a feasible trial", f"none among {outcome.trials}", do)
+    return "best", outcome.best.trial_id.partition(",")[0]  # of a grid's setting, its first seed
 
 
 def _complete(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -128,5 +138,4 @@ def _experiment(file: ExperimentFile, row: Row) -> Experiment:
 
 
 def _is_there(checkpoint: str) -> bool:
-    filesystem, path = fs.FileSystem.from_uri(f"{checkpoint}/config.json")
-    return bool(filesystem.get_file_info(path).type is fs.FileType.File)
+    return exists(f"{checkpoint}/config.json")

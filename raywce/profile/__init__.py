@@ -1,1 +1,1 @@
-"""`raywce profile`: real steps on the cluster at hand, where their time goes, and what the whole search will take."""
+"""`raywce profile`: real steps on this cluster, their time by part, and an estimate of the whole search."""

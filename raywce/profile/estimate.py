@@ -1,4 +1,4 @@
-"""From what one training takes to what a whole search takes. Pure arithmetic."""
+"""The time of a whole search, estimated from the time of one training. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from raywce.cluster.capacity import trials_at_once
 from raywce.experiment.schema import Experiment
 from raywce.profile.measured import Measured
-from raywce.room import trials_at_once
-from raywce.search.choice import chosen
+from raywce.selection.sampler_choice import chosen
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """Seconds of one training, by what they go to."""
+    """Seconds of one training, by part."""
 
     around: float
     steps: float
@@ -26,7 +26,7 @@ class Trial:
 
     @property
     def seconds(self) -> float:
-        """All of them."""
+        """The sum of the parts."""
         return self.around + self.steps + self.evaluations + self.checkpoints
 
 
@@ -42,7 +42,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a search takes on the nodes that were profiled.
+    """The time of a search on the nodes that were profiled.
 
     Attributes:
         trial: of the search phase, at its full length.
@@ -67,7 +67,7 @@ class Estimate:
 
 
 def trial_of(experiment: Experiment, measured: Measured, dev: int, at_start: bool, share: float = 1.0) -> Trial:
-    """One training.
+    """Return the time of one training.
 
     Args:
         experiment: with the training's settings.
@@ -77,23 +77,20 @@ def trial_of(experiment: Experiment, measured: Measured, dev: int, at_start: boo
         share: of its steps that it does, where it may be stopped early.
     """
     training, evaluation = experiment.training, experiment.evaluation
-    on_the_way = _times(training.steps, training.evaluate_every)
+    intermediate = _times(training.steps, training.evaluate_every)
     saved = 1 + _times(training.steps, training.checkpoint_every or training.evaluate_every)
     rate = measured.decoded_per_second
-    whole = dev / rate[evaluation.encoder_context]
-    last = whole + (dev / rate[_other(evaluation.encoder_context)] if evaluation.both_contexts else 0.0)
-    context = evaluation.encoder_context_on_the_way or evaluation.encoder_context
-    partly = math.ceil(dev * evaluation.share_on_the_way) / rate[context]
+    whole, part = dev / rate, math.ceil(dev * evaluation.intermediate_share) / rate
     return Trial(
         around=measured.around_s + measured.open_s + measured.first_steps_s,
         steps=share * training.steps * measured.step_s,
-        evaluations=at_start * last + share * on_the_way * partly + last,
+        evaluations=at_start * whole + share * intermediate * part + whole,
         checkpoints=share * saved * measured.save_s,
     )
 
 
 def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
-    """The whole search.
+    """Return the time of the whole search.
 
     Args:
         file: with distributions.
@@ -128,7 +125,7 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
         phases.append(phase("confirm", count, trial_of(experiment, measured, measured.dev["confirm"], starts)))
     if confirms and search.confirm.test:
         models = 1 + 2 * search.confirm.seeds  # the original, and the seeds of baseline and winner
-        seconds = models * test / measured.decoded_per_second[experiment.evaluation.encoder_context]
+        seconds = models * test / measured.decoded_per_second
         phases.append(Phase("test splits", 0, seconds, seconds))
     hours = sum(one.training_seconds for one in phases) / 3600
     return Estimate(
@@ -142,20 +139,16 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
 
 
 def _share_of_steps(file: ExperimentFile) -> float:
-    """Of all trials' steps, those that are done where trials are stopped early: one in so many goes on from a rung."""
+    """Return the share of all trials' steps that is trained where some trials are stopped early at each rung."""
     experiment, steps = file.experiment, file.experiment.training.steps
     ends = [*chosen(experiment, file.space).rungs, steps]
-    goes_on, before, done = 1.0, 0, 0.0
+    left, before, done = 1.0, 0, 0.0
     for end in ends:
-        done += goes_on * (end - before) / steps
-        goes_on, before = goes_on / experiment.search.reduction_factor, end
+        done += left * (end - before) / steps
+        left, before = left / experiment.search.reduction_factor, end
     return done
 
 
 def _times(steps: int, every: int | None) -> int:
-    """How often something is due before the last step."""
+    """Return how often something is due before the last step."""
     return 0 if every is None else math.ceil(steps / every) - 1
-
-
-def _other(context: str) -> str:
-    return "batch" if context == "full" else "full"

@@ -1,21 +1,22 @@
-"""What the last profile of an experiment's run folder says of its search."""
+"""The estimate of a search from the last profile in its run folder."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from raywce import numbers
 from raywce.profile.estimate import Estimate, estimate
 from raywce.profile.measured import Measured
-from raywce.remote import rows_in
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
+from raywce.storage.node_copy import rows_in
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
 
 
 def estimate_of(file: ExperimentFile, measured: Measured) -> Estimate:
-    """The search's; its test splits are counted where it opens them."""
+    """Return the estimate of a search; its test splits are counted where it opens them."""
     data, confirm = file.experiment.data, file.experiment.search.confirm
     folders = [data.folder, *data.extra_test.values()] if confirm.candidates and confirm.test else []
     parts = [f"test/{language}" for language in file.experiment.languages.all]
@@ -23,9 +24,9 @@ def estimate_of(file: ExperimentFile, measured: Measured) -> Estimate:
 
 
 def last_estimate(file: ExperimentFile) -> dict[str, Any] | None:
-    """For `raywce validate`: the last profile's estimate; what it was made with may have `changed` since.
+    """Return the estimate from the last profile; None without a profile.
 
-    None where there is no profile.
+    `changed` names the sections that differ from those profiled; where there are any, there is no estimate.
     """
     experiment = file.experiment
     measured = Measured.read(RunFolder.of(experiment.storage, experiment.name))
@@ -40,29 +41,24 @@ def last_estimate(file: ExperimentFile) -> dict[str, Any] | None:
 
 
 def figures_of(estimated: Estimate) -> dict[str, Any]:
-    """As plain values, sums too."""
+    """Return the estimate as plain values, with its sums."""
     return asdict(estimated) | {"seconds": estimated.seconds, "trial_seconds": estimated.trial.seconds}
 
 
 def estimate_line(figures: dict[str, Any]) -> str:
-    """In a line."""
+    """Return the estimate in a line."""
     nodes = figures["nodes"]
     cpus, gpus = (sum(node[name] for node in nodes) for name in ("CPU", "GPU"))
-    where = f"profiled {figures['profiled']} on {len(nodes)} node(s) with {cpus:g} CPUs and {gpus:g} GPUs"
+    count = "one node" if len(nodes) == 1 else f"{len(nodes)} nodes"
+    where = f"profiled {figures['profiled']} on {count} with {cpus:g} CPUs and {gpus:g} GPUs"
     if figures["changed"]:
-        return f"unknown: {', '.join(figures['changed'])} changed since it was {where}: raywce profile again"
+        return f"unknown: {', '.join(figures['changed'])} changed since it was {where}; run raywce profile again"
     trainings = sum(phase["trainings"] for phase in figures["phases"])
-    took = f"{trainings} trainings of {lasting(figures['trial_seconds'])}, {figures['at_once']} at a time"
-    return f"about {lasting(figures['seconds'])} ({took}; {used(figures)}); {where}"
+    took = f"{trainings} trainings of {numbers.duration(figures['trial_seconds'])}, {figures['at_once']} at a time"
+    return f"about {numbers.duration(figures['seconds'])} ({took}; {used(figures)}); {where}"
 
 
 def used(figures: dict[str, Any]) -> str:
-    """GPU-hours, or CPU-hours where no GPU is used."""
-    return f"{figures['gpu_hours']:.1f} GPU-hours" if figures["gpu_hours"] else f"{figures['cpu_hours']:.1f} CPU-hours"
-
-
-def lasting(seconds: float) -> str:
-    """Such as 48 s, 12 min or 3.4 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    """Return the GPU-hours, or the CPU-hours where no GPU is used."""
+    gpu, cpu = figures["gpu_hours"], figures["cpu_hours"]
+    return f"{numbers.hours(gpu)} GPU-hours" if gpu else f"{numbers.hours(cpu)} CPU-hours"

@@ -1,4 +1,4 @@
-"""What a profile measured of one training, and where it is kept."""
+"""The measurements of one training by a profile, and their file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
 from raywce.valid_json import as_json
 
 PROFILE = "profile.json"
@@ -17,15 +17,15 @@ _OF_A_TRAINING = ("model", "data", "languages", "augmentation", "training", "eva
 
 @dataclass(frozen=True)
 class Batches:
-    """Steps of one global batch size, split one way.
+    """Steps of one global batch size, split in one way.
 
     Attributes:
         batch_size: of the global batch.
         accumulation_steps: of it.
         micro_batch: utterances that a worker puts through the model at once.
         utterances_per_second: of all workers, without their exchange of gradients; None where it did not fit.
-        gigabytes: of the worker with the most, at the peak: of its GPU, or of its process; None where unknown.
-        why_not: why there is no figure, where there is none.
+        gigabytes: peak of the worker with the most, of its GPU or its process; None if unknown.
+        why_not: why there are no figures, if there are none.
     """
 
     batch_size: int
@@ -41,21 +41,21 @@ class Measured:
     """One training on the cluster at hand; rates are of all its workers together.
 
     Attributes:
-        experiment: as plain values, of which it holds.
+        experiment: that was measured, as plain values.
         nodes: CPUs and GPUs of each node that was there.
         when: ISO 8601, UTC.
         connect_s: seconds until the cluster was there; 0 where one was joined.
-        around_s: of a training beyond all below: processes start, groups come and go.
+        around_s: of a training beyond all below: start and end of its processes.
         open_s: until model and data are open.
-        first_steps_s: what the first steps take longer than others.
+        first_steps_s: extra seconds of the first steps.
         steps: how many were measured.
         step_s: of a step.
         utterances_per_second: that are trained on.
         audio_per_second: seconds of audio that are trained on, a second.
         shares: of a step's time, by part; they add up to 1.
-        gigabytes: of the worker with the most, at the peak.
+        gigabytes: peak of the worker with the most.
         save_s: of a checkpoint, into the storage.
-        decoded_per_second: utterances of dev, by encoder context.
+        decoded_per_second: utterances of dev.
         dev: how many utterances of dev there are, by part.
         batches: other ways to make batches.
     """
@@ -74,22 +74,22 @@ class Measured:
     shares: dict[str, float]
     gigabytes: float | None
     save_s: float
-    decoded_per_second: dict[str, float]
+    decoded_per_second: float
     dev: dict[str, int]
     batches: list[Batches]
 
     def changed(self, experiment: Experiment) -> list[str]:
-        """The sections, of those that a training's time depends on, that are others in `experiment`."""
+        """Return the sections that a training's time depends on and that differ in `experiment`."""
         now = experiment.model_dump(mode="json")
         return [name for name in _OF_A_TRAINING if now[name] != self.experiment[name]]
 
     def write(self, folder: RunFolder) -> None:
-        """Keep it in a run folder."""
+        """Write it into a run folder."""
         folder.write_text(PROFILE, as_json(asdict(self)))
 
     @classmethod
     def read(cls, folder: RunFolder) -> Measured | None:
-        """The last one of a run folder; None where there is none, or one that can't be read."""
+        """Return the last one of a run folder; None if there is none that can be read."""
         if not folder.has(PROFILE):
             return None
         try:
@@ -103,32 +103,32 @@ class Measured:
         cls,
         experiment: Experiment,
         nodes: Sequence[Mapping[str, float]],
-        report: Mapping[str, Any],
+        figures: Mapping[str, Any],
         when: str,
         *,
         connect_s: float,
         around_s: float,
     ) -> Measured:
-        """From a worker's report (`raywce.profile.worker`) and what was measured around it."""
+        """Return the measurements of a worker (`raywce.profile.worker`) and those around it."""
         known = [{name: node.get(name, 0.0) for name in ("CPU", "GPU")} for node in nodes]
-        figures: dict[str, Any] = {name: report[name] for name in cls.__dataclass_fields__ if name in report}
-        figures["batches"] = [Batches(**one) for one in report["batches"]]
+        own: dict[str, Any] = {name: figures[name] for name in cls.__dataclass_fields__ if name in figures}
+        own["batches"] = [Batches(**one) for one in figures["batches"]]
         return cls(
             experiment=experiment.model_dump(mode="json"),
             nodes=known,
             when=when,
             connect_s=connect_s,
             around_s=around_s,
-            **figures,
+            **own,
         )
 
     def fastest(self) -> Batches | None:
-        """Of the ways to split the file's own batch, which all train the same, the fastest."""
+        """Return the fastest way to split the file's own batch; all of them train the same."""
         size = self.experiment["training"]["batch_size"]
         own = [one for one in self.batches if one.batch_size == size and one.utterances_per_second]
         return max(own, key=lambda one: one.utterances_per_second or 0.0, default=None)
 
     def largest(self) -> Batches | None:
-        """The largest micro-batch that fits."""
+        """Return the largest micro-batch that fits."""
         fitting = [one for one in self.batches if one.utterances_per_second]
         return max(fitting, key=lambda one: one.micro_batch, default=None)

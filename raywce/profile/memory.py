@@ -15,13 +15,13 @@ _KEPT_FREE = 0.1
 
 
 class Memory:
-    """Measures from one `reset` to the next; on a CPU only where Linux tells."""
+    """Measures from one `reset` to the next; on a CPU only on Linux."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Start a new measurement."""
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -48,7 +48,7 @@ class Memory:
 
 
 def _give_back() -> None:
-    """What is free, which the C library keeps: it would hide what comes next."""
+    """Return free memory to the system: what the C library keeps would hide what is measured next."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):  # of glibc alone
         libc.malloc_trim(0)

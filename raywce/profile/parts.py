@@ -1,4 +1,4 @@
-"""Where the time of a step goes, by part."""
+"""Time of a step, by part."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class Parts:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """What runs in the block is that part."""
+        """Time the block as that part."""
         began = self.now()
         yield
         self._seconds[name] += self.now() - began
 
     def now(self) -> float:
-        """Seconds, once what was begun on the device is done."""
+        """Return seconds, once what was begun on the device is done."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.monotonic()
 
     def shares(self) -> dict[str, float]:
-        """Of the time of all parts; backward has the exchange between workers too."""
+        """Return each part's share of the time; backward includes the exchange between workers."""
         seconds = {**self._seconds}
         seconds["backward"] = seconds.pop("gradients") - seconds["features"] - seconds["forward"]
         total = sum(seconds.values())
@@ -70,6 +70,7 @@ class _Watched:
 
     def __init__(self, augmenter: Any, parts: Parts) -> None:
         self._augmenter, self._parts = augmenter, parts
+        self.keys = augmenter.keys
 
     def features(self, *arguments: Any) -> Any:
         with self._parts.timed("features"):

@@ -1,25 +1,24 @@
-"""Runs the profile's training on the cluster, as a search would, and measures what is around it."""
+"""Run of the profile's training on the cluster, as a search would, with the time around it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import ray
-from pyarrow import fs
 
-from raywce.cluster import alive_nodes
+from raywce.cluster.capacity import driver_resources
+from raywce.cluster.connect import alive_nodes
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.profile.measured import Measured
-from raywce.room import driver_resources
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
+from raywce.storage.files import delete_folder
 from raywce.training.trial import TrialFailed, run_trial
 
 NAME = "profile"
-Report = dict[str, Any]
 
 
 def profile_training(experiment: Experiment, folder: RunFolder, seconds: float, connect_s: float) -> Measured:
@@ -34,41 +33,36 @@ def profile_training(experiment: Experiment, folder: RunFolder, seconds: float, 
     Raises:
         RunFailed: the training can't be done.
     """
-    _remove(folder)
+    delete_folder(folder.path(NAME))
     resources = driver_resources(experiment.resources)
     cpus = resources.pop("cpu")
     # In a process of its own, as Tune runs its trials: starting it is part of what a trial takes.
     drive = ray.remote(num_cpus=cpus, resources=resources, max_retries=0)(_drive)
     start = time.monotonic()
     try:
-        report, problem = ray.get(drive.remote(experiment.model_dump(), folder.uri, seconds))
+        measured, problem = ray.get(drive.remote(experiment.model_dump(), folder.uri, seconds))
     finally:
-        _remove(folder)
+        delete_folder(folder.path(NAME))
     if problem:
         raise RunFailed(problem)
-    around = time.monotonic() - start - report["worker_s"]
+    around = time.monotonic() - start - measured["worker_s"]
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    return Measured.of(experiment, alive_nodes(), report, when, connect_s=connect_s, around_s=around)
+    return Measured.of(experiment, alive_nodes(), measured, when, connect_s=connect_s, around_s=around)
 
 
-def _drive(experiment: Report, folder: str, seconds: float) -> tuple[Report, str]:
-    """The last report, or why there is none."""
+def _drive(experiment: Mapping[str, Any], folder: str, seconds: float) -> tuple[Mapping[str, Any], str]:
+    """Return what was measured, or why there is nothing."""
     try:
-        return run_trial(Experiment.model_validate(experiment), folder, NAME, worker=_worker(seconds)), ""
+        last = run_trial(Experiment.model_validate(experiment), folder, NAME, worker=_worker(seconds))
+        return last.profile or {}, ""
     except TrialFailed as error:
         return {}, str(error)
 
 
-def _worker(seconds: float) -> Callable[[Report], None]:
-    def raywce_profile(config: Report) -> None:
+def _worker(seconds: float) -> Callable[[Mapping[str, Any]], None]:
+    def raywce_profile(config: Mapping[str, Any]) -> None:
         from raywce.profile.worker import profile_worker
 
         profile_worker(config, seconds)
 
     return raywce_profile
-
-
-def _remove(folder: RunFolder) -> None:
-    if folder.has(NAME):
-        filesystem, path = fs.FileSystem.from_uri(folder.path(NAME))
-        filesystem.delete_dir(path)

@@ -1,4 +1,4 @@
-"""What each Ray Train worker runs for a profile: a training's own steps, evaluations and checkpoint, with a watch."""
+"""The work of each Ray Train worker for a profile: timed steps, evaluations and a checkpoint of a training."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ import ray.train
 import torch
 from torch import distributed
 
-from raywce.data.context import FromBatch
+from raywce.data.dev_split import Part
 from raywce.data.loader import Loader, StepBatch
-from raywce.data.parts import Part
 from raywce.data.schema import SAMPLE_RATE
-from raywce.experiment.schema import Evaluation
 from raywce.model import UtteranceLosses
 from raywce.profile.measured import Batches
 from raywce.profile.memory import Memory
 from raywce.profile.parts import Parts
-from raywce.training.evaluation import count
+from raywce.training.dev import count
 from raywce.training.optimizer import learning_rate, set_learning_rate
+from raywce.training.setup import Worker, on_any_rank, work
 from raywce.training.step import NotFiniteError, Stepper, update
-from raywce.training.worker import WorkerRun, on_any_rank, work
+from raywce.trial_report import Report
 
 _FIRST = 2  # steps that take longer: buffers and kernels are made
 _STEPS, _PARTS, _EVALUATIONS, _BATCHES = 0.4, 0.1, 0.2, 0.3  # of the time
@@ -31,12 +30,12 @@ _LEAST = 3  # steps, however long they take
 
 
 def profile_worker(config: Mapping[str, Any], seconds: float) -> None:
-    """Ray Train's entry point; `config` as in `raywce.training.worker.work`, and the seconds that it may take."""
+    """Ray Train's entry point; `config` as in `raywce.training.setup.work`, and the seconds that it may take."""
     work(config, lambda run: _Profile(run, seconds).report())
 
 
 class _Profile:
-    def __init__(self, run: WorkerRun, seconds: float) -> None:
+    def __init__(self, run: Worker, seconds: float) -> None:
         self.run, self.seconds = run, seconds
         self.experiment, self.training = run.experiment, run.training
         self.memory = Memory(run.device)
@@ -47,14 +46,14 @@ class _Profile:
         figures: dict[str, Any] = {"open_s": time.monotonic() - self.run.started}
         figures |= self._steps()
         start = time.monotonic()
-        self.run.report(1, {}, save=True)
+        self.run.report(Report(1), save=True)
         figures["save_s"] = time.monotonic() - start
         figures |= self._evaluations()
         figures["batches"] = [asdict(one) for one in self._batches(figures["step_s"])]
-        self.run.report(2, {**figures, "worker_s": time.monotonic() - self.run.started})
+        self.run.report(Report(2, profile={**figures, "worker_s": time.monotonic() - self.run.started}))
 
     def _steps(self) -> dict[str, Any]:
-        """Steps as in training; then some with a look at where their time goes."""
+        """Steps as in training; then some whose parts are timed."""
         stepper = self.run.stepper(self.wrapped)
         loader = self.run.loader_of(self.training.batch_size, self.training.accumulation_steps)
         batches = _endless(loader)
@@ -85,7 +84,7 @@ class _Profile:
         }
 
     def _step(self, stepper: Stepper, batches: Iterator[tuple[int, StepBatch]]) -> tuple[float, float]:
-        """Seconds that a step took, waiting for its batch too, and seconds of this worker's audio in it."""
+        """Do a step; return its seconds, with the wait for its batch, and the seconds of this worker's audio in it."""
         began = self._now()
         number, batch = next(batches)
         set_learning_rate(self.run.optimizer, learning_rate(self.run.settings, number, self.training.steps))
@@ -98,26 +97,22 @@ class _Profile:
         update(self.run.model, self.run.optimizer, self.run.settings.max_gradient_norm, self.run.scaler)
 
     def _evaluations(self) -> dict[str, Any]:
-        """Utterances of dev that are decoded a second, with each encoder context that evaluations have."""
-        contexts = contexts_of(self.experiment.evaluation)
+        """Utterances of dev that there are, and that are decoded a second."""
         dev = {part: count(self.run.dev.dev, self.experiment, part) for part in get_args(Part)}
-        rates = {}
-        for context in contexts:
-            one_batch = self.experiment.evaluation.batch_size * self.run.workers / dev["all"]
-            seconds, decoded = self._decode(min(1.0, one_batch), context)
-            wanted = self._agreed(_EVALUATIONS * self.seconds / len(contexts) * decoded / seconds) / dev["all"]
-            if wanted > one_batch:
-                seconds, decoded = self._decode(min(1.0, wanted), context)
-            rates[context] = decoded / seconds
-        return {"decoded_per_second": rates, "dev": dev}
+        one_batch = self.experiment.evaluation.batch_size * self.run.workers / dev["all"]
+        seconds, decoded = self._decode(min(1.0, one_batch))
+        wanted = self._agreed(_EVALUATIONS * self.seconds * decoded / seconds) / dev["all"]
+        if wanted > one_batch:
+            seconds, decoded = self._decode(min(1.0, wanted))
+        return {"decoded_per_second": decoded / seconds, "dev": dev}
 
-    def _decode(self, share: float, context: FromBatch) -> tuple[float, int]:
+    def _decode(self, share: float) -> tuple[float, int]:
         start = self._now()
-        count = self.run.dev.decode_share(self.run.model, share, context)
+        count = self.run.dev.decode_share(self.run.model, share)
         return self._now() - start, count
 
     def _batches(self, step_s: float) -> list[Batches]:
-        """Other ways to make batches: the file's own, larger micro-batches until one does not fit, then smaller ones.
+        """Measure ways to make batches: the file's own, larger micro-batches until one does not fit, then smaller ones.
 
         Each worker for itself, without the exchange: where one has no memory left, the others must not wait for it.
         """
@@ -127,7 +122,7 @@ class _Profile:
         return sorted(self._tried(smaller, found, step_s, end), key=lambda one: (one.batch_size, one.micro_batch))
 
     def _tried(self, untried: Sequence[Batches], found: list[Batches], step_s: float, end: float) -> list[Batches]:
-        """Those found, and the next ones up to the first that can't be measured, with its reason."""
+        """Return those found, and the next ones up to the first that can't be measured, with its reason."""
         for one in untried:
             needs = 2 * step_s * one.batch_size / self.training.batch_size
             late = self._agreed(float(time.monotonic() + needs > end)) and len(found) > 0
@@ -141,19 +136,19 @@ class _Profile:
         return found
 
     def _too_large(self, one: Batches, found: Sequence[Batches]) -> str | None:
-        """Why not to try it: a CPU's memory must not run out, as a GPU's may."""
+        """Return why not to try it: a CPU's memory must not run out, as a GPU's may."""
         needs = predicted([(known.micro_batch, known.gigabytes) for known in found if known.gigabytes], one.micro_batch)
         least_room = -self._largest(-self.memory.room(self._neighbours()))
         if self.run.device.type == "cuda" or needs is None or needs <= least_room:
             return None
-        return f"a worker would need some {needs:.1f} GB of {least_room:.1f} GB"
+        return f"a worker would need about {needs:.1f} GB, and {least_room:.1f} GB are free"
 
     def _neighbours(self) -> int:
-        """Workers on this worker's node."""
+        """Return the number of workers on this worker's node."""
         return int(ray.train.get_context().get_local_world_size())
 
     def _measured(self, one: Batches) -> tuple[float | None, float | None, str | None]:
-        """Utterances a second of all workers, and gigabytes at the peak; or why a worker could not."""
+        """Return utterances a second of all workers, and gigabytes at the peak; or why a worker could not."""
         stepper = self.run.stepper(UtteranceLosses(self.run.model))
         batches = _endless(self.run.loader_of(one.batch_size, one.accumulation_steps))
         self.memory.reset()
@@ -173,11 +168,11 @@ class _Profile:
         return (None, None, problem) if problem else (one.batch_size / slowest, peak, None)
 
     def _most_memory(self) -> float | None:
-        """Gigabytes at the peak, of the worker with the most."""
+        """Return the gigabytes at the peak, of the worker with the most."""
         return self._largest(self.memory.peak() or 0.0) or None
 
     def _count(self, share: float, seconds: float) -> int:
-        """How many steps of so many seconds fit into a share of the time; the same on all ranks."""
+        """Return how many steps of that length fit into a share of the time; the same on all ranks."""
         return max(_LEAST, int(self._agreed(share * self.seconds / seconds)))
 
     def _now(self) -> float:
@@ -186,7 +181,7 @@ class _Profile:
         return time.monotonic()
 
     def _agreed(self, value: float) -> float:
-        """The first rank's, on all of them."""
+        """Return the first rank's value, on all of them."""
         shared = torch.tensor(value, dtype=torch.float64, device=self.run.device)
         if distributed.is_initialized():
             distributed.broadcast(shared, 0)
@@ -206,22 +201,13 @@ class _Profile:
 
 
 def _endless(loader: Loader) -> Generator[tuple[int, StepBatch]]:
-    """A training's steps, again and again."""
+    """Yield a training's steps, again and again."""
     while True:
         yield from enumerate(loader.batches(0))
 
 
-def contexts_of(evaluation: Evaluation) -> list[FromBatch]:
-    """The encoder contexts that a training's evaluations have."""
-    if evaluation.both_contexts:
-        return ["full", "batch"]
-    return list(
-        dict.fromkeys([evaluation.encoder_context, evaluation.encoder_context_on_the_way or evaluation.encoder_context])
-    )
-
-
 def ways(batch_size: int, workers: int, accumulation_steps: int) -> tuple[list[Batches], list[Batches]]:
-    """Ways to make batches: the file's own and ones of larger micro-batches, by size, and those of smaller ones.
+    """Return ways to make batches: the file's own and ones of larger micro-batches, by size, and those of smaller ones.
 
     Of the file's own batch size, all that it can be split into by doubling; then twice as large ones.
     """
@@ -239,7 +225,7 @@ def ways(batch_size: int, workers: int, accumulation_steps: int) -> tuple[list[B
 
 
 def predicted(known: Sequence[tuple[int, float]], micro_batch: int) -> float | None:
-    """Gigabytes that a micro-batch may need, after those known: in a straight line; None where nothing is known."""
+    """Return the gigabytes that a micro-batch may need, by a straight line through those known; None without any."""
     if not known:
         return None
     (small, low), (large, high) = min(known), max(known)

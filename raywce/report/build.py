@@ -9,17 +9,17 @@ from raywce.report.figures import RunReport, TrialPoint, WerTable
 from raywce.report.finding import finding
 from raywce.report.importance import importance
 from raywce.report.run import Run
-from raywce.report.set_up import set_up
+from raywce.report.setup import set_up
 from raywce.report.trials import ranked, trial_points
 from raywce.report.wers import allowances, chosen_in, ids_of, wer_tables
-from raywce.search.outcome import SearchOutcome
-from raywce.search.tables import BASELINE, CONFIRM, FAIL, PRUNED, SEARCH
+from raywce.selection.outcome import SearchOutcome
+from raywce.selection.trials import BASELINE, CONFIRM, FAIL, PRUNED, SEARCH
 
 BEST_TRIALS = 5
 
 
 def build(run: Run) -> RunReport:
-    """All figures of the run, finished or not."""
+    """Return all figures of the run, finished or not."""
     outcome, experiment = run.outcome, run.experiment
     points = trial_points(run)
     done, tables = ranked(points), wer_tables(run)
@@ -59,7 +59,7 @@ def build(run: Run) -> RunReport:
 
 
 def _best(outcome: SearchOutcome | None) -> str | None:
-    """The trial that the finding is about: the winner's, or the search's best or nearest."""
+    """Return the trial that the finding is about: the winner, or the best or nearest trial of the search."""
     if outcome is None:
         return None
     shown = chosen_in(outcome.confirmation) if outcome.confirmation else None
@@ -68,12 +68,12 @@ def _best(outcome: SearchOutcome | None) -> str | None:
 
 
 def _first(points: list[TrialPoint], best: str | None) -> list[TrialPoint]:
-    """The best one in front, also where the confirm phase chose another than the search."""
+    """Return the best one first, also where the confirm phase chose another than the search."""
     return sorted(points, key=lambda point: point.trial_id != best)
 
 
 def _distinct(points: list[TrialPoint]) -> list[TrialPoint]:
-    """Of trials with the same WER in every language the first: they are the same training."""
+    """Return only the first of trials with the same WER in every language: they are the same training."""
     return [point for index, point in enumerate(points) if all(point.wer != other.wer for other in points[:index])]
 
 
@@ -88,12 +88,12 @@ def _notes(run: Run, points: list[TrialPoint]) -> list[str]:
     if outcome and outcome.confirmation and outcome.confirmation.closed:
         notes.append(f"The test split stays closed: {outcome.confirmation.closed}")
     failed = outcome.confirmation.failed if outcome and outcome.confirmation else {}
-    notes += [f"{name} is left out, as a run of it failed: {reason}" for name, reason in failed.items()]
+    notes += [f"{name} is left out because one of its runs failed: {reason}" for name, reason in failed.items()]
     return notes
 
 
 def _examples(run: Run, tables: list[WerTable]) -> Examples:
-    """Of the first seed that both trainings have, on what the first table is about."""
+    """Return examples for the first seed of both trainings, on the utterances of the first table."""
     pair = _pair(run)
     if pair is None:
         return no_examples("there is no training to compare with the baseline yet")
@@ -106,7 +106,7 @@ def _examples(run: Run, tables: list[WerTable]) -> Examples:
 
 
 def _pair(run: Run) -> tuple[tuple[str, str], str, str] | None:
-    """The phases and ids of the baseline's training and the chosen one's."""
+    """Return the phases and ids of the baseline's training and of the chosen one."""
     outcome = run.outcome
     if outcome is None:
         return None

@@ -1,4 +1,4 @@
-"""What `raywce prepare` left out of the data, as far as its folder can be reached from here."""
+"""The rows that `raywce prepare` read and rejected, if its folder can be reached from here."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import pyarrow as pa
 
 from raywce.data.prepare.summary import GroupSummary
-from raywce.run_folder import RunFolder
+from raywce.data.schema import PREPARED, REJECTED
+from raywce.runs.folder import RunFolder
 
-_SUMMARY, _REJECTED = "prepared.json", "rejected.parquet"
 _ROWS = 5  # of each reason
 
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row that was left out."""
+    """A rejected row."""
 
     split: str | None
     language: str | None
@@ -29,12 +29,12 @@ class RejectedRow:
 
 @dataclass(frozen=True)
 class Corpus:
-    """What was read and what was left out of the data.
+    """The rows that were read and rejected.
 
     Attributes:
         folder: of the prepared speech.
         rejected: the first rows of each reason.
-        why_not: why there is nothing, where the folder can't be reached from here.
+        why_not: why the counts are missing, if they are.
     """
 
     folder: str
@@ -46,13 +46,13 @@ class Corpus:
 
 
 def corpus(folder: str) -> Corpus:
-    """Counts and reasons by split and language, and some of the rows."""
+    """Return counts and reasons by split and language, and some of the rows."""
     prepared = RunFolder.at(folder)
     try:
-        if not prepared.has(_SUMMARY):
-            return _unknown(folder, f"there is no {_SUMMARY}, or the folder is not reachable from here")
-        found = json.loads(prepared.read_text(_SUMMARY))
-        rejected = prepared.read_table(_REJECTED).to_pylist() if prepared.has(_REJECTED) else []
+        if not prepared.has(PREPARED):
+            return _unknown(folder, f"there is no {PREPARED}, or the folder is not reachable from here")
+        found = json.loads(prepared.read_text(PREPARED))
+        rejected = prepared.read_table(REJECTED).to_pylist() if prepared.has(REJECTED) else []
         parts = [GroupSummary(**group) for group in found["groups"]]
         return Corpus(folder, found["rows"], found["utterances"], parts, _some(rejected), None)
     except (OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Utterances on which the model chosen and the baseline differ most, their words aligned with the reference."""
+"""Utterances on which the chosen model and the baseline differ most, aligned with the reference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Kind = Literal["hit", "substitution", "deletion", "insertion"]
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a hypothesis, or the place where one is missing."""
+    """A word of a hypothesis, or the place of a missing one."""
 
     kind: Kind
     text: str
@@ -24,7 +24,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Column:
-    """A word of the reference, or a gap between two (None), over what the two models made of it."""
+    """A word of the reference, or a gap between two (None), above the output of the two models."""
 
     reference: str | None
     baseline: list[Word]
@@ -36,7 +36,7 @@ class Example:
     """An utterance on which the two models differ.
 
     Attributes:
-        errors: word errors of the baseline and of the model chosen.
+        errors: word errors of the baseline and of the chosen model.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Examples:
     Attributes:
         compared: the two trainings; empty where there are none to compare.
         better, worse, same: utterances with fewer, more and as many word errors.
-        why_not: why there is nothing, where there is not.
+        why_not: why there are no examples, if there are none.
     """
 
     compared: list[str]
@@ -68,18 +68,18 @@ class Examples:
 
 
 def examples_of(baseline: pa.Table, chosen: pa.Table, compared: Sequence[str], metric: str) -> Examples:
-    """The largest gains and losses in word errors.
+    """Return the largest gains and losses in word errors.
 
     Args:
-        baseline: what it decoded (`raywce.evaluation.utterances.SCHEMA`).
-        chosen: the same of the model chosen, on the same utterances.
+        baseline: its decoded utterances (`raywce.evaluation.utterances.SCHEMA`).
+        chosen: the same utterances, decoded by the chosen model.
         compared: the names of the two trainings.
-        metric: `wer_normalized` or `wer_raw`: whose texts and counts.
+        metric: `wer_normalized` or `wer_raw`, whose texts and counts are used.
     """
     kind = metric.removeprefix("wer_")
-    ours = {row["id"]: row for row in chosen.to_pylist()}
-    pairs = [(row, ours[row["id"]]) for row in baseline.to_pylist() if row["id"] in ours]
-    changes = [(_errors(ours, kind) - _errors(row, kind), row["id"], row, ours) for row, ours in pairs]
+    own = {row["id"]: row for row in chosen.to_pylist()}
+    pairs = [(row, own[row["id"]]) for row in baseline.to_pylist() if row["id"] in own]
+    changes = [(_errors(one, kind) - _errors(row, kind), row["id"], row, one) for row, one in pairs]
     changes.sort(key=lambda change: change[:2])
     gains = [change for change in changes if change[0] < 0]
     losses = [change for change in reversed(changes) if change[0] > 0]
@@ -88,19 +88,19 @@ def examples_of(baseline: pa.Table, chosen: pa.Table, compared: Sequence[str], m
         better=len(gains),
         worse=len(losses),
         same=len(changes) - len(gains) - len(losses),
-        gains=[_example(row, ours, kind) for _, _, row, ours in gains[:MOST]],
-        losses=[_example(row, ours, kind) for _, _, row, ours in losses[:MOST]],
+        gains=[_example(row, own, kind) for _, _, row, own in gains[:MOST]],
+        losses=[_example(row, own, kind) for _, _, row, own in losses[:MOST]],
         why_not=None,
     )
 
 
 def no_examples(why: str) -> Examples:
-    """Nothing to compare."""
+    """Return no examples, with the reason."""
     return Examples([], 0, 0, 0, [], [], why)
 
 
 def of_trial(table: pa.Table, phase: str, trial_id: str) -> pa.Table:
-    """What a trial decoded of dev in a phase."""
+    """Return what a trial decoded of dev in a phase."""
     labels = {"phase": phase, "trial_id": trial_id, "split": "dev"}
     for name, label in labels.items():
         table = table.filter(pc.equal(table[name], label))
@@ -108,7 +108,7 @@ def of_trial(table: pa.Table, phase: str, trial_id: str) -> pa.Table:
 
 
 def aligned(reference: str, baseline: str, chosen: str) -> list[Column]:
-    """Each word of the reference over what became of it, and between them what was inserted."""
+    """Return each word of the reference with the words of both models, and the insertions in between."""
     words = reference.split()
     under = [_alignment(reference, text) for text in (baseline, chosen)]
     columns = []
@@ -122,11 +122,11 @@ def aligned(reference: str, baseline: str, chosen: str) -> list[Column]:
 
 
 def _alignment(reference: str, hypothesis: str) -> tuple[list[Word], dict[int, list[Word]]]:
-    """What became of each word of the reference, and what was inserted before which."""
+    """Return the words that a hypothesis has for each word of the reference, and the insertions before each."""
     output = jiwer.process_words(reference, hypothesis)
-    said, made, inserted = hypothesis.split(), list[Word](), dict[int, list[Word]]()
+    spoken, made, inserted = hypothesis.split(), list[Word](), dict[int, list[Word]]()
     for chunk in output.alignments[0]:
-        texts = said[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        texts = spoken[chunk.hyp_start_idx : chunk.hyp_end_idx]
         if chunk.type == "insert":
             inserted.setdefault(chunk.ref_start_idx, []).extend(Word("insertion", text) for text in texts)
         elif chunk.type == "delete":
@@ -141,16 +141,16 @@ def _errors(row: Mapping[str, Any], kind: str) -> int:
     return int(sum(row[f"words_{kind}_{edit}"] for edit in ("substitutions", "deletions", "insertions")))
 
 
-def _example(row: Mapping[str, Any], ours: Mapping[str, Any], kind: str) -> Example:
+def _example(row: Mapping[str, Any], own: Mapping[str, Any], kind: str) -> Example:
     suffix = "_normalized" if kind == "normalized" else ""
     texts = [
         " ".join(str(one).split())
-        for one in (row[f"reference{suffix}"], row[f"hypothesis{suffix}"], ours[f"hypothesis{suffix}"])
+        for one in (row[f"reference{suffix}"], row[f"hypothesis{suffix}"], own[f"hypothesis{suffix}"])
     ]
     return Example(
         id=row["id"],
         language=row["language"],
-        errors=(_errors(row, kind), _errors(ours, kind)),
+        errors=(_errors(row, kind), _errors(own, kind)),
         reference=texts[0],
         baseline=texts[1],
         chosen=texts[2],

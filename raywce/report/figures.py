@@ -10,8 +10,8 @@ from typing import Any
 
 from raywce.report.corpus import Corpus
 from raywce.report.examples import Examples
-from raywce.search.comparison import Claim
-from raywce.search.settings import Setting
+from raywce.selection.comparison import Claim
+from raywce.selection.settings import Setting
 from raywce.valid_json import with_nulls
 
 
@@ -31,7 +31,7 @@ class LanguageRow:
     Attributes:
         baseline_deviation: standard deviation over the baseline's seeds, a fraction; None where not known.
         allowed: points by which the WER may be above the baseline's; None without a limit.
-        above_limit: points above the limit; of the confirm phase, what that is below with confidence; <= 0 holds.
+        above_limit: points above the limit; in the confirm phase, their upper bound; <= 0 holds.
         identified: share of utterances whose language is recognised by the model chosen; None where not measured.
     """
 
@@ -131,14 +131,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Importance:
-    """What mattered, by Optuna.
+    """Importance of the hyperparameters, by Optuna.
 
     Attributes:
         shares: of each searched leaf, largest first; they add up to 1.
         trials: how many completed trials they rest on.
         pairs: of leaves whose contours are drawn.
         contour_trials: how many trials the contours are drawn from.
-        why_not: why there is nothing, where there is not.
+        why_not: why there are no importances, if there are none.
     """
 
     shares: dict[str, float]
@@ -161,12 +161,12 @@ class PhaseCost:
 
 @dataclass(frozen=True)
 class SetUp:
-    """What was run, with what.
+    """The configuration of a run, and its cost.
 
     Attributes:
         experiment: the resolved file.
         versions: of the packages, and the git revision.
-        test_split: when the test split was opened, and by what.
+        test_split: when the test split was opened, by which command and for which models.
         search_seconds: wall time of the search phase.
     """
 
@@ -184,9 +184,9 @@ class RunReport:
     """Everything that a report shows.
 
     Attributes:
-        finding: in a sentence or two.
+        finding: the outcome in a sentence or two.
         label: of the model that the finding is about.
-        notes: what else has to be known.
+        notes: what else to know.
         wanted: trials that the file asks for.
         baseline_objective: the baseline's mean low-resource WER.
         wers: the first is what the finding is about.
@@ -227,6 +227,6 @@ class RunReport:
     set_up: SetUp
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, which knows no NaN: null stands in its place."""
+        """Return the figures for JSON, with null for NaN."""
         figures: dict[str, Any] = with_nulls(asdict(self))
         return figures

@@ -1,4 +1,4 @@
-"""What mattered: Optuna's own importances and contours, over a study made anew from the table."""
+"""Importances and contours of hyperparameters by Optuna, for a study made from the table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 
 from raywce.report.figures import Importance, TrialPoint
 from raywce.report.run import Run
-from raywce.search.tables import as_drawn
+from raywce.runs.tables import as_drawn
+from raywce.trial_report import Report
 
 FEWEST_TRIALS = 4
 _PAIRED = 3  # leaves, each with each other
@@ -23,13 +24,13 @@ _CONTOUR_TRIALS = 100  # a contour's grid has as many rows and columns as trials
 
 
 def study_of(run: Run, trials: Sequence[TrialPoint]) -> optuna.Study:
-    """The completed trials as an Optuna study in memory: low-resource WER in %, the limits as its constraints."""
+    """Return the completed trials as an Optuna study: low-resource WER in %, the limits as its constraints."""
     space = run.file.optuna_space
     with _quietly():
         study = optuna.create_study(study_name=run.experiment.name, storage=optuna.storages.InMemoryStorage())
     for trial in trials:
-        row = run.table.of(trial.trial_id)[-1]
-        limits = {name: row[f"violation/{name}"] for name in run.experiment.languages.high_resource}
+        report = Report.of(run.table.of(trial.trial_id)[-1])
+        limits = {name: report.violations[name] for name in run.experiment.languages.high_resource}
         study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.COMPLETE,
@@ -44,7 +45,7 @@ def study_of(run: Run, trials: Sequence[TrialPoint]) -> optuna.Study:
 
 
 def importance(run: Run, trials: Sequence[TrialPoint]) -> Importance:
-    """How much each searched leaf has to do with a trial being among the better ones (PED-ANOVA), and which to pair."""
+    """Return the PED-ANOVA importance of each searched key, and the pairs whose contours are drawn."""
     few = len(trials) < FEWEST_TRIALS
     shares = {} if few else _shares(study_of(run, trials))
     if not shares or math.isnan(sum(shares.values())):
@@ -55,12 +56,12 @@ def importance(run: Run, trials: Sequence[TrialPoint]) -> Importance:
 
 
 def contour_trials(trials: Sequence[TrialPoint]) -> list[TrialPoint]:
-    """All of them, or as many as a contour can take, evenly from the best to the worst."""
+    """Return all trials, or as many as a contour can show, evenly from the best to the worst."""
     return list(trials[:: math.ceil(len(trials) / _CONTOUR_TRIALS) or 1])
 
 
 def importance_figure(run: Run, trials: Sequence[TrialPoint]) -> dict[str, Any]:
-    """Optuna's plot of the importances, for plotly.js."""
+    """Return Optuna's plot of the importances, for plotly.js."""
     from optuna.visualization import plot_param_importances
 
     with _quietly():
@@ -68,7 +69,7 @@ def importance_figure(run: Run, trials: Sequence[TrialPoint]) -> dict[str, Any]:
 
 
 def contour_figure(run: Run, trials: Sequence[TrialPoint], pair: tuple[str, str]) -> dict[str, Any]:
-    """Optuna's contour of the low-resource WER over two leaves, for plotly.js."""
+    """Return Optuna's contour of the low-resource WER over two keys, for plotly.js."""
     from optuna.visualization import plot_contour
 
     study = study_of(run, contour_trials(trials))
@@ -88,7 +89,7 @@ def _plotly(figure: Any) -> dict[str, Any]:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Neither Optuna's notes on experimental features nor its log."""
+    """Silence Optuna's notes on experimental features and its log."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

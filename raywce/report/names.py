@@ -1,4 +1,4 @@
-"""Short names of searched leaves."""
+"""Short names of searched keys."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """By key path its last part; without its section only, where two leaves end alike."""
+    """Return the last part of each key path; the path without its section where two end alike."""
     known = list(dict.fromkeys(paths))
     ends = Counter(path.rpartition(".")[2] for path in known)
     return {

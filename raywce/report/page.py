@@ -1,16 +1,18 @@
-"""The page: one HTML file that needs nothing else, neither network nor other files."""
+"""The page: one HTML file that needs neither network nor other files."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
 
+from raywce import numbers
 from raywce.report import plots
 from raywce.report.figures import RunReport
 from raywce.report.importance import contour_figure, importance_figure
@@ -19,22 +21,20 @@ from raywce.report.run import Run
 from raywce.report.trials import ranked
 
 Plots = dict[str, plots.Plot]
-_MINUS = "−"
-_FORMATS = {
-    "percent": (100, ".2f"),
-    "change": (100, "+.2f"),
-    "share": (100, ".1f"),
-    "confidence": (100, ".6g"),
-    "points": (1, "+.2f"),
-    "count": (1, ".0f"),
-    "number": (1, ".4g"),
-    "hours": (1, ".3f"),
-    "seconds": (1, ".0f"),
+_FORMATS: dict[str, Callable[[float], str]] = {
+    "percent": numbers.percent,
+    "share": partial(numbers.percent, digits=1),
+    "change": numbers.change,
+    "points": numbers.points,
+    "confidence": numbers.confidence,
+    "hours": numbers.hours,
+    "number": "{:.4g}".format,
+    "whole": "{:.0f}".format,
 }
 
 
 def page(report: RunReport, run: Run) -> str:
-    """The whole file."""
+    """Return the whole file."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_asset),
         autoescape=True,
@@ -42,7 +42,7 @@ def page(report: RunReport, run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(figure=figure, cell=cell)
+    environment.filters.update(figure=figure, cell=cell, duration=numbers.duration, hours=numbers.hours)
     environment.globals.update(style=lambda trial_id: plots.style_of(trial_id, report))
     template = environment.get_template("page.html.j2")
     return template.render(
@@ -56,7 +56,7 @@ def page(report: RunReport, run: Run) -> str:
 
 
 def all_plots(report: RunReport, run: Run) -> Plots:
-    """By the id of the element that each is drawn in."""
+    """Return the plots by the id of the element that each is drawn in."""
     done = ranked(report.trials)
     found = {f"wer-{index}": plots.wer_bars(table) for index, table in enumerate(report.wers)}
     if any(point.worst_change is not None for point in done):
@@ -73,7 +73,7 @@ def all_plots(report: RunReport, run: Run) -> Plots:
 
 
 def figure(value: float | None, kind: str = "number") -> Markup:
-    """A number as text, its full value beside it; nothing where it is not known.
+    """Return a number as text in an element that has its full value; an empty text where it is unknown.
 
     Args:
         value: as the JSON has it.
@@ -81,13 +81,11 @@ def figure(value: float | None, kind: str = "number") -> Markup:
     """
     if value is None or math.isnan(value):
         return Markup("")
-    scale, form = _FORMATS[kind]
-    text = f"{scale * value:{form}}".replace("-", _MINUS)
-    return Markup('<data value="{}">{}</data>').format(json.dumps(value), text)
+    return Markup('<data value="{}">{}</data>').format(json.dumps(value), numbers.with_minus(_FORMATS[kind](value)))
 
 
 def cell(value: Any) -> Markup:
-    """A searched leaf's value."""
+    """Return the value of a searched key."""
     if isinstance(value, bool) or value is None:
         return escape("" if value is None else str(value).lower())
     return figure(value) if isinstance(value, int | float) else escape(value)
@@ -98,7 +96,7 @@ def _asset(name: str) -> str:
 
 
 def _plotly() -> str:
-    """plotly.js, which plotly ships."""
+    """Return plotly.js, which plotly ships."""
     return (
         (files("plotly") / "package_data" / "plotly.min.js")
         .read_text(encoding="utf-8")
@@ -107,6 +105,6 @@ def _plotly() -> str:
 
 
 def _in_script(value: Mapping[str, Any] | Sequence[Any]) -> str:
-    """JSON that can't end the script element it stands in."""
+    """Return JSON that can't end the script element that it is in."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,4 +1,4 @@
-"""The plots as plotly.js takes them: plain data; colours are names of the page's own, `var(--baseline)`."""
+"""The plots as plain data for plotly.js; colours are CSS variables of the page, such as `var(--baseline)`."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 from raywce.report.figures import AlphaCurve, Curve, Figure, LanguageRow, RunReport, TrialPoint, WerTable
 from raywce.report.names import short_names
-from raywce.search.tables import BASELINE
+from raywce.selection.trials import BASELINE
 
 Plot = dict[str, Any]
 
 ORIGINAL, PLAIN, CHOSEN = "var(--original)", "var(--baseline)", "var(--chosen)"
 MUTED, RULE, TEXT = "var(--muted)", "var(--rule)", "var(--text)"
-# Of the second best trial and those after it, told apart by dash and marker too.
+# For the second best trial and those after it, which differ in dash and marker too.
 OTHERS = ("var(--other-1)", "var(--other-2)", "var(--other-3)", "var(--other-4)")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 MARKERS = ("circle", "square", "triangle-up", "diamond", "cross")
-_MANY = 100  # trials, from which on their points are smaller
+_MANY = 100  # trials; from this many on, their points are smaller
 _CIVIDIS = ["#00204c", "#31446b", "#666870", "#958f78", "#cbba69", "#ffe945"]
 
 
 def style_of(trial_id: str, report: RunReport) -> dict[str, str]:
-    """Colour, dash and marker of a training, the same in every plot."""
+    """Return colour, dash and marker of a training, the same in every plot."""
     others = [curve.trial_id for curve in report.curves if curve.trial_id != report.best]
     others = [one for one in others if not one.startswith(BASELINE)]
     if trial_id.startswith(BASELINE):
@@ -35,7 +35,7 @@ def style_of(trial_id: str, report: RunReport) -> dict[str, str]:
 
 
 def wer_bars(table: WerTable) -> Plot:
-    """WER per language with intervals, low- and high-resource languages on axes of their own."""
+    """WER per language with intervals, low- and high-resource languages on separate axes."""
     sides = [[row for row in table.languages if row.low_resource is low] for low in (True, False)]
     sides = [rows for rows in sides if rows]
     models = (("original", ORIGINAL, ""), ("baseline", PLAIN, "/"), (table.label, CHOSEN, ""))
@@ -100,7 +100,7 @@ def learning(report: RunReport, language: str, kind: str) -> Plot:
 
 
 def importance_bars(figure: Plot, report: RunReport) -> Plot:
-    """Optuna's own plot, in the page's colours and with short names."""
+    """Return Optuna's plot in the page's colours and with short names."""
     names = short_names(report.importance.shares)
     (bars,) = figure["data"]
     bars["y"] = [f"{escape(names[path])} " for path in _listed(bars["y"])]
@@ -113,7 +113,7 @@ def importance_bars(figure: Plot, report: RunReport) -> Plot:
 
 
 def contour(figure: Plot, report: RunReport) -> Plot:
-    """Optuna's own contour, likewise."""
+    """Return Optuna's contour in the page's colours and with short names."""
     names = short_names(report.importance.shares)
     for trace in figure["data"]:
         trace.update({axis: _escaped(trace[axis]) for axis in ("x", "y")})
@@ -157,7 +157,7 @@ def _bars(rows: Sequence[LanguageRow], index: int, model: tuple[str, str, str], 
 
 
 def _error_bars(figures: Sequence[Figure | None]) -> Plot:
-    """Cut off at 0, below which there is no WER."""
+    """Return the bars, cut off at 0: no WER is below."""
     ends = [(f.value, f.low, f.high) if f and f.low is not None and f.high is not None else None for f in figures]
     return {
         "type": "data",
@@ -188,7 +188,7 @@ def _hover(name: str) -> str:
 
 
 def _limit_lines(allowed: Mapping[str, float]) -> Plot:
-    """One line where all languages have the same limit, else the range that their limits lie in."""
+    """Return one line where all languages have the same limit, else the lowest and the highest."""
     if not allowed:
         return {}
     low, high = min(allowed.values()), max(allowed.values())
@@ -239,7 +239,7 @@ def _alpha(curve: AlphaCurve, report: RunReport, several: bool) -> list[Plot]:
 
 
 def _start(report: RunReport, language: str) -> float | None:
-    """The model before its first step, which all trainings begin with."""
+    """Return the WER of the model before its first step, where all trainings start."""
     found = [one.wer[language] for curve in report.curves for one in curve.reports if one.step == 0 and one.wer]
     return found[0] if found else None
 
@@ -295,7 +295,7 @@ def _scale() -> list[list[Any]]:
 
 
 def _escaped(values: Any) -> Any:
-    """Choices as text: plotly.js reads some HTML in labels."""
+    """Return choices as escaped text: plotly.js reads some HTML in labels."""
     is_text = isinstance(values, list) and any(isinstance(value, str) for value in values)
     return [escape(str(value)) for value in values] if is_text else values
 

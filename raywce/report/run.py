@@ -1,24 +1,25 @@
-"""A run folder as a report reads it: the file, the table of trials, and what came of them."""
+"""A run folder as a report reads it: the file, the table of trials, and their outcome."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from raywce.errors import RunFailed, fail
 from raywce.experiment.load import ExperimentFile
-from raywce.experiment.recorded import recorded
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder
-from raywce.search.comparison import Choice, Comparison
-from raywce.search.outcome import Confirmation, SearchOutcome, outcome
-from raywce.search.tables import SEARCH, TrialTable, trial_schema
+from raywce.runs.folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder
+from raywce.runs.outcome_file import read_outcome
+from raywce.runs.recorded import recorded
+from raywce.runs.tables import TrialTable, trial_schema
+from raywce.selection.outcome import SearchOutcome, outcome
+from raywce.selection.trials import SEARCH
 
 _CLOCK = "search_clock.json"
 Read = TypeVar("Read")
@@ -26,11 +27,11 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds.
+    """The content of a run folder.
 
     Attributes:
-        outcome: judged from the table as it stands; None where it has no baseline, or no completed trial.
-        why_no_outcome: the reason then.
+        outcome: from the table as it is now; None without a baseline or a completed trial.
+        why_no_outcome: the reason, if there is none.
         finished: whether the search has written its outcome.
     """
 
@@ -45,11 +46,11 @@ class Run:
 
     @property
     def experiment(self) -> Experiment:
-        """With a value in every leaf."""
+        """The experiment of the file, searched keys at a value each."""
         return self.file.experiment
 
     def utterances(self, trial_ids: Collection[str]) -> pa.Table | None:
-        """What some trials decoded last; None where `utterances.parquet` was not written yet."""
+        """Return what some trials decoded last; None where `utterances.parquet` was not written yet."""
         if not self.folder.has(UTTERANCES):
             return None
         wanted = pc.is_in(pc.field("trial_id"), pa.array(trial_ids, pa.string()))
@@ -60,20 +61,19 @@ def read_run(folder: RunFolder) -> Run:
     """Read a search's run folder, finished or not.
 
     Raises:
-        InputError: it is none, or a file in it can't be read.
+        InputError: it is no run folder, or a file in it can't be read.
     """
     for name in (EXPERIMENT, TRIALS):
         if not folder.has(name):
-            do = "Give the folder <storage>/<name> of a `raywce search` that has begun."
+            do = "Give the folder <storage>/<name> of a `raywce search` that has started."
             rule = f"must be a search's run folder, with {EXPERIMENT} and {TRIALS}"
             fail("RUN", rule, f"no {name} in {folder.uri}", do)
     file = recorded(folder)
     table = _readable(folder.path(TRIALS), lambda: _table(folder, file))
-    stored = _json(folder, OUTCOME)
+    stored = _readable(folder.path(OUTCOME), lambda: read_outcome(folder))
     judged, why_not = _judged(table, file, stored)
     if judged and stored:
-        confirmation = _readable(folder.path(OUTCOME), lambda: _confirmation(stored["confirmation"]))
-        judged = replace(judged, confirmation=confirmation, choice=stored["choice"])
+        judged = replace(judged, confirmation=stored.confirmation, choice=stored.choice)
     clock = _json(folder, _CLOCK)
     return Run(
         folder=folder,
@@ -93,30 +93,16 @@ def _table(folder: RunFolder, file: ExperimentFile) -> TrialTable:
 
 
 def _judged(
-    table: TrialTable, file: ExperimentFile, stored: Mapping[str, Any] | None
+    table: TrialTable, file: ExperimentFile, stored: SearchOutcome | None
 ) -> tuple[SearchOutcome | None, str | None]:
     out_of_time = stored is not None and len(table.trial_ids(SEARCH)) < file.trials
-    tables: dict[str, str] = stored["tables"] if stored else {}
+    tables = stored.tables if stored else {}
     try:
         return outcome(table, file.experiment, tables, out_of_time), None
     except RunFailed as error:
         return None, str(error)
     except (IndexError, KeyError):
         return None, "the baseline has no figures yet"
-
-
-def _confirmation(stored: Mapping[str, Any] | None) -> Confirmation | None:
-    if stored is None:
-        return None
-    comparison = TypeAdapter(Comparison)
-    return Confirmation(
-        dev=comparison.validate_python(stored["dev"]),
-        choice=TypeAdapter(Choice).validate_python(stored["choice"]),
-        values=stored["values"],
-        failed=stored["failed"],
-        tests={name: comparison.validate_python(test) for name, test in stored["tests"].items()},
-        closed=stored["closed"],
-    )
 
 
 def _json(folder: RunFolder, name: str) -> dict[str, Any] | None:
@@ -127,9 +113,9 @@ def _json(folder: RunFolder, name: str) -> dict[str, Any] | None:
 
 
 def _readable(path: str, read: Callable[[], Read]) -> Read:
-    """What `read` gives; a broken file is bad input."""
+    """Return what `read` returns; a broken file is bad input."""
     try:
         return read()
     except (pa.ArrowInvalid, ValidationError, ValueError, KeyError) as error:
-        do = "It is damaged, or was written by another version: the search's command writes it again."
+        do = "It is damaged or from another version. Run the search's command to write it again."
         fail(path, "must be as the run wrote it", " ".join(f"{type(error).__name__}: {error}".split())[:200], do)

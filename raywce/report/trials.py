@@ -1,4 +1,4 @@
-"""The trainings as points: what each came to, the best of the search first."""
+"""The trainings as points with their figures, the best of the search first."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 from raywce.report.figures import TrialPoint
 from raywce.report.run import Run
-from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, SEARCH, values_of
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, SEARCH, values_of
+from raywce.trial_report import Report
 
 
 def trial_points(run: Run) -> list[TrialPoint]:
-    """All trainings: the search's completed ones by feasibility and WER, the others, then baseline and confirm runs."""
+    """Return all trainings: the search's completed ones by feasibility and WER, its others, baseline, confirm runs."""
     pareto = {trial_id for one in run.outcome.pareto for trial_id in one.trial_id.split(", ")} if run.outcome else set()
     searched = [_point(run, trial_id, pareto) for trial_id in run.table.trial_ids(SEARCH)]
     others = [_point(run, trial_id, set()) for phase in (BASELINE, CONFIRM) for trial_id in run.table.trial_ids(phase)]
@@ -20,7 +21,7 @@ def trial_points(run: Run) -> list[TrialPoint]:
 
 
 def ranked(points: Sequence[TrialPoint]) -> list[TrialPoint]:
-    """The completed trials of the search, best first."""
+    """Return the completed trials of the search, best first."""
     return [point for point in points if point.phase == SEARCH and point.state == COMPLETE]
 
 
@@ -37,16 +38,16 @@ def _rank(point: TrialPoint) -> tuple[Any, ...]:
 def _point(run: Run, trial_id: str, pareto: set[str]) -> TrialPoint:
     rows, languages = run.table.of(trial_id), run.experiment.languages
     last = rows[-1]
-    evaluated = [row for row in rows if row.get(f"wer/{languages.all[0]}") is not None and row["step"] != 0]
-    row = evaluated[-1] if evaluated else {}
-    wer = {language: row.get(f"wer/{language}") for language in languages.all}
+    evaluated = [report for report in map(Report.of, rows) if report.wer and report.step != 0]
+    report = evaluated[-1] if evaluated else Report()
+    wer = {language: report.wer.get(language) for language in languages.all}
     return TrialPoint(
         phase=last["phase"],
         trial_id=trial_id,
         seed=last["seed"],
         state=last["state"],
         step=last["step"],
-        feasible=row.get("feasible"),
+        feasible=report.feasible,
         objective=_mean(wer, languages.low_resource),
         worst_change=_worst_change(run, wer),
         in_pareto_set=trial_id in pareto,
@@ -63,7 +64,7 @@ def _mean(wer: Mapping[str, float | None], languages: Sequence[str]) -> float | 
 
 
 def _worst_change(run: Run, wer: Mapping[str, float | None]) -> float | None:
-    """Against the baseline's end."""
+    """Return the largest change of a high-resource WER from the baseline's end, in points."""
     if run.outcome is None:
         return None
     baseline = run.outcome.references.baseline

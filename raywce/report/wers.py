@@ -1,4 +1,4 @@
-"""Original, baseline and the model chosen, language by language, with intervals where the utterances are there."""
+"""WER of the original, the baseline and the chosen model by language, with intervals where possible."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from raywce.evaluation.paired import paired_errors
 from raywce.experiment.schema import Experiment
 from raywce.report.figures import Figure, LanguageRow, WerTable
 from raywce.report.run import Run
-from raywce.search.comparison import Comparison, Decoded, Interval, Side, compare
-from raywce.search.constraints import limits
-from raywce.search.outcome import Confirmation, SearchOutcome, TrialFigures
-from raywce.search.tables import BASELINE, ORIGINAL
+from raywce.selection.comparison import Comparison, Decoded, Interval, Side, compare
+from raywce.selection.limits import limits
+from raywce.selection.outcome import Confirmation, SearchOutcome, TrialFigures
+from raywce.selection.trials import BASELINE, ORIGINAL
 
-_SPEECH = "Intervals say how much the figures would move with other speech of the same kind, for these trainings."
+_SPEECH = "Intervals cover other speech of the same kind, for these trainings."
 _SEEDS = "Intervals cover other speech of the same kind and other seeds."
 _NO_INTERVALS = "No intervals: what these trainings decoded is not in utterances.parquet yet."
 
 
 def chosen_in(confirmation: Confirmation) -> str | None:
-    """The winner; without one, the candidate that is nearest to keeping its limits."""
+    """Return the winner; without one, the candidate that is nearest to keeping its limits."""
     claims = confirmation.choice.claims
     worst = {name: claim.worst[1] if claim.worst else 0.0 for name, claim in claims.items()}
     return confirmation.choice.winner or min(worst, key=worst.__getitem__, default=None)
 
 
 def wer_tables(run: Run) -> list[WerTable]:
-    """The confirm phase's, its test splits', and the search's own."""
+    """Return the tables of the confirm phase, of its test splits, and of the search."""
     outcome = run.outcome
     if outcome is None:
         return []
@@ -42,17 +42,17 @@ def wer_tables(run: Run) -> list[WerTable]:
         label = "winner" if confirmation.choice.winner else "nearest candidate"
         bounds = dict(confirmation.choice.claims[shown].bounds)
         found.append(
-            _of_comparison("dev, speakers kept back from the search", confirmation.dev, shown, label, allowed, bounds)
+            _of_comparison("dev, speakers held out of the search", confirmation.dev, shown, label, allowed, bounds)
         )
         found += [_of_comparison(name, test, shown, label, allowed, {}) for name, test in confirmation.tests.items()]
     return [*found, _of_search(run, outcome, allowed)]
 
 
 def allowances(outcome: SearchOutcome, experiment: Experiment) -> dict[str, float]:
-    """Points by which each high-resource language's WER may be above the baseline's, whatever it is held against."""
+    """Return the points by which each high-resource WER may be above the baseline's, whatever its reference is."""
     found = limits(experiment.search.constraints, outcome.references.limits)
     baseline = outcome.references.baseline
-    return {name: limit.reference + limit.allowance - 100 * baseline[name] for name, limit in found.items()}
+    return {name: 100 * (limit.reference + limit.allowance - baseline[name]) for name, limit in found.items()}
 
 
 def _of_comparison(
@@ -71,7 +71,7 @@ def _of_comparison(
             against_baseline=_figure(own.against_baseline[language]),
             against_original=_figure(own.against_original[language]),
             baseline_deviation=None,
-            allowed=None,  # the limits stand on the baseline of this speech: `above_limit` has it
+            allowed=None,  # limits refer to the baseline on this speech: see `above_limit`
             above_limit=bounds.get(language),
             identified=own.language_identification.get(language),
         )
@@ -83,7 +83,7 @@ def _of_comparison(
 
 def _few_speakers(figures: Comparison) -> str:
     few = ", ".join(figures.no_claim_on_new_speakers)
-    return f" Too few speakers of {few} are known: nothing is claimed about new ones." if few else ""
+    return f" Too few speakers of {few} are known for a claim about new speakers." if few else ""
 
 
 def _of_search(run: Run, outcome: SearchOutcome, allowed: Mapping[str, float]) -> WerTable:
@@ -122,7 +122,7 @@ def _of_search(run: Run, outcome: SearchOutcome, allowed: Mapping[str, float]) -
 
 
 def _compared(run: Run, trial: TrialFigures) -> Comparison | None:
-    """The search's own trainings with intervals; paired by seed where both have the same seeds, several of them."""
+    """Return the trainings of the search with intervals, paired by seed where both have the same several seeds."""
     baselines, trials = _by_seed(run, run.table.trial_ids(BASELINE)), _by_seed(run, ids_of(trial))
     table = run.utterances([ORIGINAL, *baselines, *trials])
     if table is None:
@@ -146,14 +146,14 @@ def _compared(run: Run, trial: TrialFigures) -> Comparison | None:
 
 
 def _dev(table: pa.Table, trial_id: str) -> pa.Table:
-    """What a trial of the first two phases decoded of dev."""
+    """Return what a trial of the first two phases decoded of dev."""
     is_dev, is_trial = pc.equal(table["split"], "dev"), pc.equal(table["trial_id"], trial_id)
     is_search = pc.not_equal(table["phase"], "confirm")
     return table.filter(pc.and_(pc.and_(is_dev, is_trial), is_search))
 
 
 def ids_of(trial: TrialFigures) -> list[str]:
-    """The trainings behind the figures: of a grid's setting, each seed's."""
+    """Return the trainings behind the figures: for a setting of a grid, one for each seed."""
     return trial.trial_id.split(", ")
 
 
@@ -166,10 +166,10 @@ def _with_one_seed(comparison: Comparison) -> Comparison:
 
 
 class AveragedSide(Side):
-    """One language of trainings whose seeds are no pairs: means over them are compared, as if of one seed each."""
+    """One language of trainings whose seeds are not paired: their means are compared, as if of one seed each."""
 
     def __init__(self, decoded: Decoded, language: str, experiment: Experiment) -> None:
-        """Resample the speech of one candidate and what it is held against."""
+        """Resample the speech of one candidate, the original and the baseline."""
         group = experiment.evaluation.metric.replace("wer", "words")
         paired, confirm = paired_errors(decoded.tables, language, group), experiment.search.confirm
         self.language, self.experiment = language, experiment
@@ -180,7 +180,7 @@ class AveragedSide(Side):
 
 
 def _averaged(rates: Rates) -> Rates:
-    """(models,) to (1,)."""
+    """Return the mean over the models: (models,) to (1,)."""
 
     def mean(values: np.ndarray, axis: int) -> np.ndarray:
         return np.asarray(values.mean(axis=axis, keepdims=True))

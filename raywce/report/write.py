@@ -1,22 +1,23 @@
-"""A run's report made, shown and written."""
+"""Making, showing and writing the report of a run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from raywce import numbers
 from raywce.report.build import build
 from raywce.report.figures import RunReport
 from raywce.report.page import page
 from raywce.report.run import Run, read_run
-from raywce.run_folder import REPORT, RunFolder
-from raywce.search.lines import show_line
-from raywce.search.view import show_outcome
+from raywce.runs.folder import REPORT, RunFolder
+from raywce.screen.console import show_line
+from raywce.screen.outcome import show_outcome
 
 
 @dataclass(frozen=True)
 class Made:
-    """A report, and the run that it is of."""
+    """A run and the figures of its report."""
 
     run: Run
     figures: RunReport
@@ -26,16 +27,16 @@ class Made:
         if self.run.outcome:
             show_outcome(self.run.outcome)
         for cost in self.figures.set_up.costs:
-            hours = f"{cost.cpu_hours:.2f} CPU-hours, {cost.gpu_hours:.2f} GPU-hours"
-            show_line(f"{cost.phase}: {cost.trainings} trainings, {cost.seconds:.0f} s, {hours}")
+            hours = f"{numbers.hours(cost.cpu_hours)} CPU-hours, {numbers.hours(cost.gpu_hours)} GPU-hours"
+            show_line(f"{cost.phase}: {cost.trainings} trainings, {numbers.duration(cost.seconds)}, {hours}")
         show_line(self.figures.finding)
 
 
 def make_report(folder: RunFolder) -> Made:
-    """Read a run folder into the figures of its report.
+    """Return the report of a run folder.
 
     Raises:
-        InputError: it is no search's run folder, or a file in it can't be read.
+        InputError: it is not the run folder of a search, or a file in it can't be read.
     """
     run = read_run(folder)
     return Made(run, build(run))

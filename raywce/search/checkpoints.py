@@ -7,9 +7,10 @@ from typing import Any
 
 from pyarrow import fs
 
-from raywce.run_folder import CHECKPOINT, STATE_FILE, RunFolder, checkpoint_name
-from raywce.search.tables import COMPLETE, PHASES, RUNNING, SEARCH, TrialTable
-from raywce.storage import patiently
+from raywce.runs.folder import CHECKPOINT, STATE_FILE, RunFolder, checkpoint_name
+from raywce.runs.tables import TrialTable
+from raywce.selection.trials import COMPLETE, PHASES, RUNNING, SEARCH
+from raywce.storage.files import delete_file, delete_folder, entries
 
 _TRIALS = "trials"
 _OURS = tuple(f"{phase}-" for phase in PHASES)  # how the names of trials begin
@@ -52,35 +53,15 @@ class Sweeper:
         """At the end of a phase: also what stopped trials wrote last, and trials that the table does not know."""
         self._swept.clear()
         self.sweep(table)
-        for info in _entries(self._folder.path(_TRIALS)):
+        for info in entries(self._folder.path(_TRIALS)):
             is_ours = info.type is fs.FileType.Directory and info.base_name.startswith(_OURS)
             if is_ours and info.base_name not in table.trials:
-                _delete_folder(self._folder.path(_TRIALS, info.base_name))
+                delete_folder(self._folder.path(_TRIALS, info.base_name))
 
     def _clear(self, trial_id: str, stays: str | None) -> None:
-        for info in _entries(self._folder.path(_TRIALS, trial_id)):
+        for info in entries(self._folder.path(_TRIALS, trial_id)):
             checkpoint = self._folder.path(_TRIALS, trial_id, info.base_name)
             if info.base_name == stays:
-                _delete_file(f"{checkpoint}/{STATE_FILE}")
+                delete_file(f"{checkpoint}/{STATE_FILE}")
             elif info.base_name.startswith(CHECKPOINT):
-                _delete_folder(checkpoint)
-
-
-@patiently
-def _entries(uri: str) -> list[fs.FileInfo]:
-    filesystem, path = fs.FileSystem.from_uri(uri)
-    return list(filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)))
-
-
-@patiently
-def _delete_folder(uri: str) -> None:
-    filesystem, path = fs.FileSystem.from_uri(uri)
-    if filesystem.get_file_info(path).type is fs.FileType.Directory:
-        filesystem.delete_dir(path)
-
-
-@patiently
-def _delete_file(uri: str) -> None:
-    filesystem, path = fs.FileSystem.from_uri(uri)
-    if filesystem.get_file_info(path).type is fs.FileType.File:
-        filesystem.delete_file(path)
+                delete_folder(checkpoint)

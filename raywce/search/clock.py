@@ -8,8 +8,8 @@ from typing import Any
 
 from ray.tune import Stopper
 
-from raywce.run_folder import RunFolder
-from raywce.search.searcher import FINAL
+from raywce.runs.folder import RunFolder
+from raywce.trial_report import FINAL
 
 _FILE = "search_clock.json"
 

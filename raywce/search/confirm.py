@@ -9,11 +9,12 @@ import pyarrow as pa
 
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import read_parquet
-from raywce.search.comparison import Comparison, Decoded, choose, compare, side_by_side
+from raywce.runs.tables import TrialTable, as_drawn
 from raywce.search.driver import Run
-from raywce.search.outcome import Confirmation, TrialFigures
-from raywce.search.tables import BASELINE, CONFIRM, FAIL, TrialTable, as_drawn
+from raywce.selection.comparison import Comparison, Decoded, choose, compare, side_by_side
+from raywce.selection.outcome import Confirmation, TrialFigures
+from raywce.selection.trials import BASELINE, CONFIRM, FAIL
+from raywce.storage.files import read_table
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
@@ -75,7 +76,7 @@ def decoded(table: TrialTable, chosen: Sequence[TrialFigures]) -> Decoded:
     original = next(of[0] for of in rows if of[0].get("candidate") == BASELINE and of[0]["step"] == 0)
     names = [name for name in map(name_of, chosen) if name not in failed]
     return Decoded(
-        original=read_parquet(original["utterances"]),
+        original=read_table(original["utterances"]),
         baseline=_by_seed(rows, BASELINE),
         candidates={name: _by_seed(rows, name) for name in names},
     )
@@ -102,4 +103,4 @@ def compared_tests(tests: Mapping[str, Decoded], experiment: Experiment) -> dict
 
 def _by_seed(trials: Sequence[Sequence[Mapping[str, Any]]], candidate: str) -> list[pa.Table]:
     last = [rows[-1] for rows in trials if rows[-1]["candidate"] == candidate]
-    return [read_parquet(row["utterances"]) for row in sorted(last, key=lambda row: row["seed"])]
+    return [read_table(row["utterances"]) for row in sorted(last, key=lambda row: row["seed"])]

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from raywce.data.parts import Part
+from raywce.data.dev_split import Part
 from raywce.errors import InputError, RunFailed
 from raywce.experiment.schema import Experiment
-from raywce.search.constraints import Limit, is_feasible, violations, worst
-from raywce.search.outcome import objective
-from raywce.search.searcher import FAILURE, OBJECTIVE, STEP, VIOLATION
-from raywce.storage import is_passing, is_storage_failure, wait_until_writable
+from raywce.selection.limits import Limit, is_feasible, objective, violations, worst
+from raywce.storage.failures import is_passing, is_storage_failure, wait_until_writable
+from raywce.trial_report import OBJECTIVE, Report
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
 
 OUTAGES = 3  # of the storage, that a trial goes on after
-RESTARTS = "restarts"
-STORAGE_FAILURE = "storage_failure"  # key of a report that ends the whole phase: no other trial would fare better
 
-Report = dict[str, Any]
 RunTrial = Callable[[Experiment, str, str, Callable[[Report], None]], object]
 
 
@@ -69,36 +65,34 @@ class Driver:
     limits_at: Mapping[int, Mapping[str, Limit]] = field(default_factory=dict)
 
     def __call__(self, config: dict[str, Any]) -> None:
-        """Run the trial of `config` (`Run.of`); after an outage of the storage, go on from the last checkpoint."""
-        from ray import tune
-
-        last: Report = {}
+        """Run the trial of `config` (`Run.of`); after an outage of the storage, resume from the last checkpoint."""
         run = Run.of(config)
+        last = Report()
         earlier = 0  # restarts of attempts that an outage of the storage ended
 
         def on_report(report: Report) -> None:
-            last.clear()
-            last.update({**report, RESTARTS: earlier + report.get(RESTARTS, 0)})
-            tune.report({OBJECTIVE: None, **last, **self.judge(last)})
+            nonlocal last
+            last = replace(report, restarts=earlier + report.restarts)
+            _give(self.judged(last))
 
         for _ in range(1 + OUTAGES):
-            reason = self._attempt(run, on_report, last)
+            reason = self._attempt(run, on_report) or self.why_unusable(last)
             if not (reason and is_passing(reason)) or not self._is_back():
                 break
-            earlier = last.get(RESTARTS, earlier) + 1
+            earlier = last.restarts + 1
         if reason and is_storage_failure(reason):
-            tune.report({STEP: 0, **last, OBJECTIVE: None, STORAGE_FAILURE: reason})
+            _give(replace(last, objective=None, storage_failure=reason))
         elif reason:
-            # Told as a result, not as an exception: nothing is to be tried again, and the table has the reason.
-            tune.report({STEP: 0, **last, OBJECTIVE: None, FAILURE: reason})
+            # Reported as a result, not as an exception: nothing is to be tried again, and the table has the reason.
+            _give(replace(last, objective=None, failure=reason))
 
-    def _attempt(self, run: Run, on_report: Callable[[Report], None], last: Report) -> str | None:
-        """Why the training can't be used, in a line; None where it can."""
+    def _attempt(self, run: Run, on_report: Callable[[Report], None]) -> str | None:
+        """Return why the training can't be finished, in a line; None where it is."""
         try:
             self.run_trial(self.experiment(run), self.folder, run.trial_id, on_report)
         except (RunFailed, InputError) as error:
             return " ".join(str(error).split())
-        return self.why_unusable(last)
+        return None
 
     def _is_back(self) -> bool:
         """Whether the storage can be written again, after some patience."""
@@ -119,24 +113,32 @@ class Driver:
 
     def why_unusable(self, last: Report) -> str | None:
         """What the last report lacks to be compared with others, or None."""
-        if not last.get("final"):
+        if not last.final:
             return "the training ended without a final report"
         languages = self.file.experiment.languages.all
-        missing = [language for language in languages if math.isnan(last.get(f"wer/{language}", math.nan))]
+        missing = [language for language in languages if math.isnan(last.wer.get(language, math.nan))]
         return f"the last report has no WER of {', '.join(missing)}: are there dev utterances?" if missing else None
 
-    def judge(self, report: Report) -> Report:
-        """Objective and violations of a report with an evaluation; nothing for others and for the baseline."""
+    def judged(self, report: Report) -> Report:
+        """Add objective and violations to a report with an evaluation; others and the baseline's stay as they are."""
+        if self.limits is None or not report.wer:
+            return report
         languages = self.file.experiment.languages
-        wers = {language: report.get(f"wer/{language}", math.nan) for language in languages.all}
-        if self.limits is None or all(f"wer/{language}" not in report for language in languages.all):
-            return {}
-        on_the_way = None if report.get("final") else self.limits_at.get(report["step"])
-        found = violations(wers, on_the_way or self.limits)
+        wers = {language: report.wer.get(language, math.nan) for language in languages.all}
+        intermediate = None if report.final else self.limits_at.get(report.step)
+        found = violations(wers, intermediate or self.limits)
         largest = worst(found)
-        return {
-            OBJECTIVE: objective(wers, languages.low_resource),
-            "feasible": is_feasible(found),
-            "violation": largest[1] if largest else None,
-            **{VIOLATION + language: value for language, value in found.items()},
-        }
+        return replace(
+            report,
+            objective=objective(wers, languages.low_resource),
+            feasible=is_feasible(found),
+            violation=largest[1] if largest else None,
+            violations=found,
+        )
+
+
+def _give(report: Report) -> None:
+    """Report to Tune, which asks for its metric in every result."""
+    from ray import tune
+
+    tune.report({OBJECTIVE: None, **report.flat()})

@@ -10,18 +10,18 @@ import pyarrow as pa
 
 from raywce.data.store import language_files
 from raywce.experiment.schema import Experiment, Resources
-from raywce.remote import on_node
-from raywce.run_folder import RunFolder, checkpoint_name, read_parquet
-from raywce.search.comparison import Decoded
-from raywce.search.lines import show_line
-from raywce.search.pace import ALIVE_S, Pace
-from raywce.search.tables import BASELINE, CONFIRM, ORIGINAL, TestFile, TrialTable
+from raywce.runs.folder import RunFolder, checkpoint_name
+from raywce.runs.tables import TESTS, TestFile, TrialTable
+from raywce.screen.console import show_line
+from raywce.screen.throttle import ALIVE_S, Throttle
+from raywce.selection.comparison import Decoded
+from raywce.selection.trials import BASELINE, CONFIRM, ORIGINAL, TEST
+from raywce.storage.files import exists, read_table, write_table
+from raywce.storage.node_copy import on_node
 
 if TYPE_CHECKING:  # torch and transformers are for the workers
-    from raywce.evaluation.run import Evaluation
+    from raywce.evaluation.evaluate import Evaluation
 
-TEST_SPLIT = "test"
-FOLDER = "test"
 # Evaluations, what their workers take, and what is called with the number and the table of each that is complete.
 Decode = Callable[[Sequence["Evaluation"], Resources, Callable[[int, pa.Table], None]], None]
 
@@ -30,7 +30,7 @@ def decode_on_cluster(
     evaluations: Sequence[Evaluation], resources: Resources, on_table: Callable[[int, pa.Table], None]
 ) -> None:
     """`Decode` by Ray workers."""
-    from raywce.evaluation.run import run_evaluations
+    from raywce.cluster.decode import run_evaluations
 
     run_evaluations(evaluations, resources, DecodedSoFar(), on_table)
 
@@ -40,29 +40,29 @@ class DecodedSoFar:
 
     def __init__(self) -> None:
         self.utterances = 0
-        self._pace = Pace(ALIVE_S, at_once=False)
+        self._throttle = Throttle(ALIVE_S, at_once=False)
 
     def __call__(self, done: int) -> None:
         """Count them."""
         self.utterances += done
-        if self._pace.is_due():
-            with self._pace:
+        if self._throttle.is_due():
+            with self._throttle:
                 show_line(f"test splits: {self.utterances} utterances decoded.")
 
 
 def files_of(folder: RunFolder, table: TrialTable, experiment: Experiment, winner: str) -> list[TestFile]:
     """What is to be decoded, and where it is kept."""
     models = [ORIGINAL, *_runs(table, BASELINE), *_runs(table, winner)]
-    sets = [TEST_SPLIT, *experiment.data.extra_test]
-    return [TestFile(name, model, folder.path(FOLDER, name, f"{model}.parquet")) for name in sets for model in models]
+    sets = [TEST, *experiment.data.extra_test]
+    return [TestFile(name, model, folder.path(TESTS, name, f"{model}.parquet")) for name in sets for model in models]
 
 
 def decode_tests(folder: RunFolder, files: Sequence[TestFile], experiment: Experiment, decode: Decode) -> None:
     """Decode what is not there yet; each file is complete as soon as it has its name."""
-    missing = [file for file in files if not folder.has(f"{FOLDER}/{file.name}/{file.model}.parquet")]
+    missing = [file for file in files if not exists(file.uri)]
 
     def keep(index: int, table: pa.Table) -> None:
-        folder.write_table(f"{FOLDER}/{missing[index].name}/{missing[index].model}.parquet", table)
+        write_table(missing[index].uri, table)
 
     if missing:
         evaluations = [_evaluation(folder, file, experiment) for file in missing]
@@ -71,7 +71,7 @@ def decode_tests(folder: RunFolder, files: Sequence[TestFile], experiment: Exper
 
 def decoded_tests(files: Sequence[TestFile], table: TrialTable, winner: str) -> dict[str, Decoded]:
     """What was decoded, by test split."""
-    tables = {(file.name, file.model): read_parquet(file.uri) for file in files}
+    tables = {(file.name, file.model): read_table(file.uri) for file in files}
     return {
         name: Decoded(
             original=tables[name, ORIGINAL],
@@ -90,20 +90,20 @@ def _runs(table: TrialTable, candidate: str) -> list[str]:
 
 
 def _evaluation(folder: RunFolder, file: TestFile, experiment: Experiment) -> Evaluation:
-    from raywce.evaluation.run import Evaluation
+    from raywce.evaluation.evaluate import Evaluation
 
     data, model = experiment.data, experiment.model
-    source = data.folder if file.name == TEST_SPLIT else data.extra_test[file.name]
+    source = data.folder if file.name == TEST else data.extra_test[file.name]
     cache = Path(data.cache).expanduser()
-    here = on_node(source, cache, [TEST_SPLIT])
+    here = on_node(source, cache, [TEST])
     is_original = file.model == ORIGINAL
     checkpoint = folder.path("trials", file.model, checkpoint_name(experiment.training.steps))
     return Evaluation(
         model=model.checkpoint if is_original else checkpoint,
         revision=model.revision if is_original else None,
         data=source,
-        split=TEST_SPLIT,
-        languages=tuple(name for name in experiment.languages.all if language_files(here, TEST_SPLIT, name)),
+        split=TEST,
+        languages=tuple(name for name in experiment.languages.all if language_files(here, TEST, name)),
         cache=cache,
         settings=experiment.decode_settings,
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-from raywce.search.searcher import FAILURE, STEP
 from raywce.search.trackers import figures, hyperparameters
+from raywce.trial_report import STEP, Report
 
 _logger = logging.getLogger(__name__)
 
@@ -35,8 +35,8 @@ class MLflow(MLflowLoggerCallback):  # type: ignore[misc]
         self._safely(self.mlflow_util.log_metrics, result[STEP], figures(result), run_id=run_id)
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
-        """End the run; a trial that told why it failed has."""
-        status = "FAILED" if failed or (trial.last_result or {}).get(FAILURE) else "FINISHED"
+        """End the run; a trial that reported why it failed has failed."""
+        status = "FAILED" if failed or Report.of(trial.last_result or {}).failure else "FINISHED"
         self._safely(self.mlflow_util.end_run, status=status, run_id=self._trial_runs.get(trial))
 
     def _start(self, trial: Any) -> None:
@@ -53,4 +53,4 @@ class MLflow(MLflowLoggerCallback):  # type: ignore[misc]
         except Exception as error:
             self._is_lost = True
             reason = " ".join(str(error).split())
-            _logger.warning("MLflow at %s does not take the figures; the search goes on: %s", self.tracking_uri, reason)
+            _logger.warning("MLflow at %s refuses the figures; the search continues: %s", self.tracking_uri, reason)

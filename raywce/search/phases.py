@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from raywce.cluster import connect, local_resources, running_address
-from raywce.data.parts import Part
+from raywce.cluster.capacity import Room, check_resources
+from raywce.cluster.connect import connect, local_resources, running_address
+from raywce.data.dev_split import Part
 from raywce.errors import InputError, fail
-from raywce.experiment.recorded import check_same
 from raywce.experiment.schema import Experiment
-from raywce.looks import SEARCH as SEARCH_COMMAND
-from raywce.looks import open_test_split
-from raywce.room import Room, check_resources
-from raywce.run_folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
-from raywce.search.choice import Choice, chosen
+from raywce.runs.folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
+from raywce.runs.outcome_file import read_outcome, write_outcome
+from raywce.runs.recorded import check_same
+from raywce.runs.tables import TrialTable, write_utterances
+from raywce.runs.test_openings import SEARCH as SEARCH_COMMAND
+from raywce.runs.test_openings import open_test_split
+from raywce.screen.console import show_line
 from raywce.search.clock import SearchClock
 from raywce.search.confirm import candidates, compared_tests, judged, runs
-from raywce.search.constraints import limits
 from raywce.search.driver import Driver, Run, RunTrial
 from raywce.search.held_out import Decode, decode_on_cluster, decode_tests, decoded_tests, files_of
-from raywce.search.journal import open_journal
-from raywce.search.lines import show_line
-from raywce.search.listed import ListedRuns
-from raywce.search.outcome import (
+from raywce.search.scheduler import FeasibleFirstASHA
+from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, SamplerChoice
+from raywce.search.study import open_journal
+from raywce.search.tune_run import TuneRuns, quiet
+from raywce.selection.limits import limits
+from raywce.selection.outcome import (
     Confirmation,
     References,
     SearchOutcome,
     completed,
+    intermediate_references,
     outcome,
     references,
-    references_on_the_way,
 )
-from raywce.search.scheduler import FeasibleFirstASHA
-from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
-from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH, TrialTable, write_utterances
-from raywce.search.tune_run import TuneRuns, quiet
-from raywce.storage import storage_failures_told
+from raywce.selection.sampler_choice import Choice, chosen
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH
+from raywce.storage.failures import report_storage_failures
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
@@ -65,8 +65,9 @@ def is_finished(file: ExperimentFile, folder: RunFolder, resume: bool, open_test
         fail("--resume", "there must be a search to resume", f"nothing at {folder.uri}", "Leave --resume out.")
     if not (folder.has(OUTCOME) and open_test_again):
         return folder.has(OUTCOME)
-    confirmation = json.loads(folder.read_text(OUTCOME))["confirmation"]
-    return not (confirmation and confirmation["choice"]["winner"] and not confirmation["tests"])
+    outcome = read_outcome(folder)
+    confirmation = outcome.confirmation if outcome else None
+    return not (confirmation and confirmation.choice.winner and not confirmation.tests)
 
 
 def run_search(
@@ -94,7 +95,7 @@ def run_search(
     check_same(folder, file)
     if running_address() is None:
         check_resources(file.experiment.resources, [local_resources()]).raise_any()
-    with storage_failures_told(folder.uri), folder.held(), connect() as cluster:
+    with report_storage_failures(folder.uri), folder.held(), connect() as cluster:
         room = cluster.room(file.experiment, show_line)
         with room.wanted(1):
             folder.open(file.resolved_yaml())
@@ -107,7 +108,7 @@ def run_search(
         result = replace(outcome(table, file.experiment, _tables(folder), out_of_time), choice=str(phases.choice))
         if result.best and file.experiment.search.confirm.candidates:
             result = replace(result, confirmation=phases.confirm(decode, open_test_again))
-        folder.write_text(OUTCOME, result.to_json())
+        write_outcome(folder, result)
     return result
 
 
@@ -181,14 +182,14 @@ class _Phases:
         if ended >= wanted or (clock.is_over() and ended == len(earlier)):
             return
         constraints = settings.constraints
-        on_the_way = references_on_the_way(table, self.experiment)
+        at_steps = intermediate_references(table, self.experiment)
         driver = Driver(
             self.file,
             self.folder.path("trials"),
             self.trial,
             self._part("search"),
             limits(constraints, against.limits),
-            {step: limits(constraints, wers) for step, wers in on_the_way.items()},
+            {step: limits(constraints, wers) for step, wers in at_steps.items()},
         )
         searcher, scheduler = self._searcher(earlier, clock), self._scheduler(earlier)
         self.tune_runs.run(SEARCH, driver, searcher, wanted - ended, wanted, scheduler, clock)

@@ -9,22 +9,21 @@ from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from raywce.search.searcher import FAILURE, FINAL, OBJECTIVE, STEP
+from raywce.trial_report import OBJECTIVE, STEP, Report
 
-Report = Mapping[str, Any]
 _INFEASIBLE = 1.0  # every feasible trial's rank is below
 
 
 def rank(report: Report) -> float | None:
-    """Where a report's trial stands among others at the same step, lower is better; None without an evaluation.
+    """Return where a report's trial stands among others at the same step, lower is better; None without an evaluation.
 
     Feasible trials lie in [0, 1), by their objective (a mean WER, a fraction >= 0 that may pass 1); infeasible ones
     at 1 and above, by their largest violation, in points.
     """
-    objective, violation = report.get(OBJECTIVE), report.get("violation")
-    if report.get(FAILURE) or objective is None or math.isnan(objective):
+    objective, violation = report.objective, report.violation
+    if report.failure or objective is None or math.isnan(objective):
         return None
-    if report.get("feasible"):
+    if report.feasible:
         return float(objective / (1.0 + objective))
     if violation is None or math.isnan(violation):
         return None
@@ -44,7 +43,7 @@ class FeasibleFirstASHA(AsyncHyperBandScheduler):
         rungs: Sequence[int],
         steps: int,
         reduction_factor: float,
-        earlier: Iterable[Report] = (),
+        earlier: Iterable[Mapping[str, Any]] = (),
     ) -> None:
         """Set the rungs up.
 
@@ -72,15 +71,16 @@ class FeasibleFirstASHA(AsyncHyperBandScheduler):
         """A trial is known, perhaps from an earlier run."""
         super().on_trial_add(tune_controller, _Named(trial.config["trial_id"]))
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: Report) -> str:
-        """Whether the trial goes on."""
-        value = rank(result)
-        if value is None or result.get(FINAL):
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
+        """Return whether the trial continues, or is stopped."""
+        report = Report.of(result)
+        value = rank(report)
+        if value is None or report.final:
             return str(TrialScheduler.CONTINUE)
         trial_id = trial.config["trial_id"]
-        return str(super().on_trial_result(tune_controller, _Named(trial_id), {STEP: result[STEP], OBJECTIVE: value}))
+        return str(super().on_trial_result(tune_controller, _Named(trial_id), {STEP: report.step, OBJECTIVE: value}))
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Report) -> None:
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> None:
         """The trial ended; what it came to stays on the rungs."""
         self.on_trial_remove(tune_controller, trial)
 

@@ -1,4 +1,4 @@
-"""Optuna under Ray Tune with named constraints: what `OptunaSearch` lacks or gets wrong, mended."""
+"""What Tune runs next: Optuna's suggestions under named constraints, or known runs, while there is room."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -18,17 +18,16 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
+from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.search.optuna import OptunaSearch
 from threadpoolctl import threadpool_limits
 
-from raywce.search.choice import SamplerKind
-from raywce.search.tables import FAIL, RUNNING, as_drawn, values_of
+from raywce.runs.tables import as_drawn
+from raywce.search.driver import Run
+from raywce.selection.sampler_choice import SamplerKind
+from raywce.selection.trials import FAIL, RUNNING, values_of
+from raywce.trial_report import OBJECTIVE, Report
 
-OBJECTIVE = "objective"
-STEP = "step"
-FINAL = "final"
-FAILURE = "failure"
-VIOLATION = "violation/"
 NEVER_EVALUATED = "stopped before its first evaluation"
 
 _MORE_RANDOM = 2  # trials drawn at random after the first points, before the Gaussian process begins
@@ -105,7 +104,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         self._constraints = tuple(constraints)
         self._choice = sampler
         self._is_over = is_over
-        self._evaluated: dict[str, Mapping[str, Any]] = {}  # the last report with an evaluation, of running trials
+        self._evaluated: dict[str, Report] = {}  # the last report with an evaluation, of running trials
         self._points = tuple(points) * seeds
         self._points_of_a_seed = len(points)
         super().__init__(
@@ -118,7 +117,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         )
         trials = self._known(earlier or {})
         self._suggested = set(map(_suggestion_of, trials))
-        self._unfinished = list(self._told(trials, earlier or {}))
+        self._unfinished = list(self._unfinished_of(trials, earlier or {}))
 
     @property
     def study(self) -> optuna.Study:
@@ -164,34 +163,37 @@ class ConstrainedOptunaSearch(OptunaSearch):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass an evaluation on to Optuna, at its own step; other reports hold nothing for it."""
         if trial_id in self._ot_trials and not self._is_finished(trial_id):
-            self._report(self._ot_trials[trial_id], result)
-            if not _is_missing(result.get(OBJECTIVE)):
-                self._evaluated[trial_id] = result
+            report = Report.of(result)
+            self._pass_on(self._ot_trials[trial_id], report)
+            if not _is_missing(report.objective):
+                self._evaluated[trial_id] = report
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell Optuna how the trial ended, once."""
+        """Say to Optuna how the trial ended, once."""
         if trial_id not in self._ot_trials or self._is_finished(trial_id):
             return
-        ending = {**(result or {}), **({FAILURE: "the trial ended with an error"} if error else {})}
-        self._tell(self._ot_trials[trial_id], [self._evaluated.pop(trial_id, {}), ending])
+        ending = Report.of(result or {})
+        if error:
+            ending = replace(ending, failure="the trial ended with an error")
+        self._end(self._ot_trials[trial_id], [self._evaluated.pop(trial_id, Report()), ending])
 
-    def _tell(self, trial: optuna.Trial, reports: Sequence[Mapping[str, Any]]) -> None:
-        """Tell Optuna how a trial ended, by its last reports."""
-        result = reports[-1]
-        if not (result.get(FINAL) or result.get(FAILURE)):  # stopped: what counts is where it was evaluated last
-            evaluated = [one for one in reports if not _is_missing(one.get(OBJECTIVE))]
-            result = evaluated[-1] if evaluated else {FAILURE: NEVER_EVALUATED}
-        reason = self._why_failed(result)
+    def _end(self, trial: optuna.Trial, reports: Sequence[Report]) -> None:
+        """Say to Optuna how a trial ended, by its last reports."""
+        last = reports[-1]
+        if not (last.final or last.failure):  # stopped: what counts is where it was evaluated last
+            evaluated = [one for one in reports if not _is_missing(one.objective)]
+            last = evaluated[-1] if evaluated else Report(failure=NEVER_EVALUATED)
+        reason = self._why_failed(last)
         if reason:
             trial.set_user_attr("reason", reason)
             self._ot_study.tell(trial, state=TrialState.FAIL)
             return
         # Tune gives the last result of a trial that it stops to nobody else.
-        self._report(trial, result)
+        self._pass_on(trial, last)
         for name in self._constraints:
-            trial.set_constraint(name, _bounded(result[VIOLATION + name]))
-        if result.get(FINAL):
-            self._ot_study.tell(trial, result[OBJECTIVE])
+            trial.set_constraint(name, _bounded(last.violations[name]))
+        if last.final:
+            self._ot_study.tell(trial, last.objective)
         else:
             self._ot_study.tell(trial, state=TrialState.PRUNED)
 
@@ -217,36 +219,74 @@ class ConstrainedOptunaSearch(OptunaSearch):
         self._ot_study.add_trial(running)
         return optuna.Trial(self._ot_study, self._ot_study.get_trials(deepcopy=False)[-1]._trial_id)
 
-    def _told(
+    def _unfinished_of(
         self, trials: Mapping[str, optuna.Trial], earlier: Mapping[str, Sequence[Mapping[str, Any]]]
-    ) -> Iterator[tuple[optuna.Trial, Mapping[str, Any]]]:
-        """Tell the study of what has ended in the table; gives the other trials, each with its last evaluation."""
+    ) -> Iterator[tuple[optuna.Trial, Report]]:
+        """Say to the study what has ended in the table; gives the other trials, each with its last evaluation."""
         for trial_id, trial in trials.items():
             rows = earlier.get(trial_id, ())
+            reports = [Report.of(row) for row in rows]
             if not rows or rows[-1]["state"] == RUNNING:
-                yield trial, next((row for row in reversed(rows) if not _is_missing(row.get(OBJECTIVE))), {})
+                yield trial, next((one for one in reversed(reports) if not _is_missing(one.objective)), Report())
             elif not _stored(trial).state.is_finished():
-                for row in rows:
-                    self._report(trial, row)
-                failure = {FAILURE: rows[-1]["reason"]} if rows[-1]["state"] == FAIL else {}
-                self._tell(trial, [*rows[:-1], {**rows[-1], **failure}])
+                for report in reports:
+                    self._pass_on(trial, report)
+                failure = rows[-1]["reason"] if rows[-1]["state"] == FAIL else None
+                self._end(trial, [*reports[:-1], replace(reports[-1], failure=failure)])
 
     def _is_finished(self, trial_id: str) -> bool:
         return bool(_stored(self._ot_trials[trial_id]).state.is_finished())
 
-    def _report(self, trial: optuna.Trial, result: Mapping[str, Any]) -> None:
-        value, step = result.get(OBJECTIVE), result.get(STEP)
-        if _is_missing(value) or step is None:
-            return
-        if int(step) not in _stored(trial).intermediate_values:
-            trial.report(float(value), int(step))  # type: ignore[arg-type]
+    def _pass_on(self, trial: optuna.Trial, report: Report) -> None:
+        value = report.objective
+        if value is not None and not math.isnan(value) and report.step not in _stored(trial).intermediate_values:
+            trial.report(value, report.step)
 
-    def _why_failed(self, result: Mapping[str, Any]) -> str | None:
-        if result.get(FAILURE):
-            return str(result[FAILURE])
-        wanted = [OBJECTIVE, *(VIOLATION + name for name in self._constraints)]
-        missing = [name for name in wanted if _is_missing(result.get(name))]
+    def _why_failed(self, report: Report) -> str | None:
+        if report.failure:
+            return report.failure
+        missing = [OBJECTIVE] if _is_missing(report.objective) else []
+        missing += [f"violation/{name}" for name in self._constraints if _is_missing(report.violations.get(name))]
         return f"missing or not a number in the last report: {', '.join(missing)}" if missing else None
+
+
+class ListedRuns(Searcher):  # type: ignore[misc]
+    """Tune searcher for runs that are known beforehand: one after the other, as `Run.of` reads them."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        super().__init__(metric=None, mode=None)
+        self._left = list(runs)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """Return the next run, or that there is none."""
+        return {"run": asdict(self._left.pop(0))} if self._left else str(self.FINISHED)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Do nothing: there is nothing to learn."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: nothing is resumed from Tune's own state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing: nothing is resumed from Tune's own state."""
+
+
+class WithinRoom(ConcurrencyLimiter):  # type: ignore[misc]
+    """Tune searcher that starts no more trials than the nodes hold, as they come and go.
+
+    It lets another searcher suggest as long as there is room, and has Tune ask again later where there is none.
+    """
+
+    def __init__(self, searcher: Searcher, holds: Callable[[int], int]) -> None:
+        """Ask `holds`, as `Room.holds`, with the number of running trials."""
+        self._holds = holds
+        super().__init__(searcher, max_concurrent=1)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the other's suggestion, or None: not now."""
+        self.max_concurrent = self._holds(len(self.live_trials))
+        suggestion: dict[str, Any] | str | None = super().suggest(trial_id)
+        return suggestion
 
 
 def suggestion_id(suggestion: int, values: Mapping[str, Any], seed_index: int = 0) -> str:
@@ -268,7 +308,7 @@ def _stored(trial: optuna.Trial) -> optuna.trial.FrozenTrial:
     return trial.storage.get_trial(trial._trial_id)
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: float | None) -> bool:
     return value is None or math.isnan(value)
 
 

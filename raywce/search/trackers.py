@@ -8,15 +8,15 @@ from typing import Any
 from ray.tune.logger import TBXLoggerCallback
 
 from raywce.search.driver import Run
-from raywce.search.searcher import OBJECTIVE, STEP
+from raywce.trial_report import OBJECTIVE, STEP, Report
 
 _KINDS = ("loss", "alpha", "wer", "cer", "violation")
 
 
-def figures(report: Mapping[str, Any]) -> dict[str, float]:
-    """What is worth a curve: `wer/gl`, `alpha/gl`, `loss/es`, … and the objective, as in `trials.parquet`."""
-    names = [name for name in report if name == OBJECTIVE or name.partition("/")[0] in _KINDS]
-    return {name: float(report[name]) for name in names if report[name] is not None}
+def figures(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return what is worth a curve: `wer/gl`, `alpha/gl`, `loss/es`, … and the objective, as in `trials.parquet`."""
+    flat = Report.of(result).flat()
+    return {name: float(flat[name]) for name in flat if name == OBJECTIVE or name.partition("/")[0] in _KINDS}
 
 
 def hyperparameters(trial: Any) -> dict[str, Any]:

@@ -11,18 +11,19 @@ import optuna
 from ray import tune
 from ray.tune.search import Searcher
 
+from raywce.cluster.capacity import Room, driver_resources
 from raywce.errors import RunFailed
-from raywce.room import Room, driver_resources
-from raywce.run_folder import RunFolder
-from raywce.search.callback import TableCallback, schema_of
+from raywce.runs.folder import RunFolder
+from raywce.runs.tables import TrialTable, write_utterances
 from raywce.search.checkpoints import Sweeper
 from raywce.search.clock import SearchClock, StopAtLimit
 from raywce.search.driver import Driver, Run
-from raywce.search.reaper import PlacementGroupReaper
+from raywce.search.placement_groups import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
-from raywce.search.tables import RUNNING, TrialTable, write_utterances
+from raywce.search.searcher import WithinRoom
+from raywce.search.table_callback import TableCallback, schema_of
 from raywce.search.trackers import TensorBoard
-from raywce.search.within_room import WithinRoom
+from raywce.selection.trials import RUNNING
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
@@ -82,7 +83,7 @@ class TuneRuns:
         self._sweeper.sweep_all(table)
         is_over = clock is not None and clock.is_over()
         if (len(states) < wanted and not is_over) or RUNNING in states:
-            raise RunFailed(f"interrupted in phase {phase}; the same command goes on from here ({self._folder.uri})")
+            raise RunFailed(f"interrupted in phase {phase}; run the same command to resume ({self._folder.uri})")
 
     def _trainable(self, driver: Driver) -> Any:
         def raywce_trial(config: dict[str, Any]) -> None:

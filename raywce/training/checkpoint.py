@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from raywce.model import load_model, save_model
-from raywce.run_folder import STATE_FILE
+from raywce.runs.folder import STATE_FILE
 
 
 @dataclass(frozen=True)

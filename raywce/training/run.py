@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +11,13 @@ import pyarrow as pa
 from pyarrow import fs
 
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import CHECKPOINT, STATE_FILE, RunFolder, checkpoint_name
+from raywce.runs.folder import CHECKPOINT, STATE_FILE, RunFolder, checkpoint_name
+from raywce.storage import files
 from raywce.training.trial import run_trial
+from raywce.trial_report import Report
 
 NAME, REPORTS, MODEL = "train", "reports.parquet", "model"
-Report = Mapping[str, Any]
+_RENAMED = {"on_the_way": "intermediate"}  # columns of older runs
 
 
 @dataclass(frozen=True)
@@ -30,42 +33,41 @@ class TrainOutcome:
 
     model: str
     languages: list[str]
-    reports: list[dict[str, Any]]
+    reports: list[Report]
     checkpoints: dict[int, str]
 
     @property
-    def evaluations(self) -> list[dict[str, Any]]:
+    def evaluations(self) -> list[Report]:
         """The reports that hold an evaluation."""
-        return [report for report in self.reports if report.get("objective") is not None]
+        return [report for report in self.reports if report.objective is not None]
 
     @property
-    def original(self) -> dict[str, Any] | None:
+    def original(self) -> Report | None:
         """The evaluation before the first step, where there was one."""
-        return next((report for report in self.evaluations if report["step"] == 0), None)
+        return next((report for report in self.evaluations if report.step == 0), None)
 
     @property
-    def lowest(self) -> dict[str, Any]:
+    def lowest(self) -> Report:
         """The evaluation with the lowest low-resource error, of those on the whole of dev."""
-        return min(self._comparable(), key=lambda report: float(report["objective"]))
+        return min(self._comparable(), key=_objective)
 
     @property
-    def best(self) -> dict[str, Any] | None:
+    def best(self) -> Report | None:
         """The same of the evaluations whose checkpoint is kept; None where no checkpoint is."""
-        kept = [report for report in self._comparable() if report["step"] in self.checkpoints]
-        return min(kept, key=lambda report: float(report["objective"]), default=None)
+        kept = [report for report in self._comparable() if report.step in self.checkpoints]
+        return min(kept, key=_objective, default=None)
 
-    def _comparable(self) -> list[dict[str, Any]]:
-        return [report for report in self.evaluations if not report.get("on_the_way")]
+    def _comparable(self) -> list[Report]:
+        return [report for report in self.evaluations if not report.intermediate]
 
     def as_json(self) -> dict[str, Any]:
         """The figures: each report without what it lacks."""
-        reports = [{key: value for key, value in report.items() if value is not None} for report in self.reports]
-        step = self.best["step"] if self.best else None
+        step = self.best.step if self.best else None
         return {
             "model": self.model,
             "best_step": step,
             "best_checkpoint": None if step is None else self.checkpoints[step],
-            "reports": reports,
+            "reports": [report.flat() for report in self.reports],
         }
 
 
@@ -75,22 +77,25 @@ class _Log:
 
     folder: RunFolder
     show: Callable[[Report], None]
-    by_step: dict[int, dict[str, Any]] = field(default_factory=dict)
+    by_step: dict[int, Report] = field(default_factory=dict)
 
     def read(self) -> None:
         if self.folder.has(REPORTS):
-            self.by_step = {row["step"]: row for row in self.folder.read_table(REPORTS).to_pylist()}
+            table = self.folder.read_table(REPORTS)
+            table = table.rename_columns([_RENAMED.get(name, name) for name in table.column_names])
+            self.by_step = {row["step"]: Report.of(row) for row in table.to_pylist()}
 
-    def add(self, report: dict[str, Any]) -> None:
+    def add(self, report: Report) -> None:
         """A step that was repeated after a lost worker replaces its first report."""
-        self.by_step[report["step"]] = report
-        names = {name: None for row in self.reports for name in row}
-        table = {name: [row.get(name) for row in self.reports] for name in names}
+        self.by_step[report.step] = report
+        rows = [one.flat() for one in self.reports]
+        names = {name: None for row in rows for name in row}
+        table = {name: [row.get(name) for row in rows] for name in names}
         self.folder.write_table(REPORTS, pa.table(table))
         self.show(report)
 
     @property
-    def reports(self) -> list[dict[str, Any]]:
+    def reports(self) -> list[Report]:
         return [self.by_step[step] for step in sorted(self.by_step)]
 
 
@@ -127,29 +132,20 @@ def _outcome(experiment: Experiment, folder: RunFolder, log: _Log) -> TrainOutco
 
 def _checkpoints(folder: RunFolder) -> dict[int, str]:
     """Of a run: the best one by Ray Train's reckoning and the last one are kept, unless somebody removed them."""
-    filesystem, path = fs.FileSystem.from_uri(folder.path(NAME))
-    found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    found = files.entries(folder.path(NAME))
     names = sorted(one.base_name for one in found if one.base_name.startswith(CHECKPOINT))
     return {int(name.removeprefix(CHECKPOINT)): folder.path(NAME, name) for name in names}
 
 
 def _copy_model(folder: RunFolder, step: int) -> None:
     """The last checkpoint without the training's state; it gets its name only once it is complete."""
-    filesystem, source = fs.FileSystem.from_uri(folder.path(NAME, checkpoint_name(step)))
-    target = filesystem.normalize_path(fs.FileSystem.from_uri(folder.path(MODEL))[1])
+    filesystem, source = files.located(folder.path(NAME, checkpoint_name(step)))
+    target = filesystem.normalize_path(files.located(folder.path(MODEL))[1])
     filesystem.create_dir(f"{target}.partial")
     fs.copy_files(source, f"{target}.partial", source_filesystem=filesystem, destination_filesystem=filesystem)
     filesystem.delete_file(f"{target}.partial/{STATE_FILE}")
     filesystem.move(f"{target}.partial", target)
 
 
-def left_out(reports: Sequence[Report], key: str = "left_out") -> dict[str, int]:
-    """Training utterances of each language that were left out.
-
-    Args:
-        reports: of the run.
-        key: `left_out`: their labels exceed the decoder's positions; `beyond_context`: they exceed a fixed context.
-    """
-    last = reports[-1] if reports else {}
-    counts = {name.removeprefix(f"{key}/"): value for name, value in last.items() if name.startswith(f"{key}/")}
-    return {language: count for language, count in counts.items() if count}
+def _objective(report: Report) -> float:
+    return math.inf if report.objective is None else report.objective

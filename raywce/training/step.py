@@ -132,7 +132,10 @@ class Stepper:
         def log_mel(audio: Tensor) -> Tensor:
             return self.log_mel(audio, frames)
 
-        return self.augmenter.features(micro_batch, waveforms, log_mel) if self.augmenter else log_mel(waveforms)
+        if self.augmenter is None:
+            return log_mel(waveforms)
+        keys = self.augmenter.keys(micro_batch.epochs, micro_batch.copies, micro_batch.ids)
+        return self.augmenter.features(waveforms, micro_batch.samples, keys, log_mel)
 
     def _forward_only(self, batch: StepBatch, step: int) -> Tensor:
         with torch.no_grad():

@@ -1,24 +1,23 @@
-"""Runs one trial on the cluster: Ray Train's TorchTrainer around `raywce.training.worker`."""
+"""Runs one trial on the cluster: Ray Train's TorchTrainer around `raywce.training.loop`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import ray
 import ray.train
-from pyarrow import fs
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, UserCallback
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Queue
 
+from raywce.cluster.trainer import TrainerFailed, fit, look_often, message_queue, worker_group
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
-from raywce.listening import TrainerFailed, fit, look_often, message_queue, worker_group
-
-Report = dict[str, Any]
-FAILURE = "failure"  # key of the report that ends a trial which can't succeed when tried again
+from raywce.storage import files
+from raywce.trial_report import OBJECTIVE, Report
 
 
 class TrialFailed(RunFailed):
@@ -32,22 +31,22 @@ class _Forward(UserCallback):  # type: ignore[misc]
         self.queue = queue
         self.restarts = 0
 
-    def after_report(self, run_context: Any, metrics: list[Report], checkpoint: Any) -> None:
-        report = metrics[0] | {
-            "restarts": self.restarts,
-            "controller_id": ray.get_runtime_context().get_actor_id(),
-        }
-        if checkpoint:
-            report["checkpoint"] = checkpoint.path
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        report = replace(
+            Report.of(metrics[0]),
+            restarts=self.restarts,
+            controller_id=ray.get_runtime_context().get_actor_id(),
+            checkpoint=checkpoint.path if checkpoint else None,
+        )
         self.queue.put(report)
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         self.restarts += 1
 
 
-def _train(config: Report) -> None:
+def _train(config: Mapping[str, Any]) -> None:
     # Imported in the worker alone: driver and controller, one of each a trial, do without transformers.
-    from raywce.training.worker import train_worker
+    from raywce.training.loop import train_worker
 
     train_worker(config)
 
@@ -57,9 +56,9 @@ def run_trial(
     folder: str,
     name: str,
     on_report: Callable[[Report], None] | None = None,
-    worker: Callable[[Report], None] = _train,
+    worker: Callable[[Mapping[str, Any]], None] = _train,
 ) -> Report:
-    """Fine-tune and evaluate, as `experiment` says; goes on from the last checkpoint of the same folder and name.
+    """Fine-tune and evaluate, as `experiment` says; resumes from the last checkpoint of the same folder and name.
 
     Args:
         experiment: with a value in every leaf.
@@ -77,38 +76,36 @@ def run_trial(
     """
     _drop_torn_record(f"{folder}/{name}")
     queue = message_queue()
-    last: Report = {}
+    last = Report()
 
-    def hear(report: Report) -> None:
+    def receive(report: Report) -> None:
         nonlocal last
-        if FAILURE in report:
-            raise TrialFailed(report[FAILURE])
+        if report.failure:
+            raise TrialFailed(report.failure)
         last = report
         if on_report:
             on_report(report)
 
     try:
-        fit(_trainer(experiment, folder, name, _Forward(queue), worker), queue, hear)
+        fit(_trainer(experiment, folder, name, _Forward(queue), worker), queue, receive)
     except TrainerFailed as error:
         raise TrialFailed(str(error)) from error
     return last
 
 
 def _drop_torn_record(folder: str) -> None:
-    """Ray Train writes its list of checkpoints in place: where that was cut off, the training begins anew."""
-    filesystem, path = fs.FileSystem.from_uri(f"{folder}/checkpoint_manager_snapshot.json")
-    if filesystem.get_file_info(path).type is fs.FileType.NotFound:
+    """Ray Train writes its list of checkpoints in place: where that was cut off, the training begins again."""
+    record = f"{folder}/checkpoint_manager_snapshot.json"
+    if not files.exists(record):
         return
-    with filesystem.open_input_stream(path) as stream:
-        text = bytes(stream.read())
     try:
-        json.loads(text)
+        json.loads(files.read_text(record))
     except ValueError:
-        filesystem.delete_file(path)
+        files.delete_file(record)
 
 
 def _trainer(
-    experiment: Experiment, folder: str, name: str, forward: _Forward, worker: Callable[[Report], None]
+    experiment: Experiment, folder: str, name: str, forward: _Forward, worker: Callable[[Mapping[str, Any]], None]
 ) -> TorchTrainer:
     look_often()
     return TorchTrainer(
@@ -119,7 +116,7 @@ def _trainer(
             storage_path=folder,
             failure_config=FailureConfig(max_failures=experiment.training.max_failures),
             checkpoint_config=CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute="objective", checkpoint_score_order="min"
+                num_to_keep=1, checkpoint_score_attribute=OBJECTIVE, checkpoint_score_order="min"
             ),
             callbacks=[forward],
         ),

@@ -11,7 +11,6 @@ from raywce.augmentation.augmenter import Augmenter
 from raywce.augmentation.spec_augment import SpecAugment
 from raywce.augmentation.transforms import Gain, PitchShift, TimeStretch, WhiteNoise
 from raywce.data.features import LogMel
-from raywce.data.loader import MicroBatch
 from tests.augmentation.recordings import keys
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -63,18 +62,15 @@ def test_one_transform_more_leaves_the_draws_of_the_others() -> None:
 
 def test_features_are_those_of_the_augmented_audio(tmp_path: Path) -> None:
     log_mel = LogMel.from_checkpoint(str(write_tiny_whisper(tmp_path / "whisper", chunk_length=3)))
-    labels = torch.zeros(4, 1, dtype=torch.long)
-    ids = [key.utterance_id for key in keys(4)]
-    micro_batch = MicroBatch(batch(), LENGTHS, labels, ["es", "gl", "es", "gl"], ids, [2, 2, 2, 2], [0, 1, 0, 1])
     augmenter = Augmenter(CHAIN, None, seed=5)
     drawn = [None, keys(4, seed=5, epoch=2)[1], None, keys(4, seed=5, epoch=2)[3]]
-    assert augmenter.keys(micro_batch) == drawn
+    assert augmenter.keys([2] * 4, [0, 1, 0, 1], [key.utterance_id for key in keys(4)]) == drawn
     waveforms, lengths = augmenter.waveforms(batch(), LENGTHS, drawn)
-    features = augmenter.features(micro_batch, batch(), log_mel)
+    features = augmenter.features(batch(), LENGTHS, drawn, log_mel)
     torch.testing.assert_close(features, log_mel(waveforms))
     torch.testing.assert_close(features[::2], log_mel(batch())[::2], atol=1e-5, rtol=0)
 
-    masked = Augmenter(CHAIN, SpecAugment(1.0, 1, 0.5, 1, 0.5), seed=5).features(micro_batch, batch(), log_mel)
+    masked = Augmenter(CHAIN, SpecAugment(1.0, 1, 0.5, 1, 0.5), seed=5).features(batch(), LENGTHS, drawn, log_mel)
     assert torch.equal(masked[::2], features[::2])
     for row in (1, 3):
         frames = -(-lengths[row] // log_mel.hop_length)

@@ -40,7 +40,7 @@ class Training:
         batch_size: utterances of a step.
         steps: how many.
         precision: of the step.
-        seed: of the batches and the contexts.
+        seed: of the batches.
         duration_window: steps over which utterances are sorted by duration into batches.
         context: of the encoder; none: the whole window.
         seconds: of the shortest and the longest utterance taken.
@@ -83,7 +83,7 @@ class Training:
             seed=seed,
             duration_window=duration_window,
         )
-        own = EncoderContext.of(self.log_mel, **{"seed": seed, **(context or {"length": "full"})})
+        own = EncoderContext.of(self.log_mel, **(context or {}))
         self.loader = Loader(corpus, sampler, 0, 1, accumulation_steps=1, threads=2, prefetch=4, context=own)
         schedules = {name: AlphaSchedule(2.0, 2.0) for name in LOW_RESOURCE}
         losses = UtteranceLosses(self.model)

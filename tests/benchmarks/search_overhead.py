@@ -28,23 +28,22 @@ from optuna.storages.journal import JournalFileBackend
 from ray.tune.schedulers import TrialScheduler
 
 from raywce.experiment.load import ExperimentFile
-from raywce.run_folder import RunFolder
-from raywce.search.callback import TableCallback
+from raywce.runs.folder import RunFolder
 from raywce.search.checkpoints import Sweeper
-from raywce.search.constraints import Limit
 from raywce.search.driver import Driver
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
-from raywce.search.tables import SEARCH
+from raywce.search.table_callback import TableCallback
+from raywce.selection.limits import Limit
+from raywce.selection.trials import SEARCH
+from raywce.trial_report import Report
 from tests.search import surrogate
 
 STEPS, EVERY = 20, 4
 TRIAL_S = 1.0
 
 
-def lasting_trial(
-    experiment: Any, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
-) -> None:
+def lasting_trial(experiment: Any, folder: str, name: str, on_report: Callable[[Report], None] | None = None) -> None:
     """The reports of `curve_trial`, over `TRIAL_S` seconds."""
     assert on_report is not None
 
@@ -95,7 +94,7 @@ def events(folder: Path, trials: int, at_once: int) -> dict[str, float]:
     )
     scheduler = FeasibleFirstASHA((EVERY,), STEPS, 1.25)  # most trials go on
     callback = TableCallback(run, SEARCH, file.experiment, space, {}, trials, lambda: at_once, Sweeper(run, 1))
-    judge = Driver(file, str(folder), lasting_trial, {"es": Limit(20, 0.5), "pt": Limit(19, 0.5)}).judge
+    judged = Driver(file, str(folder), lasting_trial, {"es": Limit(0.20, 0.005), "pt": Limit(0.19, 0.005)}).judged
     began, cpu = time.monotonic(), time.process_time()
     callback.setup()
     running: deque[tuple[Any, Any]] = deque()
@@ -109,7 +108,7 @@ def events(folder: Path, trials: int, at_once: int) -> dict[str, float]:
             running.append((trial, iter(_reports(file.at(trial.config["values"])))))
         trial, reports = running.popleft()
         report = next(reports)
-        report = {"objective": None, **report, **judge(report)}
+        report = {"objective": None, **judged(report).flat()}
         trial.last_result = report
         stop = scheduler.on_trial_result(None, trial, report) == TrialScheduler.STOP
         if not stop:
@@ -131,8 +130,8 @@ def figures(wall_s: float, cpu_s: float) -> dict[str, float]:
     return {"wall_s": wall_s, "cpu_s": cpu_s, "rss_mb": psutil.Process().memory_info().rss / 1e6}
 
 
-def _reports(one: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _reports(one: Any) -> list[Report]:
+    found: list[Report] = []
     surrogate.curve_trial(one, "", "", found.append)
     return found
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from raywce.evaluation.confidence import Measurement, Speech, measure
-from raywce.search.claims import NONE, claims, excess
+from raywce.selection.claims import NONE, claims
+from raywce.selection.limits import excess
 from tests.search.simulated_dev import Dev, Noise
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]

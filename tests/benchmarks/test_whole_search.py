@@ -20,7 +20,8 @@ import optuna
 import pytest
 
 from raywce.evaluation.confidence import Measurement, Speech, measure
-from raywce.search.claims import NONE, claims, excess
+from raywce.selection.claims import NONE, claims
+from raywce.selection.limits import excess
 from tests.benchmarks.toy_searches import searcher
 from tests.search.simulated_dev import Dev, Noise
 from tests.search.toys import WER, Values

@@ -15,7 +15,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
-from tests.search.curves import FIRST_RUNG, STEPS, on_the_way
+from tests.search.curves import FIRST_RUNG, STEPS, intermediate
 from tests.search.toys import Figures, Toy, Values
 
 AT_ONCE = 4
@@ -141,7 +141,7 @@ def curves(search: OptunaSearch, scheduler: Any, toy: Toy, seed: int, trials: in
         trial.step += 1
         steps += 1
         final = trial.step == STEPS
-        found = on_the_way(toy, trial.values, trial.step, seed)
+        found = intermediate(toy, trial.values, trial.step, seed)
         report = found.report(trial.step, final)
         stop = bool(scheduler) and scheduler.on_trial_result(None, trial.tune, report) == TrialScheduler.STOP
         if not stop:

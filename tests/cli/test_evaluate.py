@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from raywce import cli
-from raywce.demo.assets import speech_path
+from raywce.assets import speech_path
+from raywce.cli.evaluate import METRICS, show_rates
 from raywce.evaluation.normalizer import words
-from raywce.looks import looks
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
+from raywce.runs.test_openings import openings
 from tests.evaluation.talking_whisper import write_talking_whisper
+from tests.screen import readable
 from tests.tiny_corpus import write_tiny_corpus
 
 
@@ -75,9 +77,10 @@ def test_figures_are_those_of_jiwer_over_the_rows_kept(run, model, data, tmp_pat
     assert figures["macro_mean"]["wer_raw"] == pytest.approx(mean)
     printed = capsys.readouterr()
     assert "words/1" in printed.out
-    last = printed.out.splitlines()[-1].split()
-    assert last[:3] == ["macro", "mean", "5"]
-    assert f"{100 * mean:.2f}" in last
+    lines = [line.split() for line in printed.out.splitlines()]
+    assert ["total", "5"] in [line[:2] for line in lines]
+    (means,) = [line for line in lines if line[:2] == ["macro", "mean"]]
+    assert f"{100 * mean:.2f}" in means
     assert "decoded 5 of 5 utterances" in printed.err
 
 
@@ -171,12 +174,12 @@ def test_a_runs_test_split_is_opened_once_and_that_is_recorded(run, model: Path,
     trained = shutil.copytree(model, folder.local / "model")
     options = ["--split", "test", "--language", "gl"]
     assert run("--language", "gl", model=trained) == 0  # dev
-    assert not looks(folder)
+    assert not openings(folder)
     assert run(*options, model=trained) == 0
     assert run(*options, model=trained) == 2
-    assert "must be opened once in a run" in capsys.readouterr().err
+    assert "must be opened only once in a run" in capsys.readouterr().err
     assert run(*options, "--open-test-again", model=trained) == 0
-    assert [(look["command"], look["again"]) for look in looks(folder)] == [
+    assert [(opening["command"], opening["again"]) for opening in openings(folder)] == [
         ("raywce evaluate", False),
         ("raywce evaluate", True),
     ]
@@ -195,3 +198,16 @@ def test_the_encoder_context_is_an_option(run, tmp_path: Path) -> None:
     assert run("--encoder-context", "batch", "--context-margin", 0, "--out", out, "--json", file) == 0
     assert json.loads(file.read_text())["context_margin"] == 0
     assert pq.read_table(out)["hypothesis"].to_pylist() not in texts.values()
+
+
+def test_the_rates_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate = SimpleNamespace(utterances=123_456, truncated=12_345, **dict.fromkeys(METRICS, 1.2345))
+    rates = {language: rate for of in readable.LANGUAGES.values() for language in of}
+    lines = readable.printed(monkeypatch, lambda: show_rates(rates, dict.fromkeys(METRICS, 1.2345), "whisper on dev"))  # type: ignore[arg-type]
+    readable.check(
+        lines,
+        "language utterances truncated",
+        "total 740736 74070",
+        "language WER CER raw WER raw CER insertions identified",
+        "macro mean 123.45 123.45 123.45 123.45 123.45 123.45",
+    )

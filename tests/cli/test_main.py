@@ -5,11 +5,15 @@ import sys
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import raywce
 from raywce import cli
+from raywce.cli import app
 from raywce.errors import InputError, Problem, RunFailed
+from tests.screen import readable
 
+COMMANDS = ("prepare", "validate", "profile", "train", "search", "evaluate", "report", "export", "schema")
 HEAVY = ("torch", "ray", "transformers", "datasets", "optuna")
 
 
@@ -25,7 +29,7 @@ def test_help_names_each_command_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for command in ("prepare", "validate", "train", "search", "evaluate", "schema"):
+    for command in COMMANDS:
         assert f" {command} " in done.stdout
 
 
@@ -52,7 +56,11 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
         (RunFailed("no luck\nat all"), 1, "raywce: failed: no luck at all\n"),
         (KeyboardInterrupt(), 130, "raywce: interrupted\n"),
         (FileNotFoundError(2, "No such file", "a.txt"), 1, "raywce: a.txt: No such file\n"),
-        (ZeroDivisionError("by zero"), 1, "raywce: ZeroDivisionError: by zero (RAYWCE_DEBUG=1 shows where)\n"),
+        (
+            ZeroDivisionError("by zero"),
+            1,
+            "raywce: ZeroDivisionError: by zero (RAYWCE_DEBUG=1 shows the trace)\n",
+        ),
         (typer.Exit(3), 3, ""),
     ],
 )
@@ -90,3 +98,11 @@ def test_a_traceback_is_there_for_whoever_wants_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("RAYWCE_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         cli.main()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_can_be_read_at_80_columns(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(readable.COLUMNS))
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0
+    readable.check(line for line in result.output.splitlines() if not line.lstrip().startswith("Usage:"))

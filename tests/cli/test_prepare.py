@@ -8,9 +8,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from raywce.assets import checkpoint_path
 from raywce.cli import main
-from raywce.demo.assets import checkpoint_path
+from raywce.cli.prepare import show_counts
+from raywce.data.prepare.summary import GroupSummary, Prepared
 from tests.data.conftest import tone
+from tests.screen import readable
 
 
 @pytest.fixture
@@ -42,7 +45,9 @@ def test_prints_counts_that_add_up(
     code = command(monkeypatch, speech, "--out", out, "--cap-to", "gl", "--jobs", 1, "--json", counts)
     printed = capsys.readouterr().out
     assert code == 0
-    assert "gl train: 2 kept of 3, 0.000 h, 2 speakers, rejected: 1 missing_file" in printed
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    assert "gl train 3 2 0.00 2 0 1" in lines
+    assert "gl train 1 missing_file" in lines
     assert "gl in more than one split: speakers 1 in train+dev; sentences 1 in train+dev" in printed
     kept, rejected, capped = (json.loads(counts.read_text())[n] for n in ("utterances", "rejected", "capped"))
     assert kept + rejected + capped == 10
@@ -98,3 +103,20 @@ def test_help_names_every_form(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     printed = capsys.readouterr().out
     for form in ("common-voice", "audiofolder", "manifest", "saved-dataset", "parquet", "hub"):
         assert form in printed
+
+
+def test_the_counts_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    rejected = {"label_too_long": 12_345, "truncated_audio": 1}
+    languages = [language for of in readable.LANGUAGES.values() for language in of]
+    groups = tuple(
+        GroupSummary("train", language, 1_234_567, 1_234_567, 12_345.678, 123_456, rejected, 12_345)
+        for language in languages
+    )
+    prepared = Prepared(7_407_402, 7_407_402, 74_076, 74_070, 0, groups, (), {})
+    lines = readable.printed(monkeypatch, lambda: show_counts(prepared, Path("out")))
+    readable.check(
+        lines,
+        "language split rows kept hours speakers capped rejected",
+        "pt train 1234567 1234567 12345.68 123456 12345 12346",
+        "pt train 12345 label_too_long",
+    )

@@ -7,8 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 from raywce.cli import app
-from raywce.cluster import Cluster
+from raywce.cli.profile import show_measured
+from raywce.cluster.connect import Cluster
 from raywce.errors import InputError
+from raywce.experiment.load import load
+from raywce.profile.measured import Batches
+from tests.profile.measures import measured
+from tests.screen import readable
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -33,8 +38,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_wrong_file_is_told_before_a_cluster_is_asked_for(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raywce.cluster.connect", lambda: pytest.fail("no cluster may be asked for"))
+def test_a_wrong_file_is_reported_before_a_cluster_is_used(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raywce.cluster.connect.connect", lambda: pytest.fail("no cluster may be used"))
     result = CliRunner().invoke(app, ["profile", str(file), "training.batch_size=5"])
     assert isinstance(result.exception, InputError)
     assert "training.batch_size" in str(result.exception)
@@ -56,5 +61,17 @@ def test_a_profile_is_shown_and_kept_and_nothing_else_stays(cluster: Cluster, fi
     assert estimate["seconds"] > 4 * measured["around_s"]
     kept = sorted(path.name for path in (tmp_path / "runs" / "small").iterdir() if not path.name.startswith("."))
     assert kept == ["profile.json"]
-    told = CliRunner().invoke(app, ["validate", str(file), storage])
-    assert "time           about" in told.output
+    validated = CliRunner().invoke(app, ["validate", str(file), storage])
+    assert "time           about" in validated.output
+
+
+def test_the_figures_can_be_read_at_80_columns(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = [Batches(1024, 64, 16, 1234.56, 78.12), Batches(1024, 1, 1024, None, None, "out of memory")]
+    found = measured(load(file, []).experiment, utterances_per_second=1234.56, audio_per_second=12345.6, batches=ways)
+    readable.check(
+        readable.printed(monkeypatch, lambda: show_measured(found)),
+        "training 1234.56 utterances/s, 12345.6 s of audio/s, 1.00 s a step (mean",
+        "batch_size accumulation_steps micro-batch utterances/s GB",
+        "1024 64 16 1234.56 78.12",
+        "batch_size 1024, micro-batch 1024 was not measured: out of memory",
+    )

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from raywce.cli import app
 from raywce.errors import InputError
-from raywce.experiment import surroundings
+from raywce.experiment import environment
 from raywce.experiment.load import ExperimentFile
 from tests.report import made_runs
 
@@ -26,7 +26,7 @@ def test_it_prints_tables_and_writes_page_and_figures(run: made_runs.MadeRun, tm
     result = CliRunner().invoke(app, ["report", str(run.folder.local), "--json", str(figures)])
     assert result.exit_code == 0, result.output
     assert f"report: {run.folder.path('report.html')}" in result.output
-    assert "against baseline" in result.output
+    assert "WER in %; change from the baseline and limit in points" in result.output
     found = json.loads(figures.read_text())
     assert found["finding"] in " ".join(result.output.split())
     assert (run.folder.local / "report.html").read_text().startswith("<!doctype html>")
@@ -48,8 +48,8 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def searching(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, finished: Any) -> tuple[list[str], Path]:
     """`raywce search` whose search is done already by `finished`."""
-    monkeypatch.setattr(surroundings, "missing", lambda sections, space: [])
-    monkeypatch.setattr(surroundings, "cluster_runs", lambda: False)
+    monkeypatch.setattr(environment, "missing", lambda sections, space: [])
+    monkeypatch.setattr(environment, "cluster_runs", lambda: False)
 
     def run_search(file: ExperimentFile, **_: object) -> Any:
         made = made_runs.MadeRun(file)
@@ -80,7 +80,7 @@ def test_a_search_does_not_fail_for_its_report(monkeypatch: pytest.MonkeyPatch, 
     result = CliRunner().invoke(app, [*command, "--json", str(tmp_path / "figures.json")])
     assert result.exit_code == 0, result.output
     assert "No report was written (InputError: " in result.output
-    assert f"`raywce report {folder}` tries again" in result.output
+    assert f"Run `raywce report {folder}` to try again." in result.output
     assert json.loads((tmp_path / "figures.json").read_text())["name"] == "made"
 
 

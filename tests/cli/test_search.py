@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,18 +9,20 @@ from typer.testing import CliRunner
 
 from raywce.cli import app
 from raywce.errors import InputError, RunFailed
-from raywce.experiment import surroundings
+from raywce.experiment import environment
 from raywce.experiment.load import ExperimentFile
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
+from raywce.runs.outcome_file import write_outcome
 from raywce.search.phases import is_finished
+from raywce.selection.outcome import References, SearchOutcome
 from tests.search import surrogate
 
 
 @pytest.fixture(autouse=True)
 def _nothing_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """No speech and no checkpoint are at hand: only the file itself is checked."""
-    monkeypatch.setattr(surroundings, "missing", lambda sections, space: [])
-    monkeypatch.setattr(surroundings, "cluster_runs", lambda: False)
+    monkeypatch.setattr(environment, "missing", lambda sections, space: [])
+    monkeypatch.setattr(environment, "cluster_runs", lambda: False)
 
 
 def finished(tmp_path: Path) -> tuple[Path, RunFolder]:
@@ -29,7 +30,10 @@ def finished(tmp_path: Path) -> tuple[Path, RunFolder]:
     file = surrogate.load_file(tmp_path)
     folder = RunFolder.of(file.experiment.storage, file.experiment.name)
     folder.write_text("experiment.yaml", file.resolved_yaml())
-    folder.write_text("outcome.json", '{"exit_code": 3}\n')
+    references = References({"gl": 0.5}, {"gl": 0.6}, {}, None)
+    missed = {"references": references, "baseline_objective": 0.5, "best": None, "nearest": None}
+    counts = {"trials": 0, "feasible": 0, "failed": {}, "stopped": 0, "tables": {}, "settings": None, "pareto": []}
+    write_outcome(folder, SearchOutcome("toy", "wer_raw", ["gl"], [], **missed, **counts, state="nothing feasible"))
     return path, folder
 
 
@@ -40,7 +44,7 @@ def test_a_finished_search_is_said_to_be_so_nothing_changes_and_it_exits_as_it_d
     assert result.exit_code == 3, result.output
     assert "This search is finished" in result.output
     assert {file: file.stat().st_mtime_ns for file in folder.local.iterdir()} == before
-    assert json.loads((tmp_path / "figures.json").read_text()) == {"exit_code": 3}
+    assert (tmp_path / "figures.json").read_text() == (folder.local / "outcome.json").read_text()
 
 
 def test_another_file_of_the_same_name_is_refused(tmp_path: Path) -> None:

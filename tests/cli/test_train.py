@@ -5,11 +5,14 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from raywce.assets import SIX_LANGUAGES, speech_path
 from raywce.cli import app
-from raywce.demo.assets import SIX_LANGUAGES, speech_path
+from raywce.cli.train import dev_table
 from raywce.errors import InputError, RunFailed
 from raywce.experiment.load import load
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
+from raywce.screen.console import show_table
+from tests.screen import readable
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -35,7 +38,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_each_leaf_without_a_value_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raywce.cluster.connect", lambda: pytest.fail("no cluster may be asked for"))
+    monkeypatch.setattr("raywce.cluster.connect.connect", lambda: pytest.fail("no cluster may be asked for"))
     result = CliRunner().invoke(app, ["train", str(file)])
     assert isinstance(result.exception, InputError)
     paths = [problem.path for problem in result.exception.problems]
@@ -45,7 +48,7 @@ def test_each_leaf_without_a_value_is_named(file: Path, monkeypatch: pytest.Monk
 def test_a_folder_with_another_files_run_is_refused_before_a_cluster_is_asked_for(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raywce.cluster.connect", lambda: pytest.fail("no cluster may be asked for"))
+    monkeypatch.setattr("raywce.cluster.connect.connect", lambda: pytest.fail("no cluster may be asked for"))
     values = ["weighting.alpha=2", "training.optimizer.learning_rate=1e-5", f"storage={tmp_path / 'runs'}"]
     RunFolder.of(str(tmp_path / "runs"), "small").open(load(file, values).resolved_yaml())
     result = CliRunner().invoke(app, ["train", str(file), *values, "training.steps=2"])
@@ -67,7 +70,7 @@ def test_the_demo_corpus_is_generated_before_a_cluster_is_asked_for(
         raise RunFailed("the cluster is asked for")
 
     monkeypatch.setattr("raywce.demo.corpus.prepare_corpus", generate)
-    monkeypatch.setattr("raywce.cluster.connect", connect)
+    monkeypatch.setattr("raywce.cluster.connect.connect", connect)
     speech = Path(speech_path(SIX_LANGUAGES, tmp_path / "cache"))
     values = ["weighting.alpha=2", "training.optimizer.learning_rate=1e-5", f"storage={tmp_path / 'runs'}"]
     values += [f"data.folder={SIX_LANGUAGES}", f"data.cache={tmp_path / 'cache'}"]
@@ -75,3 +78,14 @@ def test_the_demo_corpus_is_generated_before_a_cluster_is_asked_for(
     assert str(result.exception) == "the cluster is asked for"
     assert "generated 10 utterances in " in result.stderr
     assert result.stderr.endswith(f" s: {speech}\n")
+
+
+def test_the_last_evaluation_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    wer = {language: 1.2345 for of in readable.LANGUAGES.values() for language in of}
+    table = dev_table({"gl": 1.5}, wer, wer)
+    readable.check(
+        readable.printed(monkeypatch, lambda: show_table("dev", table)),
+        "language original WER WER change CER",
+        "gl 150.00 123.45 -26.55 123.45",
+        "pt 123.45 123.45",
+    )

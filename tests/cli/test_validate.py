@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from raywce import numbers
+from raywce.cli import app
 from raywce.experiment.load import load
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
 from tests.experiment.example import FAMILY, SEARCHED_RATE, write_example
 from tests.profile.measures import measured
+from tests.screen import readable
 from tests.tiny_whisper import write_tiny_whisper
 
 
@@ -44,7 +48,10 @@ def test_a_summary_of_a_valid_file(example: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "weighting.alpha_final: {uniform: [1.0, 6.0]}" in done.stdout
     assert "100 steps of 8 utterances (800 in all)" in done.stdout
-    assert "Sampler gp, each trial at its full length: search.early_stopping is false." in done.stdout
+    fields = [line for line in done.stdout.splitlines()[1:] if not line.startswith("note: ")]
+    readable.check(fields)
+    said = " ".join(done.stdout.split())
+    assert "Sampler gp, each trial at its full length: search.early_stopping is false." in said
     assert "note: published linear progressive alpha 2 to 5 is not among the first points" in done.stdout
     assert done.stdout.endswith("loaded: []\n")
     written = json.loads(outcome.read_text())
@@ -60,7 +67,8 @@ def test_a_summary_of_a_valid_file(example: Path, tmp_path: Path) -> None:
 def test_the_disk_that_a_search_takes(example: Path, tmp_path: Path) -> None:
     outcome, whisper = tmp_path / "outcome.json", write_tiny_whisper(tmp_path / "tiny", ["gl", "es", "pt"])
     done = validate(tmp_path, str(example), FAMILY, f"model.checkpoint={whisper}", "--json", str(outcome))
-    assert "storage: up to 0.00 GB, and 0.00 GB for each trial under way; each node: 0.00 GB" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "storage: up to 0.00 GB, plus 0.00 GB for each running trial; each node: 0.00 GB" in said
     disk = json.loads(outcome.read_text())["disk"]
     models = 1 + 3 + (3 + 1) * 3  # of the baseline, the best trials, and the confirm phase
     assert disk["finished"] / models == pytest.approx((whisper / "model.safetensors").stat().st_size, rel=0.05)
@@ -70,14 +78,15 @@ def test_the_disk_that_a_search_takes(example: Path, tmp_path: Path) -> None:
 def test_the_time_that_a_profiled_search_takes(example: Path, tmp_path: Path) -> None:
     storage, outcome = f"storage={tmp_path / 'runs'}", tmp_path / "outcome.json"
     searched = (str(example), FAMILY, "weighting.ramp_start=0", "search.confirm.candidates=0", storage)
-    assert "time           unknown: raywce profile measures it" in validate(tmp_path, *searched).stdout
+    assert "time           unknown: run raywce profile to measure it" in validate(tmp_path, *searched).stdout
     experiment = load(example, searched[1:], check_files=False).experiment
     measured(experiment).write(RunFolder.of(experiment.storage, experiment.name))
     done = validate(tmp_path, *searched, "--json", str(outcome))
     assert done.returncode == 0, done.stderr
     estimate = json.loads(outcome.read_text())["estimate"]
-    assert f"time           about {estimate['seconds'] / 60:.0f} min (" in done.stdout
-    assert "profiled 2026-01-02T03:04:05+00:00 on 1 node(s) with 4 CPUs and 0 GPUs" in done.stdout
+    assert f"time           about {numbers.duration(estimate['seconds'])} (" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "profiled 2026-01-02T03:04:05+00:00 on one node with 4 CPUs and 0 GPUs" in said
     changed = validate(tmp_path, *searched, "training.batch_size=64").stdout
     assert "time           unknown: training changed since it was profiled" in changed
 
@@ -85,7 +94,7 @@ def test_the_time_that_a_profiled_search_takes(example: Path, tmp_path: Path) ->
 def test_every_error_of_a_bad_file(example: Path, tmp_path: Path) -> None:
     outcome = tmp_path / "outcome.json"
     bad = ["weighting.alpha=0", "languages.high_resource=[es, gl]", "trianing=1", SEARCHED_RATE, "data.folder=./no"]
-    done = validate(tmp_path, str(example), *bad, "--json", str(outcome))
+    done = validate(tmp_path, str(example), *bad, "--here", "--json", str(outcome))
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert lines[0] == "raywce: 5 problems:"
@@ -101,6 +110,45 @@ def test_every_error_of_a_bad_file(example: Path, tmp_path: Path) -> None:
     written = json.loads(outcome.read_text())
     assert not written["valid"]
     assert len(written["problems"]) == 5
+
+
+ELSEWHERE = ("data.folder=./no", "model.checkpoint=./no", "resources.gpus_per_worker=3")
+
+
+def test_what_this_machine_lacks_is_no_error_of_the_file(example: Path, tmp_path: Path) -> None:
+    outcome = tmp_path / "outcome.json"
+    done = validate(tmp_path, str(example), FAMILY, *ELSEWHERE, "--json", str(outcome))
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.removeprefix("not here: ") for line in done.stdout.splitlines() if line.startswith("not here: ")]
+    assert [line.split(":")[0] for line in lines] == ["model.checkpoint", "data.folder", "resources.workers"]
+    assert "each node: 0.00 GB" not in done.stdout
+    written = json.loads(outcome.read_text())
+    assert written["valid"]
+    assert [lacking["path"] for lacking in written["not_here"]] == [line.split(":")[0] for line in lines]
+
+
+def test_what_this_machine_lacks_is_an_error_where_the_file_is_to_run_here(example: Path, tmp_path: Path) -> None:
+    outcome = tmp_path / "outcome.json"
+    done = validate(tmp_path, str(example), *ELSEWHERE, "--here", "--json", str(outcome))
+    assert done.returncode == 2
+    assert done.stderr.startswith("raywce: 3 problems:")
+    assert len(json.loads(outcome.read_text())["problems"]) == 3
+
+
+def test_what_is_here_and_is_not_what_the_file_needs_is_an_error(example: Path, tmp_path: Path) -> None:
+    done = validate(tmp_path, str(example), "languages.high_resource=[es, en]", "resources.gpus_per_worker=3")
+    assert done.returncode == 2
+    assert "data.folder: must hold train/en/*.parquet" in done.stderr
+    assert "resources" not in done.stderr
+
+
+def test_the_whole_file_is_printed_with_its_defaults(example: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["validate", str(example), FAMILY, "weighting.ramp_start=0", "--resolved"])
+    assert done.exit_code == 0
+    resolved = tmp_path / "resolved.yaml"
+    resolved.write_text(done.stdout)
+    assert load(resolved, check_files=False) == load(example, [FAMILY, "weighting.ramp_start=0"], check_files=False)
+    assert "max_gradient_norm: 1.0" in done.stdout
 
 
 def test_a_hub_id_is_checked_without_torch(example: Path, tmp_path: Path) -> None:
@@ -128,7 +176,7 @@ def test_a_yaml_error_is_one_line_with_its_place(tmp_path: Path) -> None:
     assert done.stderr == f"raywce: 1 problem:\n  {file}, line 2, column 1: must be YAML: key 'name' is there twice\n"
 
 
-def test_a_grid_says_how_many_settings_it_runs_and_which_the_baseline_stands_for(example: Path, tmp_path: Path) -> None:
+def test_a_grid_says_how_many_settings_it_runs_and_which_the_baseline_replaces(example: Path, tmp_path: Path) -> None:
     outcome = tmp_path / "outcome.json"
     grid = ["search.sampler=grid", "search.trials=null", "search.points=none", "search.seeds=2"]
     weight = "weight: {plain: {weighting.alpha: 1}, two: {}}"
@@ -138,5 +186,5 @@ def test_a_grid_says_how_many_settings_it_runs_and_which_the_baseline_stands_for
     assert done.stderr == ""
     assert "baseline runs: 2, trials: 6, over" in done.stdout
     assert "grid           settings: 3, seeds of each: 2" in done.stdout
-    assert 'stands for weight "plain", rate "one"' in done.stdout
+    assert 'replaces weight "plain", rate "one"' in done.stdout
     assert json.loads(outcome.read_text())["grid"]["baseline"] == [{"weight": "plain", "rate": "one"}]

@@ -144,13 +144,13 @@ def test_two_processes_at_once_share_one_copy(corpus: Path, tmp_path: Path) -> N
     first, second = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
     assert first == second == read_all(corpus, tmp_path)
     assert len(copies(tmp_path)) == len(LANGUAGES)
-    assert not list((tmp_path / "arrow").glob("*.tmp"))
+    assert not list((tmp_path / "arrow").glob(".*.partial"))
 
 
 def test_what_a_killed_build_left_does_no_harm(corpus: Path, tmp_path: Path) -> None:
     expected = read_all(corpus, tmp_path)
     for file in copies(tmp_path):
-        file.with_suffix(".tmp").write_bytes(file.read_bytes()[:1000])
+        file.with_name(f".{file.name}.partial").write_bytes(file.read_bytes()[:1000])
         file.unlink()
     assert read_all(corpus, tmp_path) == expected
     assert {file.suffix for file in (tmp_path / "arrow").iterdir()} <= {".arrow", ".lock"}

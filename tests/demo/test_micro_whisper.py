@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from raywce.assets import MICRO_WHISPER, checkpoint_path
 from raywce.data.features import LogMel
 from raywce.data.store import open_split
-from raywce.demo.assets import MICRO_WHISPER, checkpoint_path
 from raywce.demo.sentences import LANGUAGES
 from raywce.evaluation.decode import evaluate_utterances
 from raywce.evaluation.rates import rates_by_language

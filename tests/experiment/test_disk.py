@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import HTTPError
 
 from raywce.experiment.disk import Disk, Parameters, disk_of, parameters_of, speech_bytes
 from raywce.experiment.load import load
@@ -37,6 +38,8 @@ def test_parameters_are_those_of_the_loaded_model(whisper: Path, freeze_encoder:
 
 
 def test_no_header_no_parameters(tmp_path: Path) -> None:
+    assert parameters_of(Model(checkpoint=str(tmp_path))) is None
+    (tmp_path / "model.safetensors").write_bytes(b"half")
     assert parameters_of(Model(checkpoint=str(tmp_path))) is None
 
 
@@ -79,3 +82,13 @@ def test_speech_is_that_of_train_and_dev_of_the_languages(tmp_path: Path) -> Non
         (tmp_path / "prepared" / part).mkdir(parents=True, exist_ok=True)
         (tmp_path / "prepared" / part / "1.parquet").write_bytes(b"x" * size)
     assert speech_bytes(of) - before == 15
+
+
+def test_a_checkpoint_that_is_not_here_or_can_not_be_asked_for_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise HTTPError("no connection")
+
+    monkeypatch.setattr("huggingface_hub.get_safetensors_metadata", unreachable)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
+    for checkpoint in ("openai/whisper-small", "/nowhere/whisper"):
+        assert parameters_of(Model(checkpoint=checkpoint)) is None

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from raywce.demo.assets import checkpoint_path, provide_speech, speech_path
+from raywce.assets import checkpoint_path, speech_path
+from raywce.demo.generate import provide_speech
 from raywce.errors import InputError
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.load import load
@@ -30,6 +31,20 @@ def test_a_resolved_file_is_complete(example: Path) -> None:
     resolved = changed(example).resolved_yaml()
     for key in ("epsilon", "absolute_floor", "prefetch", "evaluate_at_start", "both_kinds"):
         assert f"{key}: " in resolved
+
+
+def test_a_search_needs_a_name_a_model_speech_languages_and_a_distribution(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(
+        "name: small\n"
+        "model: {checkpoint: openai/whisper-small}\n"
+        "data: {folder: data/prepared}\n"
+        "languages: {low_resource: [gl], high_resource: [es, pt]}\n"
+        "weighting: {kind: constant, alpha: {uniform: [1, 6]}}\n"
+    )
+    loaded = load(file, check_files=False)
+    loaded.require_space()
+    assert (loaded.experiment.training.steps, loaded.trials) == (2000, 20)
 
 
 def test_at_puts_draws_in(example: Path) -> None:
@@ -151,6 +166,31 @@ def test_uris_and_hub_ids_stay(example: Path) -> None:
     experiment = changed(example, "storage=s3://bucket/runs", "model.checkpoint=openai/whisper-small").experiment
     assert experiment.storage == "s3://bucket/runs"
     assert experiment.model.checkpoint == "openai/whisper-small"
+
+
+def test_what_this_machine_lacks_may_be_let_pass(example: Path, tmp_path: Path) -> None:
+    lacking = [
+        "data.folder=./no",
+        "data.extra_test={broadcast: ./no}",
+        "weighting.alpha={uniform: [1, 6]}",
+        "model.checkpoint=./no",
+        "augmentation.background_noise={probability: 1, folder: ./no}",
+        "resources.cpus_per_worker=64",
+    ]
+    found = load(example, lacking, allow_absent=True).not_here
+    assert found == problems(example, lacking)
+    assert {problem.path for problem in found} == {
+        "data.folder",
+        "data.extra_test.broadcast",
+        "model.checkpoint",
+        "augmentation.background_noise.folder",
+        "resources.workers",
+    }
+    (tmp_path / "no").mkdir()
+    with pytest.raises(InputError, match=r"^training.batch_size: must be at least 1, but got 0$"):
+        load(example, [*lacking, "training.batch_size=0"], allow_absent=True)
+    with pytest.raises(InputError, match="must be a prepared folder with test"):
+        load(example, [*lacking, f"data.extra_test={{broadcast: {tmp_path / 'no'}}}"], allow_absent=True)
 
 
 @pytest.fixture

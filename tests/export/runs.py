@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +11,14 @@ import pyarrow.parquet as pq
 import torch
 
 from raywce.experiment.load import ExperimentFile
-from raywce.run_folder import OUTCOME, RunFolder
-from raywce.search.comparison import Decoded, choose, compare, side_by_side
-from raywce.search.outcome import Confirmation, outcome
-from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, SEARCH, Trial, TrialTable, trial_schema
+from raywce.runs.folder import RunFolder
+from raywce.runs.outcome_file import read_outcome, write_outcome
+from raywce.runs.tables import Trial, TrialTable, trial_schema
+from raywce.selection.comparison import Decoded, choose, compare, side_by_side
+from raywce.selection.outcome import Confirmation, SearchOutcome, outcome
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, SEARCH
 from raywce.training.checkpoint import STATE_FILE
+from raywce.trial_report import Report
 from tests.search import surrogate
 from tests.search.decoded_tables import decoded
 
@@ -50,7 +52,7 @@ class SearchRun:
         if confirm:
             result = replace(result, confirmation=run.confirmed(checkpoint))
         run.table.write(folder)
-        folder.write_text(OUTCOME, result.to_json())
+        write_outcome(folder, result)
         return run
 
     def add(
@@ -63,12 +65,12 @@ class SearchRun:
     ) -> None:
         """A complete trial with its checkpoint."""
         if original:
-            self.table.record(trial, {"step": 0, **{f"wer/{name}": wer for name, wer in original.items()}})
+            self.table.record(trial, Report.of({"step": 0, **{f"wer/{name}": wer for name, wer in original.items()}}))
         figures = {f"wer/{name}": wer for name, wer in wers.items()} | {f"utterances_seen/{name}": 7.0 for name in wers}
         if violation is not None:
             figures |= {"objective": wers["gl"], "feasible": violation <= 0, "violation": violation}
             figures |= {"violation/es": violation, "violation/pt": violation}
-        self.table.record(trial, {"step": STEPS, "final": True, **figures})
+        self.table.record(trial, Report.of({"step": STEPS, "final": True, **figures}))
         self.table.finish(trial, COMPLETE)
         target = Path(self.folder.path("trials", trial.trial_id, f"step-{STEPS:08d}"))
         shutil.copytree(checkpoint, target)
@@ -99,7 +101,8 @@ class SearchRun:
 
         return Decoded(over(surrogate.ORIGINAL, [0])[0], over(BASE, SEEDS), {"search-1": over(better, SEEDS)})
 
-    def change_outcome(self, **changes: object) -> None:
-        """Put other values into `outcome.json`."""
-        figures = json.loads(self.folder.read_text(OUTCOME))
-        self.folder.write_text(OUTCOME, json.dumps({**figures, **changes}))
+    def change_outcome(self, change: Callable[[SearchOutcome], SearchOutcome]) -> None:
+        """Put another outcome in the place of the stored one."""
+        stored = read_outcome(self.folder)
+        assert stored is not None
+        write_outcome(self.folder, change(stored))

@@ -16,8 +16,10 @@ from raywce.errors import InputError, RunFailed
 from raywce.export import convert, hub
 from raywce.export.folder import check_out, export
 from raywce.export.source import find_source
+from raywce.runs.folder import EXPERIMENT
 from raywce.training.checkpoint import STATE_FILE
 from tests.export.runs import SearchRun
+from tests.older_file import older
 from tests.tiny_whisper import write_tiny_whisper
 
 
@@ -74,8 +76,8 @@ def test_the_card_of_a_best_trial_claims_no_more_than_its_figures(best: tuple[Se
     assert "the best feasible trial of a search (`search-1`), after step 20" in text
     assert "not confirmed" in text
     assert "alpha: 3.0" in text
-    assert "the test split says nothing here" in text
-    assert "| gl | not known | not known | not known | 7 |" in text
+    assert "the test split was not used" in text
+    assert "| gl | unknown | unknown | unknown | 7 |" in text
     assert str(best[1].parent) not in text, "where it is on the machine is nobody's business"
 
 
@@ -85,15 +87,22 @@ def test_the_card_of_a_confirmed_winner_has_intervals_and_the_test_split(tmp_pat
     export(find_source(run.folder.uri), out)
     comparison = json.loads(run.folder.read_text("outcome.json"))["confirmation"]["tests"]["test"]
     winner = comparison["candidates"]["search-1"]["wer"]["gl"]
-    interval = "{:.2f} ({:.2f} to {:.2f})".format(*(100 * winner[name] for name in ("value", "low", "high")))
+    interval = "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * winner[name] for name in ("value", "low", "high")))
     text = card(out)
     (row,) = [line for line in text.splitlines() if line.startswith("| gl |") and interval in line]
     assert row.endswith("| 37.00 |"), "this model's own"
-    assert text.index("the test split, opened once") < text.index("dev, the speakers that the search did not see")
+    assert text.index("the test split, opened once") < text.index("dev, speakers held out of the search")
     assert "95 % intervals over speech and seeds" in text
     assert "is better than the baseline, with 95 % confidence" in text
     assert "seed: 1" in text
     assert {one.dataset_split for one in ModelCard(text).data.eval_results} == {"dev", "test"}
+
+
+def test_a_run_of_an_older_version_is_exported(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path / "run", checkpoint)
+    run.folder.write_text(EXPERIMENT, older(run.folder.read_text(EXPERIMENT), evaluation__share_on_the_way=0.5))
+    export(find_source(run.folder.uri), tmp_path / "out")
+    assert "search-1" in card(tmp_path / "out")
 
 
 def test_what_prepare_counted_is_in_the_card(tmp_path: Path, checkpoint: Path) -> None:
@@ -105,7 +114,7 @@ def test_what_prepare_counted_is_in_the_card(tmp_path: Path, checkpoint: Path) -
     data = source.experiment.data.model_copy(update={"folder": str(speech)})
     moved = source.experiment.model_copy(update={"data": data})
     export(replace(source, experiment=moved), tmp_path / "out")
-    assert "| gl | 120 (1.23 h) | not known | not known | 7 |" in card(tmp_path / "out")
+    assert "| gl | 120 (1.23 h) | unknown | unknown | 7 |" in card(tmp_path / "out")
 
 
 def test_what_breaks_on_the_way_leaves_nothing(
@@ -151,8 +160,8 @@ def test_the_command_says_what_it_wrote_and_refuses_what_can_not_be(
     assert not Path(out).exists()
     result = CliRunner().invoke(app, ["export", run, out, "--trial", "search-0"])
     assert result.exit_code == 0, result.output
-    assert f"search-0 (asked for), step 20: {out}" in result.stdout
-    assert "taken by its id" in card(Path(out))
+    assert f"search-0 (by id), step 20: {out}" in result.stdout
+    assert "selected by its id" in card(Path(out))
 
 
 class Hub:
@@ -206,5 +215,5 @@ def test_without_a_token_or_a_name_nothing_is_written(
     monkeypatch.setattr(hub, "get_token", lambda: None)
     text = told(best[0].folder.uri, str(tmp_path / "out"), "--push", "not/a/name")
     assert "must be a repository of the Hub" in text
-    assert "a token of the Hub that may write must be known here, but got none. Run hf auth login" in text
+    assert "a Hub token with write access must be available, but got none. Run hf auth login" in text
     assert not (tmp_path / "out").exists()

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from raywce.errors import InputError
 from raywce.export.source import find_source
+from raywce.selection.outcome import SearchOutcome
 from tests.export.runs import SearchRun
 
 
@@ -36,8 +38,14 @@ def test_a_confirmed_winner_is_the_first_of_its_seeds(tmp_path: Path, checkpoint
 
 
 def test_where_nothing_was_confirmed_it_is_the_searchs_best(tmp_path: Path, checkpoint: Path) -> None:
-    run = SearchRun.write(tmp_path, checkpoint)
-    run.change_outcome(confirmation={"choice": {"winner": None}})
+    run = SearchRun.write(tmp_path, checkpoint, confirm=True)
+
+    def without_winner(outcome: SearchOutcome) -> SearchOutcome:
+        assert outcome.confirmation is not None
+        choice = replace(outcome.confirmation.choice, winner=None)
+        return replace(outcome, confirmation=replace(outcome.confirmation, choice=choice))
+
+    run.change_outcome(without_winner)
     assert find_source(run.folder.uri).kind == "best"
 
 
@@ -51,34 +59,39 @@ def test_a_run_of_an_older_version_is_exported(tmp_path: Path, checkpoint: Path)
 
 def test_of_a_grids_setting_it_is_the_first_seed(tmp_path: Path, checkpoint: Path) -> None:
     run = SearchRun.write(tmp_path, checkpoint)
-    run.change_outcome(best={"trial_id": "search-0, search-1"})
+
+    def of_a_setting(outcome: SearchOutcome) -> SearchOutcome:
+        assert outcome.best is not None
+        return replace(outcome, best=replace(outcome.best, trial_id="search-0, search-1"))
+
+    run.change_outcome(of_a_setting)
     assert find_source(run.folder.uri).trial_id == "search-0"
 
 
 def test_a_trial_asked_for_by_its_id_may_be_the_baseline(tmp_path: Path, checkpoint: Path) -> None:
     run = SearchRun.write(tmp_path, checkpoint)
     source = find_source(run.folder.uri, "baseline-0")
-    assert (source.kind, source.experiment.weighting.kind) == ("asked for", "none")
+    assert (source.kind, source.experiment.weighting.kind) == ("by id", "none")
 
 
-def told(run: str, trial: str | None = None) -> str:
+def problem_of(run: str, trial: str | None = None) -> str:
     with pytest.raises(InputError) as error:
         find_source(run, trial)
     return str(error.value)
 
 
-def test_what_can_not_be_exported_is_told_with_what_to_do(tmp_path: Path, checkpoint: Path) -> None:
-    assert "must be a run folder, but got" in told(str(tmp_path / "nowhere"))
+def test_what_can_not_be_exported_is_refused_with_what_to_do(tmp_path: Path, checkpoint: Path) -> None:
+    assert "must be a run folder, but got" in problem_of(str(tmp_path / "nowhere"))
     run = SearchRun.write(tmp_path, checkpoint, violation=2.0)
-    nothing = told(run.folder.uri)
+    nothing = problem_of(run.folder.uri)
     assert "must have a feasible trial, but got none among 2" in nothing
-    assert "--trial search-0 takes the nearest one" in nothing or "--trial search-1 takes" in nothing
+    assert "--trial search-0 to export the nearest one" in nothing or "--trial search-1 to export" in nothing
     assert find_source(run.folder.uri, "search-0").trial_id == "search-0"
-    unknown = told(run.folder.uri, "search-7")
+    unknown = problem_of(run.folder.uri, "search-7")
     assert "--trial: must be a trial of the run that is complete, but got search-7" in unknown
     assert "baseline-0, search-0, search-1" in unknown
     shutil.rmtree(run.folder.path("trials", "search-0", "step-00000020"))
-    assert "must still have the model's checkpoint, but got nothing at" in told(run.folder.uri, "search-0")
+    assert "must still hold the model's checkpoint, but got nothing at" in problem_of(run.folder.uri, "search-0")
     (run.folder.local / "outcome.json").unlink()  # type: ignore[operator]
-    assert "must be a finished search, but got no outcome.json" in told(run.folder.uri)
+    assert "must be a finished search, but got no outcome.json" in problem_of(run.folder.uri)
     assert find_source(run.folder.uri, "search-1").trial_id == "search-1"

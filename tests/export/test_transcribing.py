@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import tokenizers
 
+from raywce.assets import MICRO_WHISPER, checkpoint_path
 from raywce.data.features import LogMel
-from raywce.demo.assets import MICRO_WHISPER, checkpoint_path
 from raywce.errors import InputError
 from raywce.evaluation.decode import PROMPT_TOKENS, TokenBound, evaluating, transcribe_batch
 from raywce.export.convert import check_convertible
@@ -80,7 +80,7 @@ def test_the_cards_code_gives_the_texts_of_the_evaluation(tmp_path: Path, librar
 
 
 def test_another_window_is_refused() -> None:
-    with pytest.raises(InputError, match="must be 30 s, as faster-whisper takes no other, but got 3 s"):
+    with pytest.raises(InputError, match="must be 30 s, as faster-whisper supports no other, but got 3 s"):
         check_convertible(checkpoint_path(MICRO_WHISPER), "float32")
 
 

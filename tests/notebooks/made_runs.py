@@ -13,23 +13,16 @@ import pyarrow as pa
 from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.utterances import score, to_table
 from raywce.experiment.load import ExperimentFile
-from raywce.run_folder import OUTCOME, RunFolder
+from raywce.runs.folder import RunFolder
+from raywce.runs.outcome_file import write_outcome
+from raywce.runs.tables import Trial, TrialTable, trial_schema, write_utterances
 from raywce.search.confirm import candidates, compared_tests, judged, runs
-from raywce.search.constraints import limits
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests, files_of
-from raywce.search.outcome import Confirmation, completed, outcome, references
-from raywce.search.tables import (
-    BASELINE,
-    COMPLETE,
-    CONFIRM,
-    FAIL,
-    SEARCH,
-    Trial,
-    TrialTable,
-    trial_schema,
-    write_utterances,
-)
+from raywce.selection.limits import limits
+from raywce.selection.outcome import Confirmation, completed, outcome, references
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, FAIL, SEARCH
+from raywce.trial_report import Report
 
 _WORDS = ["the", "pharmacy", "is", "far", "from", "the", "station", "and", "the", "road", "is", "long", "today"]
 _UTTERANCES, _SPEAKERS = 24, 8
@@ -59,7 +52,7 @@ def made_run(file: ExperimentFile, failing: int | None = None) -> Path:
     else:
         write_utterances(run.folder, run.table)
     run.table.write(run.folder)
-    run.folder.write_text(OUTCOME, found.to_json())
+    write_outcome(run.folder, found)
     assert run.folder.local
     return run.folder.local
 
@@ -81,11 +74,11 @@ class _Made:
         if run.evaluates_original:
             self.table.record(trial, self._evaluated(run, 0, 0.0, phase))
         alpha = self._alpha(run)
-        fixed = {f"alpha/{name}": alpha for name in self.experiment.languages.low_resource}
-        fixed |= {f"loss/{name}": 1.0 for name in self.experiment.languages.all}
-        self.table.record(trial, {"step": steps // 2, "final": False, **fixed})
+        languages = self.experiment.languages
+        trained = {"alpha": dict.fromkeys(languages.low_resource, alpha), "loss": dict.fromkeys(languages.all, 1.0)}
+        self.table.record(trial, Report(steps // 2, **trained))
         if state == COMPLETE:
-            self.table.record(trial, {**self._evaluated(run, steps, alpha, phase), **fixed})
+            self.table.record(trial, replace(self._evaluated(run, steps, alpha, phase), **trained))
         self.table.finish(trial, state, "no memory" if state == FAIL else None)
 
     def confirm(self) -> Confirmation:
@@ -109,7 +102,7 @@ class _Made:
     def _alpha(self, run: Run) -> float:
         return float(getattr(self.driver.experiment(run).weighting, "alpha", 1.0))
 
-    def _evaluated(self, run: Run, step: int, alpha: float, phase: str) -> dict[str, Any]:
+    def _evaluated(self, run: Run, step: int, alpha: float, phase: str) -> Report:
         languages = self.experiment.languages
         rates = dict.fromkeys(languages.low_resource, 0.6 - 0.06 * alpha)
         rates |= dict.fromkeys(languages.high_resource, 0.1 + 0.01 * alpha)
@@ -120,7 +113,8 @@ class _Made:
         report: dict[str, Any] = {"step": step, "final": final, "utterances": self.folder.path(name)}
         for language, found in rates_by_language(table).items():
             report |= {f"wer/{language}": found.wer_normalized, f"cer/{language}": found.cer_normalized}
-        return report | (self.driver.judge(report) if phase == SEARCH else {})
+        made = Report.of(report)
+        return self.driver.judged(made) if phase == SEARCH else made
 
 
 def _decoded(rates: Mapping[str, float], seed: int) -> pa.Table:

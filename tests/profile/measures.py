@@ -24,7 +24,7 @@ def measured(experiment: Experiment, **changes: Any) -> Measured:
         "shares": {"data": 0.0, "features": 0.1, "forward": 0.3, "backward": 0.5, "update": 0.1},
         "gigabytes": 1.5,
         "save_s": 2.0,
-        "decoded_per_second": {"full": 10.0, "batch": 20.0},
+        "decoded_per_second": 10.0,
         "dev": {"all": 100, "search": 60, "confirm": 40},
         "batches": [Batches(16, 1, 16, 16.0, 1.5), Batches(16, 2, 8, 18.0, 1.0), Batches(32, 1, 32, None, None, "no")],
     }

@@ -42,15 +42,11 @@ def test_a_training_is_what_is_around_it_its_steps_its_evaluation_and_its_checkp
     assert trial.seconds == 118.0
 
 
-def test_evaluations_on_the_way_are_of_their_own_share_and_context(file: Any) -> None:
+def test_intermediate_evaluations_are_of_their_own_share(file: Any) -> None:
     assert seconds(file("training.evaluate_every=25")) == 118 + 3 * (6 + 2)
     assert seconds(file("training.evaluate_every=30")) == 118 + 3 * (6 + 2)  # at 30, 60, 90, and the end
     assert seconds(file("training.evaluate_every=50", "training.checkpoint_every=10")) == 118 + 6 + 9 * 2
-    assert seconds(file("training.evaluate_every=50", "evaluation.share_on_the_way=0.5")) == 118 + 3 + 2
-    on_the_way = "evaluation.encoder_context_on_the_way=batch"
-    assert seconds(file("training.evaluate_every=50", on_the_way)) == 118 + 3 + 2
-    assert seconds(file("evaluation.both_contexts=true")) == 118 + 3
-    assert seconds(file("evaluation.encoder_context=batch")) == 118 - 3
+    assert seconds(file("training.evaluate_every=50", "evaluation.intermediate_share=0.5")) == 118 + 3 + 2
     assert seconds(file(), at_start=True) == 118 + 6
     assert seconds(file(), share=0.5) == 118 - 50 - 1
 

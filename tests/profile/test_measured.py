@@ -6,7 +6,7 @@ import pytest
 
 from raywce.experiment.schema import Experiment
 from raywce.profile.measured import PROFILE, Measured
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
 from tests.profile.measures import measured
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from raywce.experiment.schema import Evaluation, Experiment
-from raywce.profile.worker import contexts_of, predicted, profile_worker, ways
+from raywce.experiment.schema import Experiment
+from raywce.profile.worker import predicted, profile_worker, ways
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 from tests.training.session import Session
@@ -40,7 +40,7 @@ def profiled(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
         session.enter(monkeypatch)
         experiment = Experiment.model_validate(tree).model_dump()
         profile_worker({"experiment": experiment, "folder": str(session.folder)}, seconds)
-        return session, session.reports[-1]
+        return session, session.reports[-1]["profile"]
 
     yield profile
     torch.set_num_threads(threads)
@@ -57,7 +57,7 @@ def test_what_a_training_does_is_measured(profiled: Any) -> None:
     assert sum(found["shares"].values()) == pytest.approx(1.0)
     assert all(share > 0 for share in found["shares"].values())
     assert found["dev"]["all"] == 12 == found["dev"]["search"] + found["dev"]["confirm"]
-    assert list(found["decoded_per_second"]) == ["full"]
+    assert found["decoded_per_second"] > 0
     assert found["gigabytes"] > 0.05
 
 
@@ -84,13 +84,6 @@ def test_an_augmented_training_s_features_take_longer(profiled: Any) -> None:
     noise = {"white_noise": {"probability": 1.0}, "pitch_shift": {"probability": 1.0}, "copies": "all"}
     _, augmented = profiled(3.0, augmentation={**noise, "languages": ["gl", "es"]})
     assert augmented["shares"]["features"] > plain["shares"]["features"]
-
-
-def test_each_context_of_the_evaluations_has_its_rate() -> None:
-    assert contexts_of(Evaluation()) == ["full"]
-    assert contexts_of(Evaluation(encoder_context_on_the_way="batch")) == ["full", "batch"]
-    assert contexts_of(Evaluation(encoder_context="batch")) == ["batch"]
-    assert contexts_of(Evaluation(both_contexts=True)) == ["full", "batch"]
 
 
 def test_ways_keep_the_batch_size_by_splitting_it_and_then_double_it() -> None:

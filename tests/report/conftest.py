@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from raywce.data.prepare.rejects import SCHEMA
-from raywce.run_folder import RunFolder
+from raywce.data.prepare.summary import REJECT_SCHEMA
+from raywce.runs.folder import RunFolder
 from tests.report import made_runs
 from tests.report.browser import chromium
 from tests.report.made_runs import MadeRun
@@ -42,4 +42,4 @@ def write_speech(folder: Path) -> None:
     prepared.write_text("prepared.json", json.dumps({"rows": 12, "utterances": 9, "groups": groups}))
     row = {"source": "train.tsv:3", "split": "train", "language": "gl", "id": "a.mp3", "reason": "too_long"}
     rows = [{**row, "text": made_runs.HOSTILE, "detail": "31.5 s"}, {**row, "text": "b", "detail": "40 s"}]
-    prepared.write_table("rejected.parquet", pa.Table.from_pylist(rows, SCHEMA))
+    prepared.write_table("rejected.parquet", pa.Table.from_pylist(rows, REJECT_SCHEMA))

@@ -15,27 +15,18 @@ import yaml
 from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.utterances import score, to_table
 from raywce.experiment.load import ExperimentFile, load
-from raywce.run_folder import OUTCOME, RunFolder
-from raywce.search.callback import schema_of
+from raywce.runs.folder import RunFolder
+from raywce.runs.outcome_file import write_outcome
+from raywce.runs.tables import TestFile, Trial, TrialTable, write_utterances
 from raywce.search.confirm import candidates, compared_tests, judged, runs
-from raywce.search.constraints import limits
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests
-from raywce.search.outcome import Confirmation, SearchOutcome, completed, outcome, references
 from raywce.search.searcher import suggestion_id
-from raywce.search.tables import (
-    BASELINE,
-    COMPLETE,
-    CONFIRM,
-    FAIL,
-    ORIGINAL,
-    PRUNED,
-    SEARCH,
-    TestFile,
-    Trial,
-    TrialTable,
-    write_utterances,
-)
+from raywce.search.table_callback import schema_of
+from raywce.selection.limits import limits
+from raywce.selection.outcome import Confirmation, SearchOutcome, completed, outcome, references
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, FAIL, ORIGINAL, PRUNED, SEARCH
+from raywce.trial_report import Report
 
 HOSTILE = '<script>window.hurt = true</script> & "quoted" <img src=x onerror=alert(1)>'
 STEPS, EVERY = 40, 20
@@ -127,7 +118,7 @@ class MadeRun:
         tables = {"trials": self.folder.path("trials.parquet")}
         judged = replace(outcome(self.table, self.experiment, tables), choice="Sampler gp: as made.")
         judged = replace(judged, confirmation=confirmation)
-        self.folder.write_text(OUTCOME, judged.to_json())
+        write_outcome(self.folder, judged)
         self.folder.write_text("search_clock.json", json.dumps({"seconds": 1234.5}))
         return judged
 
@@ -165,7 +156,7 @@ class MadeRun:
             self.table.record(trial, self._report(run, step, phase))
         self.table.finish(trial, state, f"loss is not finite at step 11: {HOSTILE}" if state == FAIL else None)
 
-    def _report(self, run: Run, step: int, phase: str) -> dict[str, Any]:
+    def _report(self, run: Run, step: int, phase: str) -> Report:
         report: dict[str, Any] = {"step": step, "final": step == STEPS, "time_s": 2.5 * step, "restarts": 0}
         if step:
             report |= {f"loss/{language}": 2.0 / (1 + step) for language in ORIGINAL_RATES}
@@ -180,7 +171,8 @@ class MadeRun:
                 for name in ("wer_raw", "wer_normalized", "cer_raw", "cer_normalized"):
                     report[f"{name}/{language}"] = getattr(rates, name)
                 report |= {f"wer/{language}": rates.wer_normalized, f"cer/{language}": rates.cer_normalized}
-        return report | (self.driver.judge(report) if phase == SEARCH else {})
+        made = Report.of(report)
+        return self.driver.judged(made) if phase == SEARCH else made
 
     def _rates(self, run: Run, step: int) -> dict[str, float]:
         """gl falls with the mean alpha, the others rise."""

@@ -5,7 +5,7 @@ import numpy as np
 from raywce.report.curves import alpha_curves, curves
 from raywce.report.run import read_run
 from raywce.report.trials import ranked, trial_points
-from raywce.search.tables import as_drawn
+from raywce.runs.tables import as_drawn
 from tests.report.made_runs import STEPS, MadeRun
 
 

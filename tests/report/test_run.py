@@ -8,7 +8,8 @@ import pytest
 from raywce.errors import InputError
 from raywce.report.run import read_run
 from raywce.report.write import make_report
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
+from tests.older_file import older
 from tests.report.made_runs import MadeRun
 
 
@@ -24,8 +25,8 @@ def test_a_run_of_an_older_version_is_read(searched: MadeRun, tmp_path: Path) ->
     record = tmp_path / "run" / "experiment.yaml"
     written = record.read_text()
     assert "\n  log_every: " in written
-    older = "".join(line for line in written.splitlines(keepends=True) if not line.startswith("  log_every: "))
-    record.write_text(older.replace("\ntraining:\n", "\ntraining:\n  wobble: 0.5\n"))
+    without = "".join(line for line in written.splitlines(keepends=True) if not line.startswith("  log_every: "))
+    record.write_text(older(without, training__wobble=0.5))
     folder = RunFolder.at(str(tmp_path / "run"))
     assert read_run(folder).outcome == read_run(searched.folder).outcome
     assert make_report(folder).figures.finished

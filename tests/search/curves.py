@@ -1,4 +1,4 @@
-"""Toys as trainings: figures that come near their final values over the steps, with some noise on the way."""
+"""Toys as trainings: figures that come near their final values over the steps, with some noise."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ STEPS, FIRST_RUNG = 9, 1
 _AT_START = 60.0  # objective of the model before its training
 _FLOOR = 0.5  # points below its limit of a constraint at the start
 _SPEED = 4.0  # a third of the way is made in the first ninth of the steps
-_NOISE = 0.3  # of an evaluation on the way, in points
+_NOISE = 0.3  # of an intermediate evaluation, in points
 
 
-def on_the_way(toy: Toy, values: Values, step: int, seed: int) -> Figures:
+def intermediate(toy: Toy, values: Values, step: int, seed: int) -> Figures:
     """The figures at `step` of `STEPS`; at the last one they are the toy's own.
 
     The objective falls from one start to the trial's own end, and a violation goes there from half a point below its

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 
 from raywce.evaluation.utterances import SCHEMA
 from raywce.experiment.schema import Experiment, Resources
+from raywce.trial_report import Report
 from tests.search import surrogate
 
 if TYPE_CHECKING:  # torch would slow down each trial's start
-    from raywce.evaluation.run import Evaluation
+    from raywce.evaluation.evaluate import Evaluation
 
 UTTERANCES, WORDS, SPEAKERS = 60, 10, 30
 
@@ -44,9 +45,7 @@ def _row(language: str, index: int, errors: int, speakers: int) -> dict[str, Any
     return row
 
 
-def trial(
-    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
-) -> None:
+def trial(experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None) -> None:
     """As the surrogate's, and decodes whole tables; its file `parts` says which part of dev it was given."""
     assert on_report is not None
     steps = experiment.training.steps

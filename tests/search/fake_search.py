@@ -10,9 +10,11 @@ from typing import Any
 import rich
 
 from raywce.experiment.load import ExperimentFile
-from raywce.search.live import open_view
-from raywce.search.progress import Progress
-from raywce.search.tables import COMPLETE, RUNNING, SEARCH, Trial, TrialTable, trial_schema
+from raywce.runs.tables import Trial, TrialTable, trial_schema
+from raywce.screen.live import open_view
+from raywce.screen.progress import Progress
+from raywce.selection.trials import COMPLETE, RUNNING, SEARCH
+from raywce.trial_report import Report
 from tests.search import surrogate
 
 ALPHA = "weighting.alpha"
@@ -31,7 +33,7 @@ def report(table: TrialTable, number: int, gl: float | None = None, state: str =
     if gl is not None:
         rates = {"wer/gl": gl, "wer/es": 0.2, "wer/pt": 0.19, "objective": gl}
         judged = {"violation/es": -0.5, "violation/pt": -0.5, "violation": -0.5, "feasible": True}
-        table.record(trial, {"step": 20, "final": True, **rates, **judged, **more})
+        table.record(trial, Report.of({"step": 20, "final": True, **rates, **judged, **more}))
     table.finish(trial, state)
     return table.of(trial.trial_id)
 

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from raywce.trial_report import Report
 from tests.search import surrogate
 
 PATIENCE_S = 600.0
@@ -35,9 +36,7 @@ class Placed:
     left: float
 
 
-def placed_trial(
-    experiment: Any, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
-) -> None:
+def placed_trial(experiment: Any, folder: str, name: str, on_report: Callable[[Report], None] | None = None) -> None:
     """Holds its bundles until the first wave is complete; the baseline, which runs alone, does not wait for others."""
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group

@@ -14,6 +14,7 @@ import yaml
 from raywce.errors import RunFailed
 from raywce.experiment.load import ExperimentFile, load
 from raywce.experiment.schema import Experiment
+from raywce.trial_report import Report
 
 ORIGINAL = {"gl": 0.60, "es": 0.30, "pt": 0.28}
 
@@ -73,16 +74,19 @@ def evaluations(experiment: Experiment) -> range:
     return range(every, experiment.training.steps + 1, every)
 
 
-def report(experiment: Experiment, step: int, rates: dict[str, float] | None, **more: Any) -> dict[str, Any]:
+def report(experiment: Experiment, step: int, rates: dict[str, float] | None, **more: Any) -> Report:
     """A report as `raywce.training` makes it."""
-    out: dict[str, Any] = {"step": step, "final": step == experiment.training.steps, "time_s": 0.1 * step, **more}
-    out |= {f"loss/{language}": 1.0 for language in ORIGINAL} | {"alpha/gl": 1.0, "restarts": 0}
-    for language, rate in (rates or {}).items():
-        for name in ("wer", "wer_raw", "wer_normalized"):
-            out[f"{name}/{language}"] = rate
-        for name in ("cer", "cer_raw", "cer_normalized"):
-            out[f"{name}/{language}"] = rate / 2
-    return out
+    wer, cer = rates or {}, {language: rate / 2 for language, rate in (rates or {}).items()}
+    measured = {"wer": wer, "wer_raw": wer, "wer_normalized": wer, "cer": cer, "cer_raw": cer, "cer_normalized": cer}
+    return Report(
+        step,
+        final=step == experiment.training.steps,
+        time_s=0.1 * step,
+        loss=dict.fromkeys(ORIGINAL, 1.0),
+        alpha={"gl": 1.0},
+        rates=measured if rates else {},
+        **more,
+    )
 
 
 def write_utterances(folder: str, name: str, step: int) -> str:
@@ -94,9 +98,7 @@ def write_utterances(folder: str, name: str, step: int) -> str:
     return str(path)
 
 
-def trial(
-    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
-) -> None:
+def trial(experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None) -> None:
     """The original at step 0 where it is asked for, a loss half-way, the figures of `wers` at the end."""
     assert on_report is not None
     steps = experiment.training.steps
@@ -107,7 +109,7 @@ def trial(
 
 
 def curve_trial(
-    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None
 ) -> None:
     """The figures of `wers_at` at each evaluation, and a report of the loss before each."""
     assert on_report is not None
@@ -119,7 +121,7 @@ def curve_trial(
 
 
 def slow_trial(
-    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None
 ) -> None:
     """As `trial`, after a second, and leaves its name in a file when it begins."""
     _begin_slowly(folder, name)
@@ -127,7 +129,7 @@ def slow_trial(
 
 
 def slow_curve_trial(
-    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None
 ) -> None:
     """As `curve_trial`, in the manner of `slow_trial`."""
     _begin_slowly(folder, name)
@@ -135,14 +137,14 @@ def slow_curve_trial(
 
 
 def failing_run(
-    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None
 ) -> None:
     """No run gets anywhere."""
     raise RunFailed("out of memory")
 
 
 def ray_train_curve(
-    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None
 ) -> None:
     """The evaluations of `curve_trial` from Ray Train workers, through the real trial's queue, half a second each.
 
@@ -152,7 +154,7 @@ def ray_train_curve(
     from ray.train import RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    from raywce.listening import fit, look_often, message_queue
+    from raywce.cluster.trainer import fit, look_often, message_queue
     from raywce.training.trial import _Forward
 
     assert on_report is not None
@@ -163,7 +165,7 @@ def ray_train_curve(
             with (Path(folder) / f"{name}.steps").open("a") as stream:
                 stream.write(f"{step}\n")
             group = ray.util.get_current_placement_group().id.hex()
-            ray.train.report(report(experiment, step, wers_at(experiment, step), placement_group_id=group))
+            ray.train.report(report(experiment, step, wers_at(experiment, step), placement_group_id=group).flat())
 
     if experiment.training.evaluate_at_start:
         on_report(report(experiment, 0, ORIGINAL))

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from optuna.distributions import FloatDistribution
 
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
+from raywce.runs.tables import Trial, TrialTable, trial_schema
 from raywce.search.checkpoints import Sweeper, best_trials
-from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, FAIL, PRUNED, SEARCH, Trial, TrialTable, trial_schema
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, FAIL, PRUNED, SEARCH
+from raywce.trial_report import Report
 
 SPACE = {"weighting.alpha": FloatDistribution(1, 6)}
 MODEL = {"model.safetensors", "config.json"}
@@ -52,7 +54,7 @@ def begin(folder: RunFolder, table: TrialTable) -> Callable[..., Trial]:
         trial = Trial(phase, trial_id, 0, {"weighting.alpha": 2.0})
         for step in (10, 20):
             report = {"step": step, "objective": objective, "feasible": True, "violation": -1.0, "final": step == 20}
-            table.record(trial, report)
+            table.record(trial, Report.of(report))
             for file in (*MODEL, "training_state.pt"):
                 folder.write_text(f"trials/{trial_id}/step-{step:08d}/{file}", "x")
         folder.write_text(f"trials/{trial_id}/utterances-00000020.parquet", "x")

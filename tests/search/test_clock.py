@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
 from raywce.search import clock
 from raywce.search.clock import SearchClock, StopAtLimit
 from tests.fake_time import FakeTime

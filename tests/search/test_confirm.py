@@ -14,15 +14,15 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from raywce.cluster import Cluster
+from raywce.cluster.connect import Cluster
 from raywce.errors import RunFailed
 from raywce.experiment.load import ExperimentFile, load
-from raywce.looks import EVALUATE, looks, open_test_split
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
+from raywce.runs.test_openings import EVALUATE, open_test_split, openings
+from raywce.screen.outcome import show_outcome
 from raywce.search.confirm import candidates, runs
-from raywce.search.outcome import SearchOutcome, TrialFigures
 from raywce.search.phases import is_finished, run_search
-from raywce.search.view import show_outcome
+from raywce.selection.outcome import SearchOutcome, TrialFigures
 from tests.search import decoded_tables, surrogate
 
 CONFIRM = {"candidates": 2, "resamples": 500}
@@ -88,7 +88,7 @@ class Finished:
     outcome: SearchOutcome
     folder: RunFolder
 
-    def judged_anew(self, storage: Path, floor: float = 1.0) -> tuple[ExperimentFile, RunFolder]:
+    def judged_again(self, storage: Path, floor: float = 1.0) -> tuple[ExperimentFile, RunFolder]:
         """A copy of the run before its judgement, to be held to other limits; no trial of it has to run again."""
         overrides = [f"search.constraints.absolute_floor={floor}"]
         file = load(self.folder.local.parents[1] / "toy.yaml", overrides, check_files=False)
@@ -151,8 +151,8 @@ def test_a_winner_is_confirmed_and_tested_once(finished: Finished) -> None:
     expected = {f"confirm-{name}-{seed}" for name in ("baseline", found.choice.winner) for seed in (1, 2, 3)}
     assert tested == {"original", *expected}
     assert {row["split"] for row in utterances if row["phase"] == "test"} == {"test", "broadcast"}
-    (look,) = looks(folder)
-    assert set(look["models"]) == tested
+    (opening,) = openings(folder)
+    assert set(opening["models"]) == tested
 
     stored = json.loads(folder.read_text("outcome.json"))
     assert stored["confirmation"]["choice"]["winner"] == found.choice.winner
@@ -164,20 +164,20 @@ def test_what_is_shown_of_it(finished: Finished, capsys: pytest.CaptureFixture[s
     show_outcome(finished.outcome)
     printed = capsys.readouterr().out
     assert "keeps all limits and is better than the baseline with 95 % confidence: -2.4" in printed
-    assert "dev, speakers kept back" in printed
-    assert "broadcast, search-" in printed
+    assert "on dev, speakers held out of the search" in printed
+    assert "on broadcast:" in printed
 
 
 @pytest.mark.slow
 def test_limits_that_may_be_broken_confirm_nothing_and_keep_the_test_split_closed(
     finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file, folder = finished.judged_anew(tmp_path, floor=0.0)  # es stands exactly on it
+    file, folder = finished.judged_again(tmp_path, floor=0.0)  # es stands exactly on it
     outcome = search(file, storage=str(tmp_path), trial=never, decode=never)
     assert outcome.confirmation is not None
     assert outcome.confirmation.choice.winner is None
     assert outcome.exit_code == 3
-    assert not looks(folder)
+    assert not openings(folder)
     show_outcome(outcome)
     printed = capsys.readouterr().out
     assert "no candidate keeps all limits with 95 % confidence" in printed
@@ -185,10 +185,10 @@ def test_limits_that_may_be_broken_confirm_nothing_and_keep_the_test_split_close
 
 
 @pytest.mark.slow
-def test_where_every_candidate_fails_nothing_is_confirmed_and_the_reasons_are_told(
+def test_where_every_candidate_fails_nothing_is_confirmed_and_the_reasons_are_shown(
     finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file, folder = finished.judged_anew(tmp_path)
+    file, folder = finished.judged_again(tmp_path)
     table = folder.read_table("trials.parquet")
     rows = [row for row in table.to_pylist() if row["candidate"] in (None, "baseline")]
     folder.write_table("trials.parquet", pa.Table.from_pylist(rows, schema=table.schema))
@@ -199,13 +199,13 @@ def test_where_every_candidate_fails_nothing_is_confirmed_and_the_reasons_are_to
     show_outcome(outcome)
     printed = " ".join(capsys.readouterr().out.split())
     assert "Nothing confirmed: every candidate failed." in printed
-    assert printed.count("is left out, as a run of it failed: confirm-search-") == 2
+    assert printed.count("is left out because one of its runs failed: confirm-search-") == 2
     assert "out of memory" in printed
 
 
 @pytest.mark.slow
 def test_a_test_split_that_was_opened_before_stays_closed_unless_asked(finished: Finished, tmp_path: Path) -> None:
-    file, folder = finished.judged_anew(tmp_path)
+    file, folder = finished.judged_again(tmp_path)
     open_test_split(folder, EVALUATE, ["trials/search-000/step-00000020"], again=False)
     first = search(file, storage=str(tmp_path), trial=never, decode=never).confirmation
     assert first is not None
@@ -217,12 +217,12 @@ def test_a_test_split_that_was_opened_before_stays_closed_unless_asked(finished:
     again = search(file, storage=str(tmp_path), trial=never, open_test_again=True).confirmation
     assert again is not None
     assert set(again.tests) == {"test", "broadcast"}
-    assert [look["again"] for look in looks(folder)] == [False, True]
+    assert [opening["again"] for opening in openings(folder)] == [False, True]
 
 
 @pytest.mark.slow
 def test_tests_that_could_not_be_decoded_are_decoded_when_it_goes_on(finished: Finished, tmp_path: Path) -> None:
-    file, folder = finished.judged_anew(tmp_path)
+    file, folder = finished.judged_again(tmp_path)
 
     def failing(evaluations: Any, resources: Any, on_table: Any) -> None:
         decoded_tables.decode(evaluations[:3], resources, on_table)
@@ -235,7 +235,7 @@ def test_tests_that_could_not_be_decoded_are_decoded_when_it_goes_on(finished: F
     confirmation = search(file, storage=str(tmp_path), trial=never).confirmation
     assert confirmation == finished.outcome.confirmation
     assert first.stat().st_mtime_ns == before
-    assert len(looks(folder)) == 1
+    assert len(openings(folder)) == 1
 
 
 KILLED = """

@@ -15,8 +15,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from raywce.search.journal import open_journal
 from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
+from raywce.search.study import open_journal
 from tests.search import surrogate
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from raywce.errors import RunFailed
-from raywce.search.constraints import Limit
 from raywce.search.driver import Driver
+from raywce.selection.limits import Limit
 from tests.search import surrogate
 
 RATES = {"gl": 0.40, "es": 0.35, "pt": 0.20}
@@ -18,10 +18,10 @@ RATES = {"gl": 0.40, "es": 0.35, "pt": 0.20}
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Driver:
-    at_the_end = {"es": Limit(20.0, 0.5), "pt": Limit(19.0, 0.5)}
-    on_the_way = {"es": Limit(35.0, 0.5), "pt": Limit(30.0, 0.5)}
+    at_the_end = {"es": Limit(0.20, 0.005), "pt": Limit(0.19, 0.005)}
+    intermediate = {"es": Limit(0.35, 0.005), "pt": Limit(0.30, 0.005)}
     return Driver(
-        surrogate.load_file(tmp_path), "trials", surrogate.trial, limits=at_the_end, limits_at={10: on_the_way}
+        surrogate.load_file(tmp_path), "trials", surrogate.trial, limits=at_the_end, limits_at={10: intermediate}
     )
 
 
@@ -37,20 +37,21 @@ def test_a_report_is_held_against_the_limits_of_its_step(
     driver: Driver, step: int, violations: dict[str, float]
 ) -> None:
     experiment = driver.file.experiment
-    found = driver.judge(surrogate.report(experiment, step, RATES))
-    assert {language: found[f"violation/{language}"] for language in violations} == pytest.approx(violations)
-    assert found["violation"] == pytest.approx(max(violations.values()))
-    assert found["feasible"] == (step == 10)
-    assert found["objective"] == 0.40
+    found = driver.judged(surrogate.report(experiment, step, RATES))
+    assert found.violations == pytest.approx(violations)
+    assert found.violation == pytest.approx(max(violations.values()))
+    assert found.feasible == (step == 10)
+    assert found.objective == 0.40
 
 
 def test_the_last_report_is_held_against_the_end_even_where_its_step_has_limits(driver: Driver) -> None:
-    found = driver.judge({**surrogate.report(driver.file.experiment, 10, RATES), "final": True})
-    assert found["violation"] == pytest.approx(14.5)
+    found = driver.judged(replace(surrogate.report(driver.file.experiment, 10, RATES), final=True))
+    assert found.violation == pytest.approx(14.5)
 
 
 def test_a_report_without_an_evaluation_is_not_judged(driver: Driver) -> None:
-    assert driver.judge(surrogate.report(driver.file.experiment, 10, None)) == {}
+    report = surrogate.report(driver.file.experiment, 10, None)
+    assert driver.judged(report) == report
 
 
 OUT_OF_REACH = "OSError: AWS Error NETWORK_CONNECTION during PutObject operation"
@@ -63,11 +64,11 @@ class Outages:
         self.left, self.reason = times, reason
 
     def __call__(self, experiment: Any, folder: str, name: str, on_report: Any) -> None:
-        on_report({**surrogate.report(experiment, 10, None), "restarts": 1})
+        on_report(surrogate.report(experiment, 10, None, restarts=1))
         if self.left:
             self.left -= 1
             raise RunFailed(self.reason)
-        on_report({**surrogate.report(experiment, 20, RATES), "restarts": 1})
+        on_report(surrogate.report(experiment, 20, RATES, restarts=1))
 
 
 def told(driver: Driver, trial: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:

@@ -11,10 +11,12 @@ import pytest
 
 from raywce.experiment.load import ExperimentFile, load
 from raywce.experiment.schema import Resources
-from raywce.run_folder import RunFolder
-from raywce.search import pace
+from raywce.runs.folder import RunFolder
+from raywce.runs.tables import Trial, TrialTable, trial_schema
+from raywce.screen import throttle
 from raywce.search.held_out import DecodedSoFar, decode_tests, files_of
-from raywce.search.tables import BASELINE, COMPLETE, CONFIRM, ORIGINAL, Trial, TrialTable, trial_schema
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, ORIGINAL
+from raywce.trial_report import Report
 from tests.fake_time import FakeTime
 from tests.search import surrogate
 
@@ -40,7 +42,7 @@ def test_decoding_says_every_half_minute_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     time = FakeTime()
-    monkeypatch.setattr(pace, "time", time)
+    monkeypatch.setattr(throttle, "time", time)
     on_batch = DecodedSoFar()
     for _ in range(8):
         time.sleep(10.0)
@@ -54,7 +56,7 @@ def table(file: ExperimentFile) -> TrialTable:
     table = TrialTable(trial_schema(file.optuna_space, ["gl"], ["es", "pt"]))
     for candidate in (BASELINE, WINNER):
         trial = Trial(CONFIRM, f"confirm-{candidate}-1", 1, {}, candidate)
-        table.record(trial, {"step": 20, "final": True})
+        table.record(trial, Report.of({"step": 20, "final": True}))
         table.finish(trial, COMPLETE)
     return table
 

@@ -19,16 +19,17 @@ import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from raywce.cluster import Cluster
+from raywce.cluster.connect import Cluster
 from raywce.errors import InputError, RunFailed
 from raywce.experiment.load import ExperimentFile
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import RunFolder
+from raywce.runs.folder import RunFolder
+from raywce.screen.outcome import show_outcome
 from raywce.search import clock
-from raywce.search.journal import open_journal
 from raywce.search.phases import is_finished, run_search
-from raywce.search.tables import SEARCH
-from raywce.search.view import show_outcome
+from raywce.search.study import open_journal
+from raywce.selection.trials import SEARCH
+from raywce.trial_report import Report
 from tests.search import surrogate
 
 pytestmark = pytest.mark.slow
@@ -213,9 +214,7 @@ class Jump:
         return 1000.0 if self.file.exists() else 0.0
 
 
-def mishaps(
-    experiment: Experiment, folder: str, name: str, on_report: Callable[[dict[str, Any]], None] | None = None
-) -> None:
+def mishaps(experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None) -> None:
     """As `surrogate.trial`; alpha 2 fails half-way, and with alpha 3 the search's time is over."""
     assert on_report is not None
     alpha = getattr(experiment.weighting, "alpha", None)
@@ -295,7 +294,7 @@ else:
 
 
 def two_at_once(folder: Path) -> ExperimentFile:
-    return surrogate.load_file(folder, "resources.workers=1", points="none", max_concurrent_trials=2)
+    return surrogate.load_file(folder, "resources.workers=1", points="none", trials=5, max_concurrent_trials=2)
 
 
 def test_a_killed_grid_goes_on_to_the_same_table(cluster: Cluster, grid: Done, tmp_path: Path) -> None:
@@ -318,14 +317,14 @@ def test_a_killed_search_with_early_stopping_goes_on_to_the_same_table(
 def test_a_killed_search_with_two_trials_at_once_keeps_what_finished_and_runs_nothing_twice(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    before, began = kill_once_begun(cluster, tmp_path, 3, "two")
+    before, began = kill_once_begun(cluster, tmp_path, 4, "two")  # two have ended, and are in the table
     found = done(two_at_once(tmp_path), surrogate.slow_trial)
     assert all(row in found.rows for row in before)
     names = began.read_text().split()
     assert {names.count(row["trial_id"]) for row in before} == {1}
     searched = [row for row in found.rows if row["phase"] == SEARCH and row["final"]]
-    assert sorted(row["trial_id"].split("-")[1] for row in searched) == ["000", "001", "002", "003"]
-    assert len({row["config/weighting.alpha"] for row in searched}) == 4
+    assert sorted(row["trial_id"].split("-")[1] for row in searched) == ["000", "001", "002", "003", "004"]
+    assert len({row["config/weighting.alpha"] for row in searched}) == 5
     study = optuna.load_study(study_name="toy", storage=open_journal(found.folder / "optuna.journal"))
     recorded = {trial.user_attrs["trial_id"]: (trial.state.name, trial.value) for trial in study.trials}
     assert recorded == {row["trial_id"]: (row["state"], row["objective"]) for row in searched}

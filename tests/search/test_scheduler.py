@@ -12,6 +12,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from raywce.experiment.rungs import rungs
 from raywce.experiment.schema import NoWeighting, Training
 from raywce.search.scheduler import FeasibleFirstASHA, rank
+from raywce.trial_report import Report
 
 GO_ON, STOP = TrialScheduler.CONTINUE, TrialScheduler.STOP
 
@@ -57,7 +58,7 @@ def test_feasible_ones_go_by_objective_the_others_by_violation() -> None:
         report(10, 0.0, 30.0),
         report(10, 0.0, math.inf),
     ]
-    ranks = [rank(result) for result in best_to_worst]
+    ranks = [rank(Report.of(result)) for result in best_to_worst]
     assert ranks == sorted(ranks)  # type: ignore[type-var]
     assert len(set(ranks)) == len(ranks)
     assert ranks[3] < 1 < ranks[4]  # type: ignore[operator]
@@ -74,7 +75,7 @@ def test_feasible_ones_go_by_objective_the_others_by_violation() -> None:
     ],
 )
 def test_a_report_without_figures_has_no_rank(result: dict[str, Any]) -> None:
-    assert rank(result) is None
+    assert rank(Report.of(result)) is None
 
 
 # --- who goes on --------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice, suggestion_id
+from raywce.search.driver import Run
+from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, SamplerChoice, WithinRoom, suggestion_id
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -343,3 +344,35 @@ def test_a_grid_tries_each_point_with_each_seed_and_is_through() -> None:
     ]
     assert len({one["trial_id"].split("-")[2] for one in suggestions}) == 4
     assert search.suggest("one more") == search.FINISHED
+
+
+def test_one_run_after_the_other_then_no_more() -> None:
+    runs = [Run("baseline-0", evaluates_original=True), Run("baseline-1", seed_index=1)]
+    searcher = ListedRuns(runs)
+    assert [Run.of(searcher.suggest(name)) for name in ("a", "b")] == runs
+    assert searcher.suggest("c") == searcher.FINISHED
+
+
+def test_trials_begin_as_room_comes_and_goes() -> None:
+    room = {"holds": 0}
+    asked: list[int] = []
+
+    def holds(running: int) -> int:
+        asked.append(running)
+        return room["holds"]
+
+    searcher = WithinRoom(ListedRuns([Run("one"), Run("two"), Run("three")]), holds)
+    assert searcher.suggest("a") is None
+    room["holds"] = 1
+    assert Run.of(searcher.suggest("b")).trial_id == "one"
+    assert searcher.suggest("c") is None
+    room["holds"] = 2
+    assert Run.of(searcher.suggest("d")).trial_id == "two"
+    room["holds"] = 1  # a node was lost: what runs, runs on
+    searcher.on_trial_complete("b")
+    assert searcher.suggest("e") is None
+    searcher.on_trial_complete("d")
+    assert Run.of(searcher.suggest("f")).trial_id == "three"
+    room["holds"] = 3
+    assert searcher.suggest("g") == searcher.FINISHED
+    assert asked == [0, 0, 1, 1, 1, 0, 1]

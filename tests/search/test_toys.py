@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.samplers import RandomSampler
 
-from tests.search.curves import STEPS, on_the_way
+from tests.search.curves import STEPS, intermediate
 from tests.search.toys import BRANIN, TOYS, WER, WER_MID, Figures, Toy, branin
 
 GOOD = {"alpha": 1.9, "learning_rate": 5e-5, "strength": 0.35, "ramp_start": 0.4, "adaptive": True}
@@ -41,9 +41,9 @@ def test_alpha_buys_objective_with_violation() -> None:
 @pytest.mark.parametrize("toy", TOYS[1:], ids=lambda toy: toy.name)
 def test_a_curve_begins_near_the_others_and_ends_at_its_toy(toy: Toy) -> None:
     final = toy.evaluate(GOOD)
-    curve = [on_the_way(toy, GOOD, step, 0) for step in range(1, STEPS + 1)]
+    curve = [intermediate(toy, GOOD, step, 0) for step in range(1, STEPS + 1)]
     assert curve[-1] == final
-    assert curve == [on_the_way(toy, GOOD, step, 0) for step in range(1, STEPS + 1)]
-    assert curve[0] != on_the_way(toy, GOOD, 1, 1)
+    assert curve == [intermediate(toy, GOOD, step, 0) for step in range(1, STEPS + 1)]
+    assert curve[0] != intermediate(toy, GOOD, 1, 1)
     far = [abs(one.objective - final.objective) for one in curve]
     assert far[0] > far[3] > far[6] > far[-1]

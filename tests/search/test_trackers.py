@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from raywce.errors import InputError
-from raywce.experiment import surroundings
+from raywce.experiment import environment
 from raywce.search.mlflow_tracker import MLflow
 from raywce.search.trackers import TensorBoard, figures
 from tests.search import surrogate
@@ -96,7 +96,7 @@ def test_a_tracker_that_is_lost_never_ends_the_search(tmp_path: Path, caplog: py
         callback.setup()
         told(callback, TuneTrial(str(tmp_path)))
     (record,) = [record for record in caplog.records if record.name == "raywce.search.mlflow_tracker"]
-    assert "does not take the figures; the search goes on" in record.getMessage()
+    assert "refuses the figures; the search continues" in record.getMessage()
 
 
 @pytest.mark.parametrize("uri", ["http://server:5000", "sqlite:////data/mlflow.db", "databricks"])
@@ -112,7 +112,7 @@ def test_a_folder_is_no_tracking_uri(tmp_path: Path, uri: str) -> None:
 
 def test_mlflow_must_be_there_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     search = surrogate.load_file(tmp_path, "search.mlflow=http://server:5000").experiment.search
-    monkeypatch.setattr(surroundings, "find_spec", lambda name: None)
-    (problem,) = surroundings.missing({"search": search}, {})
+    monkeypatch.setattr(environment, "find_spec", lambda name: None)
+    (problem,) = environment.missing({"search": search}, {})
     assert "mlflow must be installed" in str(problem)
     assert "pip install 'raywce[mlflow]'" in str(problem)

@@ -107,7 +107,7 @@ def drawn(inputs: Path, workers: int, accumulation_steps: int, first_step: int =
         batches = loader_of(inputs, rank, workers, accumulation_steps).batches(first_step)
         for step, batch in enumerate(batches, start=first_step):
             for part in batch.micro_batches:
-                keys = augmenter.keys(part)
+                keys = augmenter.keys(part.epochs, part.copies, part.ids)
                 waveforms, lengths = augmenter.waveforms(part.waveforms, part.samples, keys)
                 for id_, key, waveform, length in zip(part.ids, keys, waveforms, lengths, strict=True):
                     found[step, id_] = key, waveform[:length]

@@ -2,12 +2,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from raywce.cli.train import checkpoint_lines, report_line
 from raywce.experiment.schema import Experiment
-from raywce.run_folder import STATE_FILE, RunFolder
+from raywce.runs.folder import STATE_FILE, RunFolder
 from raywce.training import run
+from raywce.trial_report import Report
 
 
 @pytest.fixture
@@ -23,15 +25,15 @@ def experiment() -> Experiment:
     )
 
 
-def report(step: int, wer: float | None = None, **more: Any) -> dict[str, Any]:
-    measured = {} if wer is None else {"objective": wer, "wer/gl": wer, "wer/es": 0.1, "cer/gl": 0.2, "cer/es": 0.1}
-    return {"step": step, "time_s": 1.0 * step, "final": step == 4, **measured, **more}
+def report(step: int, wer: float | None = None, **more: Any) -> Report:
+    rates = {} if wer is None else {"wer": {"gl": wer, "es": 0.1}, "cer": {"gl": 0.2, "es": 0.1}}
+    return Report(step, time_s=1.0 * step, final=step == 4, objective=wer, rates=rates, **more)
 
 
 class Trainer:
     """Stands in for Ray Train: gives reports, and leaves the last and other checkpoints where Ray does."""
 
-    def __init__(self, reports: list[dict[str, Any]], *kept: int) -> None:
+    def __init__(self, reports: list[Report], *kept: int) -> None:
         self.reports, self.kept, self.calls = reports, {4, *kept}, 0
 
     def __call__(self, experiment: Experiment, folder: str, name: str, on_report: Any) -> None:
@@ -51,11 +53,11 @@ def test_the_last_report_of_a_step_counts(
     reports = [report(0, 0.9), report(2, 0.3), report(1), report(2, 0.4), report(4, 0.5)]
     monkeypatch.setattr(run, "run_trial", Trainer(reports, 2))
     outcome = run.train_run(experiment, RunFolder.of(str(tmp_path), "a"), lambda report: None)
-    assert [one["step"] for one in outcome.reports] == [0, 1, 2, 4]
+    assert [one.step for one in outcome.reports] == [0, 1, 2, 4]
     assert outcome.original is not None
-    assert outcome.original["wer/gl"] == 0.9
-    assert outcome.best["step"] == 2
-    assert outcome.best["objective"] == 0.4
+    assert outcome.original.wer["gl"] == 0.9
+    assert outcome.best.step == 2
+    assert outcome.best.objective == 0.4
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_a_best_checkpoint_is_one_that_is_there(
     experiment: Experiment,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    reports: list[dict[str, Any]],
+    reports: list[Report],
     kept: list[int],
     best: int,
     lowest: int,
@@ -122,12 +124,8 @@ def test_a_finished_training_is_known_without_a_cluster(
     assert run.finished_run(experiment, folder) == outcome
 
 
-def test_left_out_utterances_are_counted_by_language() -> None:
-    assert run.left_out([{"left_out/gl": 2, "left_out/es": 0, "step": 1}]) == {"gl": 2}
-
-
 def test_a_report_in_a_line() -> None:
-    line = report_line(report(2, 0.255, **{"loss/gl": 1.5, "alpha/gl": 2.0, "restarts": 1}))
+    line = report_line(report(2, 0.255, loss={"gl": 1.5}, alpha={"gl": 2.0}, restarts=1))
     assert line == (
         "step 2 | 2 s | loss gl 1.500 | alpha gl 2.000 | WER gl 25.50 es 10.00 % | CER gl 20.00 es 10.00 % "
         "| worker groups restarted: 1"
@@ -137,13 +135,18 @@ def test_a_report_in_a_line() -> None:
 def test_figures_of_another_part_of_dev_are_not_the_best(
     experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reports = [report(2, 0.1, on_the_way=True), report(4, 0.5, on_the_way=False)]
+    reports = [report(2, 0.1, intermediate=True), report(4, 0.5)]
     monkeypatch.setattr(run, "run_trial", Trainer(reports))
     outcome = run.train_run(experiment, RunFolder.of(str(tmp_path), "a"), lambda report: None)
-    assert outcome.best["step"] == 4
+    assert outcome.best.step == 4
 
 
-def test_utterances_beyond_the_context_are_counted_apart() -> None:
-    counted = {"left_out/gl": 2, "beyond_context/gl": 3, "beyond_context/es": 0}
-    assert run.left_out([counted], "beyond_context") == {"gl": 3}
-    assert run.left_out([counted]) == {"gl": 2}
+def test_the_reports_of_an_older_version_are_read(experiment: Experiment, tmp_path: Path) -> None:
+    folder = RunFolder.of(str(tmp_path), "a")
+    Path(folder.path("model")).mkdir(parents=True)
+    rows = [{**report(step, wer).flat(), "on_the_way": step == 2} for step, wer in ((2, 0.1), (4, 0.5))]
+    columns = [name for name in rows[0] if name != "intermediate"]
+    folder.write_table("reports.parquet", pa.Table.from_pylist(rows).select(columns))
+    outcome = run.finished_run(experiment, folder)
+    assert outcome is not None
+    assert outcome.lowest.step == 4

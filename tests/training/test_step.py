@@ -64,7 +64,7 @@ def batch_of(corpus: Corpus, case: Case, rank: int, step: int = 0) -> StepBatch:
     pools = corpus.pools(LANGUAGES)
     shares = language_shares({name: len(pool) for name, pool in pools.items()})
     sampler = BatchSampler(pools, corpus.utterances.durations, shares, batch_size=8, steps=STEPS, seed=0)
-    context = EncoderContext(300, 160, case.context, bucket=0.1)
+    context = EncoderContext(300, 160, case.context)
     parts = case.accumulation_steps
     loader = Loader(corpus, sampler, rank, case.workers, parts, threads=2, prefetch=1, context=context)
     return next(loader.batches(step))

@@ -14,10 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from raywce.cluster import Cluster
+from raywce.cluster.connect import Cluster
 from raywce.experiment.schema import Experiment
 from raywce.training.checkpoint import load_state
 from raywce.training.trial import TrialFailed, run_trial
+from raywce.trial_report import Report
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -55,11 +56,11 @@ class Reports:
 
     def __init__(self, kill_at: int | None = None) -> None:
         self.kill_at, self.killed = kill_at, 0
-        self.reports: list[dict[str, Any]] = []
+        self.reports: list[Report] = []
 
-    def __call__(self, report: dict[str, Any]) -> None:
+    def __call__(self, report: Report) -> None:
         self.reports.append(report)
-        if report["step"] == self.kill_at and not self.killed:
+        if report.step == self.kill_at and not self.killed:
             worker = next(
                 process
                 for process in psutil.Process().children(recursive=True)
@@ -79,7 +80,7 @@ class Trained:
 
     settings: Experiment
     folder: Path
-    reports: list[dict[str, Any]]
+    reports: list[Report]
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +91,14 @@ def trained(cluster: Cluster, inputs: Path, tmp_path_factory: pytest.TempPathFac
     return Trained(settings, folder / "trial", reports.reports)
 
 
-def check_equal(reports: list[dict[str, Any]], trained: Trained) -> None:
+def check_equal(reports: list[Report], trained: Trained) -> None:
     """Each step's last report has the undisturbed figures."""
-    last = {report["step"]: report for report in reports}
-    assert list(last) == [report["step"] for report in trained.reports]
+    last = {report.step: report for report in reports}
+    assert list(last) == [report.step for report in trained.reports]
     for report in trained.reports:
-        for key in (key for key in report if key.startswith(("loss/", "alpha/", "wer/", "objective"))):
-            assert report[key] == last[report["step"]][key], (report["step"], key)
+        same = last[report.step]
+        assert (report.loss, report.alpha, report.rates) == (same.loss, same.alpha, same.rates), report.step
+        assert report.objective == same.objective
 
 
 def test_a_killed_worker_changes_no_bit(trained: Trained, inputs: Path, tmp_path: Path) -> None:
@@ -104,9 +106,9 @@ def test_a_killed_worker_changes_no_bit(trained: Trained, inputs: Path, tmp_path
     run_trial(trained.settings, str(tmp_path), "disturbed", disturbed)
 
     assert disturbed.killed
-    assert disturbed.reports[-1]["restarts"] == 1
-    assert trained.reports[-1]["restarts"] == 0
-    repeated = [report["step"] for report in disturbed.reports]
+    assert disturbed.reports[-1].restarts == 1
+    assert trained.reports[-1].restarts == 0
+    repeated = [report.step for report in disturbed.reports]
     assert repeated.count(5) == 2, "it resumes from the checkpoint of step 4"
     assert repeated.count(4) == 1
     check_equal(disturbed.reports, trained)
@@ -121,7 +123,7 @@ def test_a_killed_worker_changes_no_bit(trained: Trained, inputs: Path, tmp_path
 def test_the_last_and_the_best_checkpoint_are_kept_and_a_finished_trial_is_not_trained_again(
     trained: Trained,
 ) -> None:
-    evaluated = {report["step"]: report["objective"] for report in trained.reports if "objective" in report}
+    evaluated = {report.step: report.objective for report in trained.reports if report.objective is not None}
     assert list(evaluated) == [0, 2, 4, 6, 8]
     best = min((step for step in evaluated if step), key=lambda step: evaluated[step])
     kept = {int(path.name.removeprefix("step-")) for path in trained.folder.glob("step-*")}
@@ -132,8 +134,8 @@ def test_the_last_and_the_best_checkpoint_are_kept_and_a_finished_trial_is_not_t
 
     again = Reports()
     run_trial(trained.settings, str(trained.folder.parent), "trial", again)
-    assert [report["step"] for report in again.reports] == [8]
-    assert again.reports[0]["objective"] == evaluated[8]
+    assert [report.step for report in again.reports] == [8]
+    assert again.reports[0].objective == evaluated[8]
 
 
 def test_a_training_whose_list_of_checkpoints_is_torn_begins_again(trained: Trained, tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_a_loss_that_is_not_finite_fails_with_the_step_and_the_ids(inputs: Path,
     with pytest.raises(TrialFailed, match=r"step \d: .* must be finite.*utterances: .*(gl|es|en)-train-\d+") as failed:
         run_trial(diverging, str(tmp_path), "diverging", reports)
     assert len(str(failed.value).splitlines()) == 1
-    assert all(report["restarts"] == 0 for report in reports.reports), "another attempt would end the same way"
+    assert all(report.restarts == 0 for report in reports.reports), "another attempt would end the same way"
 
 
 @pytest.mark.usefixtures("cluster")

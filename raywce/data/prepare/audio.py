@@ -1,4 +1,4 @@
-"""Audio of any kind in, 16 kHz mono 16-bit FLAC out; what is damaged is told apart from what is whole."""
+"""Decoding of any audio to 16 kHz mono, with a reason for what is damaged, and encoding to 16-bit FLAC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from raywce.data.prepare.rejects import Reason
+from raywce.data.prepare.summary import Reason
 from raywce.data.schema import SAMPLE_RATE
 
 Samples = npt.NDArray[np.float32]
@@ -67,7 +67,7 @@ def decode(data: bytes, max_seconds: float, segment: Segment | None = None) -> S
 
 
 def encode_flac(samples: Samples) -> bytes:
-    """16-bit FLAC of 16 kHz mono samples; what came from 16 bit at 16 kHz is kept bit for bit.
+    """Return 16-bit FLAC of 16 kHz mono samples; what came from 16 bit at 16 kHz is kept bit for bit.
 
     libsndfile itself would scale by 32767, which changes samples: the rounding is done here.
     """
@@ -107,7 +107,7 @@ def _wanted(available: int, rate: int, segment: Segment) -> int:
 
 
 def _check_length(file: soundfile.SoundFile, got: int, wanted: int, limit: int) -> None:
-    """Fewer frames than the header, or the segment, promises mean a file that was cut."""
+    """Check the frames read: fewer than the header, or the segment, promises mean a file that was cut."""
     rate = file.samplerate
     if got > limit:
         raise BadAudioError(Reason.TOO_LONG, f"more than {limit / rate:g} s")
@@ -127,7 +127,7 @@ def _resample(mono: Samples, rate: int) -> Samples:
 
 
 def _check_container(data: bytes) -> None:
-    """WAV and Ogg: libsndfile takes what is there as all there was, so compare with the stated sizes."""
+    """Check the stated sizes of WAV and Ogg: libsndfile takes what is there as all there was."""
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
         promised = _wav_end(data)
     elif data[:4] == b"OggS":
@@ -139,7 +139,7 @@ def _check_container(data: bytes) -> None:
 
 
 def _wav_end(data: bytes) -> int:
-    """Where the data chunk ends by its own size; 0 where a streaming writer left the size open."""
+    """Return where the data chunk ends by its own size; 0 where a streaming writer left the size open."""
     position = 12
     while position + 8 <= len(data):
         name, size = struct.unpack_from("<4sI", data, position)
@@ -150,7 +150,7 @@ def _wav_end(data: bytes) -> int:
 
 
 def _ogg_end(data: bytes) -> int:
-    """Where the last page ends by its own segment table."""
+    """Return where the last page ends by its own segment table."""
     page = data.rfind(b"OggS")
     if len(data) < page + 27:
         return page + 27

@@ -1,28 +1,30 @@
-"""From a table's record to a row with id, text, language, split and the place of its audio."""
+"""Rows made from the records of tables: id, cleaned-up text, language, split and the place of the audio."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from raywce.data.prepare.names import language_of, split_of
-from raywce.data.prepare.rejects import Reason, Reject
-from raywce.data.prepare.sources import AUDIO_COLUMNS, TEXT_COLUMNS, Table
+from raywce.data.prepare.sources import AUDIO_COLUMNS, TEXT_COLUMNS, Table, language_of, split_of
+from raywce.data.prepare.summary import Reason, Reject
 from raywce.data.prepare.tables import Record, column_names, read_records
-from raywce.data.prepare.text import clean
 from raywce.errors import Problems
 
 LANGUAGE_COLUMNS = ("language", "lang", "locale")
 SPEAKER_COLUMNS = ("client_id", "speaker", "speaker_id")
 _EMBEDDED = {".parquet", ".arrow"}
+_BEFORE_CLOSING = re.compile(r"\s+([,.;:!?…)\]}»”]+)(?=\s|$)")
+_AFTER_OPENING = re.compile(r"(?<!\S)([(\[{«“¿¡]+)\s+")
 
 
 @dataclass(frozen=True)
 class RowOptions:
-    """How rows are read: fallbacks for what the tables don't say, the text's column and its clean-ups."""
+    """Options for reading rows: fallbacks for what the tables don't say, the text's column and its clean-ups."""
 
     language: str | None = None
     split: str | None = None
@@ -61,16 +63,16 @@ class Row:
     seconds: float | None = None
 
     def dump(self) -> str:
-        """One line of JSON."""
+        """Return one line of JSON."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def load(line: str) -> Row:
-        """What `dump` wrote."""
+        """Return what `dump` wrote."""
         return Row(**json.loads(line))
 
     def reject(self, reason: Reason, detail: str) -> Reject:
-        """This row, left out."""
+        """Return the reject that stands for this row."""
         return Reject(self.source, self.split, self.language, self.id, self.text, reason, detail)
 
 
@@ -91,7 +93,7 @@ def check_columns(tables: list[Table], options: RowOptions) -> None:
 
 
 def read_rows(table: Table, options: RowOptions) -> Iterator[tuple[Row | Reject, bool]]:
-    """Each row of a table, usable or not, and whether an unbalanced quote in it was taken as it is written."""
+    """Yield each row of a table, usable or not, and whether an unbalanced quote in it was taken as it is written."""
     for record in read_records(table.path):
         yield _row(table, record, options), record.mended
 
@@ -151,7 +153,7 @@ def _audio(fields: dict[str, Any]) -> tuple[str, str]:
 
 
 def _language(table: Table, fields: dict[str, Any], options: RowOptions) -> str | None:
-    """By the column, else the option, else the folder; a value that is no language stays unknown."""
+    """The language by the column, else the option, else the folder; a value that is no language stays unknown."""
     value = _text(fields, LANGUAGE_COLUMNS)
     if value and not value.isdigit():  # a number is a class label, which says nothing here
         return language_of(value) or options.language
@@ -197,7 +199,7 @@ def _identifier(
 ) -> str:
     """The table's own id, else one made from the path.
 
-    A typed number is no id: it starts anew in each language, and FLEURS gives one to all who read a sentence.
+    A typed number is no id: it starts again in each language, and FLEURS gives one to all who read a sentence.
     """
     given = next((record.fields[name] for name in ("id", "utterance_id") if record.fields.get(name)), None)
     if isinstance(given, str) and not record.broken:  # the cells of a broken row may be shifted
@@ -212,3 +214,25 @@ def _identifier(
         return Path(stem).name
     part = "" if offset is None else f"@{offset:.3f}"
     return str(prefix / stem) + part  # an absolute path stays as it is
+
+
+def remove_punctuation_spaces(text: str) -> str:
+    """Remove spaces before closing and after opening punctuation, as arXiv 2409.16954 does.
+
+    Punctuation that touches a word on its other side (` .5`, ` ...and`) is left alone.
+    """
+    return _AFTER_OPENING.sub(r"\1", _BEFORE_CLOSING.sub(r"\1", text))
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+CLEAN_UPS: dict[str, Callable[[str], str]] = {"punctuation-spaces": remove_punctuation_spaces, "nfc": _nfc}
+
+
+def clean(text: str, names: Iterable[str] = ()) -> str:
+    """Strip surrounding white space and apply the named clean-ups (keys of `CLEAN_UPS`) in order."""
+    for name in names:
+        text = CLEAN_UPS[name](text)
+    return text.strip()

@@ -1,35 +1,34 @@
-"""Turns speech of many forms into prepared parquet: finds tables, plans rows, writes shards, counts what came out."""
+"""Preparing speech of many forms as parquet: finds tables, plans rows, writes shards, counts what came out."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from raywce.data.prepare.label_limit import load_label_limit
-from raywce.data.prepare.names import language_of, split_of
-from raywce.data.prepare.output import REJECTED, RESULT, output, remove_strangers, write_json
-from raywce.data.prepare.plan import Group, Plan
-from raywce.data.prepare.rejects import Reject, write_rejects
-from raywce.data.prepare.rows import RowOptions, check_columns, read_rows
-from raywce.data.prepare.shards import ShardOptions, read_result
-from raywce.data.prepare.sources import Format, Table, find_tables
-from raywce.data.prepare.summary import Outcome, Prepared, summarise
-from raywce.data.prepare.text import CLEAN_UPS
-from raywce.data.prepare.workers import Workers
-from raywce.data.prepare.writer import Cap, GroupWriter, Progress
-from raywce.data.schema import MAX_SECONDS, SPLITS
+from filelock import FileLock, Timeout
+
+from raywce.data.prepare.rows import CLEAN_UPS, RowOptions, check_columns, read_rows
+from raywce.data.prepare.shards import ShardOptions, Workers, load_label_limit, read_result
+from raywce.data.prepare.sources import Format, Table, find_tables, language_of, split_of
+from raywce.data.prepare.summary import Group, Outcome, Prepared, Reject, summarise, write_rejects
+from raywce.data.prepare.writer import WORK, Cap, GroupWriter, Plan, Progress
+from raywce.data.schema import MAX_SECONDS, PREPARED, REJECTED, SPLITS
 from raywce.errors import Problems, fail
+from raywce.storage.files import replaced
+from raywce.valid_json import as_json
 
 _LAYOUT = 1  # changes with the form of the output
 
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What to prepare and how; see `raywce prepare --help`.
+    """Options of `prepare`; see `raywce prepare --help`.
 
     Attributes:
         sources: folders, files or Hub ids.
@@ -85,13 +84,13 @@ class PrepareOptions:
         return replace(self, rows=replace(rows, language=language, split=split), cap_to=language_of(self.cap_to))
 
     def train_cap(self) -> Cap | None:
-        """The cap on train utterances, if any."""
+        """Return the cap on train utterances, if any."""
         if self.cap is None and self.cap_to is None:
             return None
         return Cap(self.cap or 0, self.cap_to)
 
     def settings(self) -> dict[str, Any]:
-        """What the output depends on: all but where it goes and how many work on it."""
+        """Return what the output depends on: all but its place and the number of workers."""
         chosen = asdict(self) | {"layout": _LAYOUT}
         chosen["sources"] = [str(Path(s).resolve()) if Path(s).exists() else s for s in self.sources]
         left = {name: value for name, value in chosen.items() if name not in ("out", "jobs", "overwrite")}
@@ -111,7 +110,7 @@ def run(options: PrepareOptions, progress: Progress = lambda *_: None) -> Prepar
     options = options.check()
     tables = find_tables(list(options.sources), options.form, options.config, options.revision, options.out.resolve())
     check_columns(tables, options.rows)
-    with output(options.out, options.settings(), options.overwrite) as work:
+    with _output(options.out, options.settings(), options.overwrite) as work:
         tokenizer = options.tokenizer
         limit = load_label_limit(tokenizer, work / "tokenizer.json") if tokenizer else None
         shard_options = ShardOptions(options.max_seconds, limit)
@@ -124,7 +123,7 @@ def run(options: PrepareOptions, progress: Progress = lambda *_: None) -> Prepar
 
 
 def _scan(tables: list[Table], options: RowOptions, plan: Plan, progress: Progress) -> int:
-    """Put every row of every table into the plan; the number of quotes mended."""
+    """Put every row of every table into the plan; return the number of quotes taken as they are written."""
     mended = 0
     for table in tables:
         for item, was_mended in read_rows(table, options):
@@ -141,7 +140,7 @@ def _finish(
     options: PrepareOptions, plan: Plan, outcomes: dict[Group, Outcome], records: set[Path], mended: int
 ) -> Prepared:
     """Tidy up, list the rejects, count; `prepared.json` comes last, so that it stands for a whole output."""
-    remove_strangers(options.out, records)
+    _remove_strangers(options.out, records)
     write_rejects(options.out / REJECTED, _rejects(plan, records))
     settings = options.settings()
     prepared = summarise(options.out, outcomes, _rejects(plan, records), plan.rows_read, mended, settings)
@@ -149,7 +148,7 @@ def _finish(
         reasons = Counter(reject.reason for reject in _rejects(plan, records))
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         fail("SOURCE", "must hold a row that can be kept", counts, f"See {options.out / REJECTED}.")
-    write_json(options.out / RESULT, prepared.as_dict())
+    _write_json(options.out / PREPARED, prepared.as_dict())
     return prepared
 
 
@@ -158,3 +157,72 @@ def _rejects(plan: Plan, records: set[Path]) -> Iterator[Reject]:
     for record in sorted(records):
         result = read_result(record)
         yield from result.rejects if result else ()
+
+
+@contextmanager
+def _output(out: Path, settings: dict[str, Any], overwrite: bool) -> Iterator[Path]:
+    """Claim `out` for these settings and give its work folder; half-written files are removed at the end in any case.
+
+    Raises:
+        InputError: `out` holds something else, was prepared with other settings, or another run writes into it.
+    """
+    if out.exists() and not out.is_dir():
+        fail("--out", "must be a folder", out)
+    if out.is_dir() and any(out.iterdir()) and not (out / WORK).is_dir():
+        fail("--out", "must be new, empty or written by prepare", out, "Choose another folder.")
+    work = out / WORK
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / "lock", timeout=0):
+            _claim(out, settings, overwrite)
+            try:
+                yield work
+            finally:
+                _remove(out.rglob(".*.partial"))
+    except Timeout:
+        fail("--out", "must not be in use by another prepare", out)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace a JSON file once its content is written."""
+    with replaced(path) as partial:
+        partial.write_text(as_json(content), encoding="utf-8")
+
+
+def _remove_strangers(out: Path, records: set[Path]) -> None:
+    """Remove shards that these records don't stand for: left by a run over rows that are gone."""
+    for split in SPLITS:
+        _remove(file for file in (out / split).glob("*/*.parquet") if _record(out, file) not in records)
+        _remove(file for file in (out / WORK / split).glob("*/*.json") if file not in records)
+        for folder in (out / split, out / WORK / split):
+            _remove_empty([*folder.glob("*"), folder])
+
+
+def _record(out: Path, file: Path) -> Path:
+    return out / WORK / file.relative_to(out).with_suffix(".json")
+
+
+def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    file = out / WORK / "settings.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else settings
+    if overwrite:
+        for split in SPLITS:
+            shutil.rmtree(out / split, ignore_errors=True)
+            shutil.rmtree(out / WORK / split, ignore_errors=True)
+    elif before != settings:
+        changed = ", ".join(name for name in settings if settings[name] != before.get(name))
+        do = "Choose another folder, or start afresh with --overwrite."
+        fail("--out", "must have been prepared with the same settings", f"other {changed} in {out}", do)
+    _remove([out / PREPARED, out / REJECTED])
+    _write_json(file, settings)
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for file in list(files):
+        file.unlink(missing_ok=True)
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,39 +1,101 @@
-"""One shard of the output: its rows decoded, checked and written, by a worker process, whole or not at all."""
+"""Shards of the output: their rows decoded, checked and written by worker processes, each shard whole or not at all."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from itertools import groupby, islice
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tokenizers import Tokenizer
 
 from raywce.data.prepare.audio import BadAudioError, Segment, decode, encode_flac
-from raywce.data.prepare.label_limit import LabelLimit
-from raywce.data.prepare.rejects import Reason, Reject, dump, load
 from raywce.data.prepare.rows import Row
+from raywce.data.prepare.summary import Reason, Reject
 from raywce.data.schema import CONTENT_KEY, SAMPLE_RATE, UTTERANCES
+from raywce.errors import RunFailed, fail
+from raywce.storage.files import replaced
 
-ROWS = 256  # rows of a shard; some 20 MB
 _ROW_GROUP = 64  # utterances held in memory at a time
 _EMBEDDED_BATCH = 16  # rows of an embedding parquet file read at a time
+_AROUND = 4  # labels around a transcript: language token, task, no timestamps; end token
+_QUEUED = 2  # shards a worker, so that none waits for the main process
+
+
+@dataclass(frozen=True)
+class LabelLimit:
+    """A tokenizer in a file, and how many labels its model takes; workers count with it and need no torch.
+
+    Attributes:
+        tokenizer: a `tokenizers` JSON file.
+        labels: at most so many (`max_target_positions`, 448 for Whisper).
+    """
+
+    tokenizer: Path
+    labels: int
+
+    def count(self, text: str) -> int:
+        """Count the labels of a transcript, which Whisper reads with a space in front."""
+        tokens = _tokenizer(self.tokenizer).encode(" " + text.strip(), add_special_tokens=False)
+        return len(tokens.ids) + _AROUND
+
+    @property
+    def fingerprint(self) -> str:
+        """Text that changes where counts could."""
+        return f"{self.labels}:{sha256(self.tokenizer.read_bytes()).hexdigest()}"
+
+
+def load_label_limit(model: str, save_to: Path) -> LabelLimit:
+    """Take tokenizer and limit from a transformers folder or Hub id; the tokenizer is written to `save_to`.
+
+    Raises:
+        InputError: nothing there that transformers can open.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        labels = AutoConfig.from_pretrained(model).max_target_positions
+        text = tokenizer.backend_tokenizer.to_str()
+    except Exception as error:  # transformers raises many kinds; the user needs the one line
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        fail("--tokenizer", "must be a Whisper folder or Hub id that transformers opens", model, reason)
+    save_to.parent.mkdir(parents=True, exist_ok=True)
+    save_to.write_text(text)
+    return LabelLimit(save_to, int(labels))
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(path: Path) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.encode_special_tokens = True  # a transcript that spells "<|endoftext|>" is text
+    return tokenizer
 
 
 @dataclass(frozen=True)
 class ShardOptions:
-    """What a shard's content depends on beside its rows."""
+    """Options that a shard's content depends on beside its rows."""
 
     max_seconds: float
     label_limit: LabelLimit | None = None
 
     @property
     def fingerprint(self) -> str:
-        """Changes where the shard could."""
+        """Text that changes where the shard could."""
         return f"{self.max_seconds} {self.label_limit.fingerprint if self.label_limit else ''}"
 
 
@@ -49,7 +111,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What became of a shard's rows.
+    """Outcome of a shard's rows.
 
     Attributes:
         record: the JSON file that holds this.
@@ -74,23 +136,22 @@ def write_shard(shard: Shard) -> ShardResult:
         return replace(done, reused=True)
     result = _write(shard)
     state = {"key": key, "kept": result.kept, "samples": result.samples}
-    lines = [json.dumps(state), *map(dump, result.rejects)]
+    lines = [json.dumps(state), *(reject.dump() for reject in result.rejects)]
     shard.record.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(shard.record)
-    partial.write_text("\n".join(lines) + "\n")
-    partial.replace(shard.record)
+    with replaced(shard.record) as partial:
+        partial.write_text("\n".join(lines) + "\n")
     return result
 
 
 def read_result(record: Path, key: str | None = None) -> ShardResult | None:
-    """What a shard's record holds; None where there is none, or none for this key."""
+    """Return what a shard's record holds; None where there is none, or none for this key."""
     if not record.exists():
         return None
     state, *rejects = record.read_text().splitlines()
     fields = json.loads(state)
     if key is not None and fields["key"] != key:
         return None
-    return ShardResult(record, fields["kept"], fields["samples"], [load(line) for line in rejects])
+    return ShardResult(record, fields["kept"], fields["samples"], [Reject.load(line) for line in rejects])
 
 
 def _write(shard: Shard) -> ShardResult:
@@ -102,9 +163,8 @@ def _write(shard: Shard) -> ShardResult:
     if not first:
         return ShardResult(shard.record, 0, 0, rejects)
     shard.file.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(shard.file)
-    kept, samples = _write_parquet(partial, first, utterances)
-    partial.replace(shard.file)
+    with replaced(shard.file) as partial:
+        kept, samples = _write_parquet(partial, first, utterances)
     return ShardResult(shard.record, kept, samples, rejects)
 
 
@@ -131,7 +191,7 @@ def _digest(digest: Any, utterance: dict[str, Any]) -> None:
 
 
 def _utterances(shard: Shard, rejects: list[Reject]) -> Iterator[dict[str, Any]]:
-    """The rows that can be kept, in order; the others are added to `rejects`."""
+    """Yield the rows that can be kept, in order; the others are added to `rejects`."""
     limit = shard.options.label_limit
     for row, data in _with_audio(shard.rows):
         try:
@@ -152,7 +212,7 @@ def _utterance(row: Row, data: bytes | BadAudioError, max_seconds: float) -> dic
 
 
 def _with_audio(rows: list[Row]) -> Iterator[tuple[Row, bytes | BadAudioError]]:
-    """Each row with its audio's bytes as they are in the file, or why they can't be had."""
+    """Yield each row with its audio's bytes as they are in the file, or why they can't be had."""
     for (path, column, embedded), group in groupby(rows, lambda row: (row.path, row.column, row.index is not None)):
         if embedded:
             yield from _embedded(Path(path), column, list(group))
@@ -171,7 +231,7 @@ def _read(file: Path) -> bytes | BadAudioError:
 
 
 def _embedded(table: Path, column: str, rows: list[Row]) -> Iterator[tuple[Row, bytes | BadAudioError]]:
-    """Rows of a table with the audio in it; where a cell has a path only, that file."""
+    """Yield rows of a table with the audio in it; where a cell has a path only, that file."""
     numbers = [row.index or 0 for row in rows]
     read_cells = _parquet_cells if table.suffix == ".parquet" else _arrow_cells
     for row, cell in zip(rows, read_cells(table, column, numbers), strict=True):
@@ -187,7 +247,7 @@ def _arrow_cells(table: Path, column: str, numbers: Iterable[int]) -> Iterator[d
 
 
 def _parquet_cells(table: Path, column: str, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
-    """Cells by ascending row number; only row groups that hold one are read, a few rows at a time."""
+    """Yield cells by ascending row number; only row groups that hold one are read, a few rows at a time."""
     wanted = set(numbers)
     with pq.ParquetFile(table) as file:
         start = 0
@@ -209,7 +269,7 @@ def _group_cells(
 
 
 def _key(shard: Shard) -> str:
-    """Digest of the rows, the size and time of each file they need, and the options."""
+    """Return a digest of the rows, the size and time of each file they need, and the options."""
     digest = sha256(shard.options.fingerprint.encode())
     for row in shard.rows:
         digest.update(row.dump().encode())
@@ -220,5 +280,69 @@ def _key(shard: Shard) -> str:
     return digest.hexdigest()
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+class Workers:
+    """A pool of `jobs` processes, started when first needed; a single job runs in this process."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if self._executor:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def write(self, shards: Iterable[Shard]) -> Iterator[tuple[Shard, ShardResult]]:
+        """Write the shards and yield the results as they are ready."""
+        if self._jobs == 1:
+            yield from ((shard, write_shard(shard)) for shard in shards)
+            return
+        waiting = iter(shards)
+        running: dict[Future[ShardResult], Shard] = {}
+        while True:
+            for shard in islice(waiting, self._jobs * _QUEUED - len(running)):
+                with _interrupts_held():  # a process that starts inherits this, until it handles it
+                    running[self._pool().submit(write_shard, shard)] = shard
+            if not running:
+                return
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(done), _result(done)
+
+    def _pool(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            spawn = multiprocessing.get_context("spawn")
+            self._executor = ProcessPoolExecutor(self._jobs, mp_context=spawn, initializer=_start_worker)
+        return self._executor
+
+
+def _result(done: Future[ShardResult]) -> ShardResult:
+    try:
+        return done.result()
+    except BrokenProcessPool as error:
+        text = "a worker process died (out of memory?); run the same command with fewer --jobs to resume"
+        raise RunFailed(text) from error
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker() -> None:
+    """Let a worker end at once by Ctrl-C, which reaches every process of the terminal, and with its parent."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)

@@ -1,26 +1,41 @@
-"""What `prepare` can read: finds the tables of speech in a folder, a file or on the Hub."""
+"""Sources of speech: the tables in them, and the languages and splits that columns, folders and files name."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from raywce.data.prepare.names import language_of, language_of_folder, split_of
 from raywce.data.prepare.tables import READERS, column_names
+from raywce.data.schema import REJECTED
 from raywce.errors import InputError, Problem, fail
 
 AUDIO_COLUMNS = ("file_name", "audio_filepath", "audio_file", "path", "audio", "file", "audio_path")
 TEXT_COLUMNS = ("sentence", "text", "transcription", "transcript", "raw_transcription", "normalized_text")
 _CLIP_FOLDERS = ("clips", "audios")
-_NOT_SPEECH = {"rejected.parquet", "trials.parquet"}
+_NOT_SPEECH = {REJECTED, "trials.parquet"}
+_SPLITS = {
+    **dict.fromkeys(["train", "training"], "train"),
+    **dict.fromkeys(["dev", "devel", "development", "valid", "val", "validation"], "dev"),
+    **dict.fromkeys(["test", "testing"], "test"),
+}
+_CODE = re.compile(r"([a-z]{2,3})(?:[-_][A-Za-z0-9]{2,10})*")
+# Three-letter folder names that are languages of Common Voice, FLEURS or Whisper, not "wav", "tmp" or "raw".
+_THREE_LETTERS = """
+ady arn ast bas bew btv bxr ceb ckb cmn cnh dar dav dsb dyu fil gom guc guj guz haw hbo hch hsb jbo jqr kab kam
+kbd kea kln kmr koo lad lij lke ltg lth luo lus lzz mai maj mau mbf mdf mfe mhr mmc mni mos mrj myv nan ndi nhe
+nhi nia nmz nso nsy oji pez pne qup qur qus qux quy rap rwm sah sat sba sco sei shi skr syr szy tig tob tok top
+trv tsz tui tyv tyz udm umb vec vmw vot xho xkl yaq yav yrl yua yue zgh zoc zul zza
+"""
 
 
 class Format(StrEnum):
-    """Forms of a source; `auto` finds out by what is there."""
+    """Forms of a source; `auto` chooses by what is there."""
 
     AUTO = "auto"
     COMMON_VOICE = "common-voice"
@@ -39,7 +54,7 @@ class Table:
         path: the file: TSV, CSV, JSON lines, parquet or Arrow stream.
         audio_folder: what relative audio paths are relative to.
         prefix: goes before ids made from a path: the source's name and the folder in it.
-        split: the split that its place tells; None where it tells none.
+        split: the split that its place names; None where it names none.
         language: likewise the language.
         clip_ids: whether a clip's file name alone is its id (Common Voice), the same in every release.
     """
@@ -59,7 +74,7 @@ def find_tables(
     revision: str | None = None,
     skip: Path | None = None,
 ) -> list[Table]:
-    """All tables of all sources, in the order given, then by path.
+    """Return all tables of all sources, in the order given, then by path.
 
     Args:
         sources: folders, files or Hub ids.
@@ -222,3 +237,32 @@ def _from_hub(source: str, config: str | None, revision: str | None) -> list[Tab
     prefix = f"{source}/{config}" if config else source
     language = language_of(config) if config else None
     return [replace(table, prefix=prefix, language=language) for table in _of_loaded(loaded, Path.cwd())]
+
+
+def split_of(name: str | None) -> str | None:
+    """Return `train`, `dev` or `test` where `name` holds exactly one of them as a word (`gl_valid.tsv`)."""
+    words = re.split(r"[^a-z]+", (name or "").lower())
+    found = {_SPLITS[word] for word in words if word in _SPLITS}
+    return found.pop() if len(found) == 1 else None
+
+
+def language_of(value: str | None) -> str | None:
+    """Return the language code in a column's or option's value (`gl`, `pt_br`, `sv-SE`, `Galician`), without region."""
+    value = (value or "").strip()
+    code = _CODE.fullmatch(value if value[3:] else value.lower())
+    return code[1] if code else _codes_by_name().get(value.lower())
+
+
+def language_of_folder(name: str) -> str | None:
+    """Return the language code that a folder's name is; stricter than `language_of`, as any folder is looked at."""
+    code = _CODE.fullmatch(name)
+    if code and (len(code[1]) == 2 or code[1] in _THREE_LETTERS.split()):
+        return code[1]
+    return _codes_by_name().get(name.lower())
+
+
+@lru_cache(maxsize=1)
+def _codes_by_name() -> dict[str, str]:
+    from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
+
+    return {name: code for name, code in TO_LANGUAGE_CODE.items() if len(name) > 3}

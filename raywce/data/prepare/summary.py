@@ -1,27 +1,94 @@
-"""What `prepare` did, counted from its own output: per split and language, and the overlap between splits."""
+"""Outcome of the rows: kept, capped or rejected with a reason; counts by split and language, and overlap of splits."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raywce.data.prepare.overlap import shared
-from raywce.data.prepare.plan import Group
-from raywce.data.prepare.rejects import Reject
-from raywce.data.prepare.text import sentence_key
 from raywce.data.schema import SAMPLE_RATE, SPLITS
+from raywce.storage.files import replaced
 
-UNKNOWN = "unknown"  # in place of a split or language that a rejected row doesn't tell
+UNKNOWN = "unknown"  # in place of a split or language that a rejected row doesn't have
+_BATCH = 10_000  # rejects written at a time
+
+
+class Reason(StrEnum):
+    """Reasons to leave a row out; each row has one, the first that was met."""
+
+    MALFORMED_ROW = "malformed_row"
+    NOT_UTF8 = "not_utf8"
+    UNBALANCED_QUOTE = "unbalanced_quote"
+    UNKNOWN_LANGUAGE = "unknown_language"
+    UNKNOWN_SPLIT = "unknown_split"
+    EMPTY_TRANSCRIPT = "empty_transcript"
+    REPEATED_ID = "repeated_id"
+    LABEL_LIMIT = "label_limit"
+    MISSING_FILE = "missing_file"
+    UNREADABLE_FILE = "unreadable_file"
+    EMPTY_FILE = "empty_file"
+    UNDECODABLE_AUDIO = "undecodable_audio"
+    TRUNCATED_AUDIO = "truncated_audio"
+    NO_SAMPLES = "no_samples"
+    TOO_LONG = "too_long"
+
+
+@dataclass(frozen=True)
+class Reject:
+    """One row left out.
+
+    Attributes:
+        source: the table it stood in, with its row number.
+        split: its split, or None where unknown.
+        language: its language, or None where unknown.
+        id: its id, or the audio's path where it has none.
+        text: its transcript as far as it could be read.
+        reason: why, one of `Reason`.
+        detail: the measured value behind the reason.
+    """
+
+    source: str
+    split: str | None
+    language: str | None
+    id: str
+    text: str
+    reason: Reason
+    detail: str
+
+    def dump(self) -> str:
+        """Return one line of JSON."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def load(line: str) -> Reject:
+        """Return what `dump` wrote."""
+        fields = json.loads(line)
+        return Reject(**{**fields, "reason": Reason(fields["reason"])})
+
+
+REJECT_SCHEMA = pa.schema([(name, pa.string()) for name in Reject.__dataclass_fields__])
+
+
+@dataclass(frozen=True, order=True)
+class Group:
+    """The rows of one split and language; they share a folder of the output."""
+
+    split: str
+    language: str
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was written of one group: kept utterances, their samples at 16 kHz, rows that the cap left out."""
+    """Outcome of one group: kept utterances, their samples at 16 kHz, rows that the cap left out."""
 
     kept: int = 0
     samples: int = 0
@@ -47,7 +114,7 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many speakers and sentences each two splits of a language share (`{"dev+train": 3}`)."""
+    """Numbers of speakers and sentences that each two splits of a language share (`{"dev+train": 3}`)."""
 
     language: str
     speakers: dict[str, int]
@@ -68,7 +135,7 @@ class Prepared:
     settings: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it as JSON takes it."""
         return asdict(self)
 
 
@@ -120,7 +187,36 @@ def _overlap(out: Path, language: str) -> Overlap:
 
 
 def _values(out: Path, group: Group, column: str) -> Iterator[str]:
-    """A column of a group's files without its nulls; audio is not read."""
+    """Yield a column of a group's files without its nulls; audio is not read."""
     for file in sorted((out / group.split / group.language).glob("*.parquet")):
         for batch in pq.ParquetFile(file).iter_batches(columns=[column]):
             yield from (value for value in batch.column(0).to_pylist() if value is not None)
+
+
+def shared(values: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    """Count the distinct values that two splits share, for each pair of splits (`dev+test`).
+
+    Values are held as 8-byte digests, so that memory stays small for a large corpus.
+    """
+    digests: dict[str, set[bytes]] = defaultdict(set)
+    for split, entries in values.items():
+        digests[split].update(blake2b(entry.encode(), digest_size=8).digest() for entry in entries)
+    pairs = combinations(digests, 2)
+    return {f"{one}+{other}": len(digests[one] & digests[other]) for one, other in pairs}
+
+
+def sentence_key(text: str) -> str:
+    """Return the form in which two transcripts count as one sentence: case folded, white space collapsed."""
+    return " ".join(text.casefold().split())
+
+
+def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
+    """Replace `rejected.parquet` once all rejects are written."""
+    with replaced(path) as partial, pq.ParquetWriter(partial, REJECT_SCHEMA) as writer:
+        for batch in _batches(iter(rejects)):
+            writer.write_table(pa.Table.from_pylist([asdict(reject) for reject in batch], schema=REJECT_SCHEMA))
+
+
+def _batches(rejects: Iterator[Reject]) -> Iterator[list[Reject]]:
+    while batch := list(islice(rejects, _BATCH)):
+        yield batch

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raywce.data.prepare.rejects import Reason
+from raywce.data.prepare.summary import Reason
 
 _AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".oga", ".aiff", ".aif", ".m4a", ".au"}
 _CONTINUATION = 100  # lines a quoted cell may run over
@@ -38,7 +38,7 @@ class Record:
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """The rows of a table, by the kind its suffix tells. Audio in parquet and Arrow is left where it is.
+    """Yield the rows of a table, whose suffix names its kind. Audio in parquet and Arrow is left where it is.
 
     TSV is read with quoting off, as Common Voice writes it; CSV is a quoted one, an unbalanced quote stays in its row.
     """
@@ -46,7 +46,7 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def column_names(path: Path) -> list[str]:
-    """The table's columns; those of its first row, for JSON lines."""
+    """Return the table's columns; those of its first row, for JSON lines."""
     if path.suffix == ".parquet":
         return list(pq.read_schema(path).names)
     if path.suffix == ".arrow":
@@ -56,7 +56,7 @@ def column_names(path: Path) -> list[str]:
 
 
 def is_audio_struct(kind: pa.DataType) -> bool:
-    """Whether a column holds audio in the form of `datasets`: {bytes, path}."""
+    """Return whether a column holds audio in the form of `datasets`: {bytes, path}."""
     return pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}
 
 
@@ -87,7 +87,7 @@ def _csv_record(number: int, line: str, names: list[str], lines: LookAhead) -> R
 
 
 def _continued(line: str, names: list[str], lines: LookAhead) -> tuple[list[str] | None, int]:
-    """The cells of a row whose quoted cell goes on over the next lines; None where that would eat a whole row."""
+    """The cells of a row whose quoted cell continues over the next lines; None where that would eat a whole row."""
     for count, following in enumerate(lines.peek(_CONTINUATION), start=1):
         if _is_row(_parse(following), names):
             break
@@ -179,7 +179,7 @@ class LookAhead:
         return self._ahead.popleft() if self._ahead else next(self._lines)
 
     def peek(self, count: int) -> Iterator[str]:
-        """The texts of the next lines, `count` at most, without taking them."""
+        """Yield the texts of the next lines, `count` at most, without taking them."""
         for index in range(count):
             if index == len(self._ahead):
                 following = next(self._lines, None)
@@ -205,7 +205,7 @@ READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not blank; bytes that are not UTF-8 become surrogates, found by `_utf8`."""
+    """Yield numbered lines that are not blank; bytes that are not UTF-8 become surrogates, found by `_utf8`."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():

@@ -1,40 +1,115 @@
-"""Writes the groups of a plan as shards: whole ones, then capped ones in rounds until each has its number."""
+"""The plan of all rows, and its writing as shards: whole groups, then capped ones in rounds up to their number."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
+from types import TracebackType
 
-from raywce.data.prepare.output import WORK
-from raywce.data.prepare.plan import Group, Plan
 from raywce.data.prepare.rows import Row
-from raywce.data.prepare.shards import ROWS, Shard, ShardOptions, ShardResult
-from raywce.data.prepare.summary import Outcome
-from raywce.data.prepare.workers import Workers
+from raywce.data.prepare.shards import Shard, ShardOptions, ShardResult, Workers
+from raywce.data.prepare.summary import Group, Outcome, Reason, Reject
 from raywce.errors import fail
 
+WORK = ".prepare"  # in the output folder: settings, plan, and the records of finished shards
+ROWS = 256  # of a shard; some 20 MB
 Progress = Callable[[str, int, int], None]  # what is done, how many rows of it, of how many (0: not known yet)
+_TABLES = """
+CREATE TABLE rows (seq INTEGER PRIMARY KEY, id TEXT UNIQUE, split TEXT, language TEXT, rank INTEGER, row TEXT);
+CREATE INDEX by_group ON rows (split, language, rank);
+CREATE TABLE rejects (seq INTEGER PRIMARY KEY, reject TEXT);
+"""
+
+
+class Plan:
+    """Rows by group, and those rejected before any audio is read.
+
+    Args:
+        path: the SQLite file; an older one is replaced.
+        seed: fixes the random order in which a capped group is taken.
+    """
+
+    def __init__(self, path: Path, seed: int) -> None:
+        path.unlink(missing_ok=True)
+        self._database = sqlite3.connect(path)
+        self._database.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
+        self._seed = seed
+        self.rows_read = 0
+
+    def __enter__(self) -> Plan:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self._database.close()
+
+    def add(self, item: Row | Reject) -> None:
+        """Take one row as read; the second of an id is rejected."""
+        if isinstance(item, Row):
+            values = (self.rows_read, item.id, item.split, item.language, self._rank(item.id), item.dump())
+            try:
+                self._database.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)", values)
+            except sqlite3.IntegrityError:
+                item = item.reject(Reason.REPEATED_ID, f"first in {self._source(item.id)}")
+        if isinstance(item, Reject):
+            self._database.execute("INSERT INTO rejects VALUES (?, ?)", (self.rows_read, item.dump()))
+        self.rows_read += 1
+
+    def sizes(self) -> dict[Group, int]:
+        """Return the number of rows of each group."""
+        query = "SELECT split, language, COUNT(*) FROM rows GROUP BY split, language ORDER BY split, language"
+        return {Group(split, language): count for split, language, count in self._database.execute(query)}
+
+    def shards(self, group: Group, size: int) -> Iterator[list[Row]]:
+        """Yield all rows of a group in the order they were read, `size` at a time."""
+        query = "SELECT row FROM rows WHERE split = ? AND language = ? ORDER BY seq"
+        return self._chunks(query, (group.split, group.language), size)
+
+    def drawn(self, group: Group, start: int, count: int, size: int) -> Iterator[list[Row]]:
+        """Yield the rows `start` to `start + count` of the group's seeded random order; among themselves as read."""
+        drawn = "SELECT seq, row FROM rows WHERE split = ? AND language = ? ORDER BY rank, seq LIMIT ? OFFSET ?"
+        values = (group.split, group.language, count, start)
+        return self._chunks(f"SELECT row FROM ({drawn}) ORDER BY seq", values, size)
+
+    def rejects(self) -> Iterator[Reject]:
+        """Yield what was rejected before any audio was read, in the order read."""
+        for (line,) in self._database.execute("SELECT reject FROM rejects ORDER BY seq"):
+            yield Reject.load(line)
+
+    def _chunks(self, query: str, values: tuple[str | int, ...], size: int) -> Iterator[list[Row]]:
+        cursor = self._database.execute(query, values)
+        while lines := cursor.fetchmany(size):
+            yield [Row.load(line) for (line,) in lines]
+
+    def _source(self, identifier: str) -> str:
+        (line,) = self._database.execute("SELECT row FROM rows WHERE id = ?", (identifier,)).fetchone()
+        return Row.load(line).source
+
+    def _rank(self, identifier: str) -> int:
+        digest = blake2b(f"{self._seed}\0{identifier}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big", signed=True)
 
 
 @dataclass(frozen=True)
 class Cap:
-    """At most so many train utterances of each language: a number, or as many as are kept of `language`."""
+    """Limit of the train utterances of each language: a number, or as many as are kept of `language`."""
 
     utterances: int = 0
     language: str | None = None
 
 
 class GroupWriter:
-    """Decides which rows go into which shard; nothing of it depends on the number of workers.
+    """Writer of a plan: its choice of rows for each shard does not depend on the number of workers.
 
     Args:
         out: the output folder.
         plan: the rows.
         cap: limits the train groups; None takes all.
         options: what shards depend on beside their rows.
-        progress: told after each shard.
+        progress: called after each shard.
     """
 
     def __init__(self, out: Path, plan: Plan, cap: Cap | None, options: ShardOptions, progress: Progress) -> None:
@@ -47,7 +122,7 @@ class GroupWriter:
         self.records: set[Path] = set()
 
     def write_all(self, workers: Workers) -> dict[Group, Outcome]:
-        """Write everything; the outcome of each group."""
+        """Write everything and return the outcome of each group."""
         capped = self._capped_groups()
         whole = [group for group in self._sizes if group not in capped]
         self._write(workers, chain.from_iterable(map(self._whole, whole)))
@@ -86,7 +161,7 @@ class GroupWriter:
             yield self._shard(group, rows)
 
     def _round(self, group: Group, limit: int) -> Iterator[Shard]:
-        """As many of the next rows in random order as utterances are still wanted: the cap is never passed."""
+        """Yield shards of the next rows in random order, as many as utterances are still wanted: no cap is passed."""
         start, wanted = self._taken[group], limit - self._outcomes[group].kept
         count = min(wanted, self._sizes[group] - start)
         self._taken[group] += count

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from raywce.data.prepare.audio import BadAudioError, Segment, decode, encode_flac
-from raywce.data.prepare.rejects import Reason
+from raywce.data.prepare.summary import Reason
 from tests.data.conftest import tone
 
 

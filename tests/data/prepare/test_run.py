@@ -242,6 +242,17 @@ def test_ctrl_c_with_workers_leaves_no_half_files(tmp_path: Path, write_audio: W
     assert run(options_for(tmp_path / "gl", tmp_path / "out")).utterances == 256
 
 
+def test_half_files_of_a_killed_run_are_removed(corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(options_for(corpus, out))
+    whole = digests(out)
+    left = [out / "train/es/.00000.parquet.partial", out / ".prepare/train/es/.00009.json.partial"]
+    for file in left:
+        file.write_bytes(b"half")
+    run(options_for(corpus, out))
+    assert digests(out) == whole
+
+
 def test_a_mended_file_is_read_again(tmp_path: Path, write_audiofolder: WriteFolder) -> None:
     folder = write_audiofolder(tmp_path / "gl" / "train", ["un", "dous"])
     whole = (folder / "clip_0.flac").read_bytes()

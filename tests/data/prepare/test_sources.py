@@ -16,7 +16,7 @@ import soundfile
 
 from raywce.data.prepare.rows import RowOptions
 from raywce.data.prepare.run import PrepareOptions, run
-from raywce.data.prepare.sources import Format, find_tables
+from raywce.data.prepare.sources import Format, find_tables, language_of, language_of_folder, split_of
 from raywce.errors import InputError
 from tests.data.conftest import WriteAudio, WriteFolder, tone
 
@@ -245,3 +245,46 @@ def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("file_name,words\na.wav,ola\n")
     with pytest.raises(InputError, match=r"text column.*file_name, words.*--text-column"):
         run(PrepareOptions((str(tmp_path),), tmp_path / "out"))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("train", "train"),
+        ("validation", "dev"),
+        ("gl_valid", "dev"),
+        ("train.clean.100", "train"),
+        ("train-00000-of-00002", "train"),
+        ("test_manifest", "test"),
+        ("train_test", None),
+        ("latest", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_split_of(name: str | None, expected: str | None) -> None:
+    assert split_of(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("gl", "gl"),
+        ("GL", "gl"),
+        ("sv-SE", "sv"),
+        ("gl_es", "gl"),
+        ("Galician", "gl"),
+        ("ast", "ast"),
+        ("none known", None),
+        ("", None),
+    ],
+)
+def test_language_of(value: str, expected: str | None) -> None:
+    assert language_of(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("gl", "gl"), ("pt_br", "pt"), ("ast", "ast"), ("wav", None), ("speech", None)]
+)
+def test_language_of_folder(name: str, expected: str | None) -> None:
+    assert language_of_folder(name) == expected

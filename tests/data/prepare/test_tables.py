@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from raywce.data.prepare.rejects import Reason
+from raywce.data.prepare.summary import Reason
 from raywce.data.prepare.tables import read_records
 
 

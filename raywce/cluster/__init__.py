@@ -1,0 +1,1 @@
+"""Ray without Tune: joining, capacity, trainers."""

@@ -1,0 +1,167 @@
+"""The Ray cluster that a command works on: one that runs already is joined, else a local one is started."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+from raywce.cluster.capacity import Room
+from raywce.errors import fail
+from raywce.experiment.schema import Experiment
+
+_TOKEN_NOTICES = "ray._private.authentication.authentication_token_setup"  # that its safe default is on
+_UNREACHABLE = "Start it (ray start --head), or unset RAY_ADDRESS for a local one."
+_PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that this process is connected to.
+
+    Attributes:
+        address: its GCS address, host:port.
+        joined: it ran before, and goes on afterwards.
+        nodes: the resources of each node that is alive, the head node first.
+    """
+
+    address: str
+    joined: bool
+    nodes: tuple[Mapping[str, float], ...]
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """All nodes' resources, added up."""
+        names = {name for node in self.nodes for name in node}
+        return {name: sum(node.get(name, 0.0) for node in self.nodes) for name in sorted(names)}
+
+    def room(self, experiment: Experiment, say: Callable[[str], object]) -> Room:
+        """The room for its trials; nodes are waited for only on a cluster that was joined."""
+        return Room(experiment, alive_nodes, ask_autoscaler, say, experiment.resources.wait_s if self.joined else 0)
+
+    @property
+    def head_node(self) -> Mapping[str, float]:
+        """The head node's resources."""
+        return self.nodes[0]
+
+    def __str__(self) -> str:
+        what = "joined the Ray cluster at" if self.joined else "started a local Ray cluster at"
+        gpus = self.resources.get("GPU", 0)
+        return f"{what} {self.address}: {len(self.nodes)} nodes, {self.resources.get('CPU', 0):g} CPUs, {gpus:g} GPUs"
+
+
+@contextmanager
+def connect(num_cpus: int | None = None, num_gpus: int | None = None) -> Iterator[Cluster]:
+    """Join RAY_ADDRESS (`ray job submit` sets it) or this machine's running cluster, else start a local one.
+
+    A process that is connected already keeps its connection. A cluster that was started here stops at the end.
+
+    Args:
+        num_cpus: CPUs of a cluster started here; None: all of the machine.
+        num_gpus: GPUs likewise.
+
+    Raises:
+        InputError: the cluster can't be joined.
+    """
+    import ray
+
+    address = running_address()
+    with nullcontext() if ray.is_initialized() else _connection(address, num_cpus, num_gpus):
+        gcs = ray.get_runtime_context().gcs_address
+        yield Cluster(gcs, address is not None, alive_nodes())
+
+
+@contextmanager
+def _connection(address: str | None, num_cpus: int | None, num_gpus: int | None) -> Iterator[None]:
+    import ray
+
+    logging.getLogger(_TOKEN_NOTICES).setLevel(logging.ERROR)
+    # Ray's own notices at start, and its workers' prints, would tear the progress table apart; its warnings stay.
+    quiet = {"log_to_driver": False, "logging_level": "WARNING", "configure_logging": True}
+    if address is None:
+        # The State API needs the dashboard: Ray Train asks it whether a stopped trial's controller lives.
+        ray.init(address="local", num_cpus=num_cpus, num_gpus=num_gpus, include_dashboard=True, **quiet)
+    else:
+        _join(address, quiet)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join(address: str, quiet: dict[str, object]) -> None:
+    import ray
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+    from ray.exceptions import AuthenticationError
+
+    if "://" not in address and not _answers(address):  # Ray would try for minutes
+        fail("RAY_ADDRESS", "the cluster must be reachable", address, _UNREACHABLE)
+    # `ray start --head` turns tokens on; ray.init shows this machine's only to clusters that it found by itself.
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    try:
+        ray.init(address=address, **quiet)
+    except AuthenticationError:
+        do = "set RAY_AUTH_MODE=token, and put the token of the cluster's head node into ~/.ray/auth_token"
+        fail("RAY_ADDRESS", "the cluster must accept this machine's token", f"a refusal by {address}", do)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        fail("RAY_ADDRESS", "the cluster must be reachable", f"{address} ({_first_line(error)})", _UNREACHABLE)
+
+
+def running_address() -> str | None:
+    """The address of the cluster to join: RAY_ADDRESS, or that of a live `ray start --head` on this machine.
+
+    The file in which `ray start` leaves its address outlives a killed cluster: it counts only where a raylet of that
+    cluster runs on this machine and the address answers.
+    """
+    given = os.environ.get("RAY_ADDRESS")
+    if given:
+        return None if given == "local" else given if given != "auto" else _started_here()
+    return _started_here()
+
+
+def _started_here() -> str | None:
+    from ray._private.services import find_bootstrap_address, find_gcs_addresses
+
+    address: str | None = find_bootstrap_address(None)
+    return address if address and address in find_gcs_addresses() and _answers(address) else None
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def alive_nodes() -> tuple[Mapping[str, float], ...]:
+    """The resources of each node of the connected cluster, the head node first."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return tuple(sorted(nodes, key=lambda node: "node:__internal_head__" not in node))
+
+
+def local_resources() -> dict[str, float]:
+    """This machine's CPUs and GPUs, without starting Ray."""
+    import torch
+
+    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+
+
+def ask_autoscaler(bundles: Sequence[Mapping[str, float]]) -> None:
+    """Tell the connected cluster's autoscaler, where it has one, to bring nodes for all these bundles of resources.
+
+    It holds until the next call, and keeps the nodes that long: an empty list ends it.
+    """
+    from ray.autoscaler.sdk import request_resources
+
+    request_resources(bundles=[dict(bundle) for bundle in bundles])
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,224 @@
+"""What the file names outside itself: prepared speech, recordings, the checkpoint and its languages, the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from raywce import assets
+from raywce.errors import Absent, InputError, Problem
+from raywce.experiment.augmentation_schema import Augmentation
+from raywce.experiment.checks import Space, can_act
+from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources, Search
+from raywce.storage.files import is_uri
+from raywce.storage.node_copy import has_parquet, rows_in
+
+_MODEL_FILES = ("config.json", "preprocessor_config.json")
+_TRAINED_AND_EVALUATED = ("train", "dev")
+
+
+def missing(sections: Mapping[str, Any], space: Space) -> list[Problem]:
+    """Return what is wrong with what the sections name and some draw of the distributions needs.
+
+    What is not on this machine at all is `Absent`: folders, GPUs and CPUs, packages. What is there and is not what
+    the file needs is a `Problem`.
+    """
+    problems: list[Problem] = []
+    model, data, languages = (sections.get(name) for name in ("model", "data", "languages"))
+    if model:
+        problems += _checkpoint(model)
+    if model and languages and not problems:
+        problems += _languages_without_token(model, languages)
+    if data:
+        problems += _speech(data, languages)
+    if data and languages and space and "search" in sections:
+        problems += _confirmation(data, languages, sections["search"].confirm)
+    if "search" in sections:
+        problems += _trackers(sections["search"])
+    if "augmentation" in sections:
+        problems += _recordings(sections["augmentation"], space)
+    if "resources" in sections and not cluster_runs():
+        problems += _machine(sections["resources"])
+    return problems
+
+
+def notes(sections: Mapping[str, Any]) -> list[str]:
+    """What comes only later."""
+    found = ["the demo corpus is generated on first use"] if assets.is_pending(Path(sections["data"].folder)) else []
+    return [*found, "resources are checked on joining the Ray cluster"] if cluster_runs() else found
+
+
+def is_hub_id(checkpoint: str) -> bool:
+    """Whether it can be organisation/name on the Hugging Face Hub: no folder of that name, no sign of a path."""
+    signs = checkpoint.startswith((".", "/", "~")) or checkpoint.endswith("/") or checkpoint.count("/") > 1
+    return not signs and not Path(checkpoint).exists()
+
+
+def cluster_runs() -> bool:
+    """Whether RAY_ADDRESS names a Ray cluster or one that was started here answers: then it knows what it has.
+
+    Ray is not imported for it, as that takes seconds.
+    """
+    named = os.environ.get("RAY_ADDRESS")
+    if named and named != "auto":
+        return named != "local"
+    left_by_ray_start = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    try:
+        host, _, port = left_by_ray_start.read_text(encoding="utf-8").strip().rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _trackers(search: Search) -> Iterator[Problem]:
+    if search.mlflow is not None and find_spec("mlflow") is None:
+        do = "Run pip install 'raywce[mlflow]', or set it to null"
+        yield Absent("search.mlflow", "mlflow must be installed to track a search with it", search.mlflow, do)
+
+
+def _recordings(augmentation: Augmentation, space: Space) -> Iterator[Problem]:
+    for key, folder in augmentation.folders.items():
+        if folder is not None and can_act(augmentation, key, space):
+            from raywce.augmentation.recordings import check_recordings
+
+            found = check_recordings(Path(folder), f"augmentation.{key}.folder").found
+            yield from found if Path(folder).is_dir() else map(_absent, found)
+
+
+def _checkpoint(model: Model) -> Iterator[Problem]:
+    path, name = "model.checkpoint", model.checkpoint
+    if is_hub_id(name):
+        if name.endswith(".en"):
+            yield Problem(path, "must be multilingual", name, f"Take {name.removesuffix('.en')}")
+        return
+    folder = Path(name)
+    if not folder.is_dir():
+        yield Absent(path, "must be a transformers folder that exists, or a Hub id organisation/name", name)
+        return
+    for file in _MODEL_FILES:
+        if not (folder / file).is_file():
+            yield Problem(path, f"must be a transformers folder with {file}", name)
+    try:
+        generation = _generation_config(name)
+    except ValueError as error:
+        yield Problem(path, "must have a generation_config.json that is JSON", str(error))
+    else:
+        # Whisper's checkpoints for English only have no language tokens.
+        if generation.get("is_multilingual") is False:
+            yield Problem(path, "must be multilingual", name)
+
+
+def _languages_without_token(model: Model, languages: Languages) -> Iterator[Problem]:
+    known = token_languages(model.checkpoint)
+    for group in ("low_resource", "high_resource"):
+        for index, language in enumerate(getattr(languages, group)):
+            if language not in known and language not in languages.language_tokens:
+                do = f"Give another's: languages.language_tokens: {{{language}: es}}"
+                path = f"languages.{group}[{index}]"
+                yield Problem(path, "must be a language that the checkpoint has a token for", language, do)
+    for language, lent in languages.language_tokens.items():
+        if lent not in known:
+            path = f"languages.language_tokens.{language}"
+            yield Problem(path, "must be a language that the checkpoint has a token for", lent)
+
+
+def token_languages(checkpoint: str) -> set[str]:
+    """Codes of the languages with a token: a folder's own, or those that transformers knows of Whisper."""
+    if tokens := _generation_config(checkpoint).get("lang_to_id"):
+        return {token.strip("<|>") for token in tokens}
+    from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+    return set(LANGUAGES)
+
+
+def _generation_config(checkpoint: str) -> dict[str, Any]:
+    file = Path(checkpoint, "generation_config.json")
+    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return config
+
+
+def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:
+    folder, wanted = data.folder, list(dict.fromkeys(languages.all if languages else []))
+    if not is_uri(folder) and assets.is_pending(Path(folder)):
+        yield from assets.generation_problems(wanted)
+        return
+    if not (is_uri(folder) or Path(folder).is_dir()):
+        yield Absent("data.folder", "must be a folder that raywce prepare wrote", folder)
+        return
+    for language in wanted:
+        for split in _TRAINED_AND_EVALUATED:
+            yield from _part(
+                "data.folder", folder, f"{split}/{language}", f"Prepare {language}, or take it out of languages"
+            )
+
+
+def _part(path: str, folder: str, part: str, do: str) -> Iterator[Problem]:
+    try:
+        if not has_parquet(folder, part):
+            yield Problem(path, f"must hold {part}/*.parquet", folder, do)
+    except OSError as error:
+        yield Absent(path, "must be readable", f"{folder} ({' '.join(str(error).split())})")
+
+
+def _confirmation(data: Data, languages: Languages, confirm: Confirm) -> Iterator[Problem]:
+    """Dev for both of its parts, and the test splits that the confirm phase opens."""
+    tested, wanted = bool(confirm.candidates) and confirm.test, list(dict.fromkeys(languages.all))
+    is_there = is_uri(data.folder) or (Path(data.folder).is_dir() and not assets.is_pending(Path(data.folder)))
+    for language in wanted if confirm.candidates and is_there else ():
+        yield from _both_parts_of_dev(data.folder, language)
+    for name, extra in data.extra_test.items():
+        path = f"data.extra_test.{name}"
+        lacking = [problem for language in wanted for problem in _part(path, extra, f"test/{language}", "")]
+        if len(lacking) == len(wanted):  # it may lack some languages, but not all
+            rule = "must be a prepared folder with test/<language>/*.parquet of a language of the experiment"
+            problem = Problem(path, rule, extra)
+            is_here = Path(extra).is_dir() or (is_uri(extra) and not any(isinstance(one, Absent) for one in lacking))
+            yield problem if is_here else _absent(problem)
+        if not tested:
+            rule = "must have a search that opens test splits (search.confirm.candidates above 0, test: true)"
+            yield Problem(path, rule, extra, "Leave it out, or confirm")
+    for language in wanted if tested and is_there else ():
+        do = f"Prepare {language}, or set search.confirm.test: false"
+        yield from _part("data.folder", data.folder, f"test/{language}", do)
+
+
+def _both_parts_of_dev(folder: str, language: str) -> Iterator[Problem]:
+    part = f"dev/{language}"
+    try:
+        there, count = has_parquet(folder, part), rows_in(folder, [part])
+    except InputError as error:
+        yield from error.problems
+        return
+    except OSError:  # said of the split as such already
+        return
+    if there and count < 2:
+        rule = f"must hold at least 2 utterances in {part}: one for the search, one for its confirm phase"
+        yield Problem("data.folder", rule, str(count), "Prepare more, or set search.confirm.candidates: 0")
+
+
+def _machine(resources: Resources) -> Iterator[Problem]:
+    has = {"cpus_per_worker": (os.cpu_count() or 1, "CPU"), "gpus_per_worker": (_gpus(), "GPU")}
+    for name, (count, unit) in has.items():
+        needed = resources.workers * getattr(resources, name)
+        if needed > count:
+            rule = f"must need no more than the {count} {unit} of this machine, as no Ray cluster is named or runs here"
+            got = f"{resources.workers} x {getattr(resources, name):g} = {needed:g}"
+            yield Absent("resources.workers", rule, got, "Lower it, or set RAY_ADDRESS")
+
+
+def _absent(problem: Problem) -> Absent:
+    return Absent(problem.path, problem.rule, problem.got, problem.do)
+
+
+def _gpus() -> int:
+    """CUDA devices that a process here may use, counted without loading torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip() not in ("", "-1", "NoDevFiles")])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))

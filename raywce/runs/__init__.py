@@ -1,0 +1,1 @@
+"""What a run leaves on disk, here or behind a URI."""

@@ -1,0 +1,50 @@
+"""Lines, tables and fields as all commands print them: readable in the 80 columns of a log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable
+from textwrap import wrap
+
+import rich
+from rich.table import Table
+
+
+def show_line(text: str) -> None:
+    """Print a line as it is."""
+    rich.get_console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def plain_table(*headings: str, text: Collection[str] = (), wrapped: Collection[str] = ()) -> Table:
+    """Return an empty table without borders, its cells on one line each.
+
+    Args:
+        headings: of the columns.
+        text: columns of words, aligned to the left; the first one is always; the others hold figures.
+        wrapped: those of them whose cells may take several lines.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for index, heading in enumerate(headings):
+        is_text = index == 0 or heading in text
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=heading not in wrapped)
+    return table
+
+
+def show_table(title: str, table: Table) -> None:
+    """Print a title and its table; one that is too wide for the console is not cut."""
+    console = rich.get_console()
+    size = console.measure(table, options=console.options.update_width(sys.maxsize))
+    table.width = max(size.minimum, min(size.maximum, console.width))
+    console.print(title, highlight=False, markup=False, soft_wrap=True, style="bold")
+    console.print(table, highlight=False, crop=False)
+    console.print()
+
+
+def show_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """Print a name and a text in each line; a long text continues below itself."""
+    fields = list(fields)
+    margin = max(len(name) for name, _ in fields) + 2
+    room = max(20, rich.get_console().width - margin)
+    for name, text in fields:
+        for index, line in enumerate(wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]):
+            show_line(f"{'' if index else name:{margin}}{line}".rstrip())

@@ -1,0 +1,218 @@
+"""Display of a running phase: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+import rich
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from raywce import numbers
+from raywce.experiment.schema import Experiment
+from raywce.screen.console import plain_table
+from raywce.screen.progress import Progress
+from raywce.screen.throttle import ALIVE_S, Throttle
+from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING
+from raywce.trial_report import Report
+
+Row = Mapping[str, Any]
+_DRAW_S = 0.5
+_AROUND = 9  # lines of the screen that are not for trials: title, headings, failures, progress
+
+
+class View(Protocol):
+    """Display of the trials of one phase."""
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Show the change of a trial; `rows` are all of its rows, by step."""
+
+    def tick(self) -> None:
+        """Update what changes with time; called often."""
+
+    def close(self) -> None:
+        """End the display with the phase."""
+
+
+def open_view(experiment: Experiment, leaves: Sequence[str], progress: Progress) -> View:
+    """Return a live table on a terminal, plain lines elsewhere."""
+    console = rich.get_console()
+    view = TerminalView if console.is_terminal else PlainView
+    return view(console, experiment, leaves, progress)
+
+
+class PlainView:
+    """A line for each evaluation and each change of state, and one for each running trial every half minute.
+
+    The line for the end of a trial includes the progress of the phase.
+    """
+
+    def __init__(self, console: Console, experiment: Experiment, leaves: Sequence[str], progress: Progress) -> None:
+        self.console, self.languages, self.leaves = console, experiment.languages.all, leaves
+        self.training, self.progress = experiment.training, progress
+        self._printed: dict[str, set[tuple[Any, ...]]] = {}
+        self._running: dict[str, Sequence[Row]] = {}
+        self._throttle = Throttle(ALIVE_S, at_once=False)
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Print what has not been printed yet."""
+        row = rows[-1]
+        self._running.pop(row["trial_id"], None)
+        if row["state"] == RUNNING:
+            self._running[row["trial_id"]] = rows
+        printed = self._printed.setdefault(row["trial_id"], set())
+        if row["state"] == RUNNING and ("state", RUNNING) not in printed:
+            printed.add(("state", RUNNING))
+            self._print(row, f"starts {_values(row, self.leaves)}")
+        if row.get("step") is not None and _is_evaluated(row, self.languages) and ("step", row["step"]) not in printed:
+            printed.add(("step", row["step"]))
+            wers = ", ".join(f"{language} {numbers.percent(wer)}" for language, wer in Report.of(row).wer.items())
+            self._print(row, f"step {row['step']}, WER in %: {wers}; {_feasible(row)}".rstrip("; ") + ".")
+        if row["state"] != RUNNING and ("state", row["state"]) not in printed:
+            printed.add(("state", row["state"]))
+            self._print(row, f"{_state(row)}. {self.progress.line()}.")
+
+    def tick(self) -> None:
+        """Print the step and the speed of each running trial when a line is due."""
+        if self._throttle.is_due():
+            with self._throttle:
+                for rows in self._running.values():
+                    self._print(rows[-1], self._position(rows))
+
+    def _position(self, rows: Sequence[Row]) -> str:
+        step = rows[-1].get("step")
+        rate = utterances_per_second(rows, self.training.batch_size)
+        speed = "" if rate is None else f", {rate:.1f} utterances/s"
+        return "no step reported yet." if step is None else f"step {step} of {self.training.steps}{speed}."
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def _print(self, row: Row, text: str) -> None:
+        line = f"{row['trial_id']}: {text.rstrip()}"
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def utterances_per_second(rows: Sequence[Row], batch_size: int) -> float | None:
+    """Return how fast a trial trained between its last two reports without an evaluation in between, or None.
+
+    Args:
+        rows: of the trial, by step; `time_s` is the time of training and evaluations.
+        batch_size: utterances per step.
+    """
+    timed = [row for row in rows if row.get("step") is not None and row.get("time_s") is not None]
+    for before, row in reversed([*pairwise(timed)]):
+        seconds = row["time_s"] - before["time_s"]
+        if row.get("utterances") is None and seconds > 0:  # the file of what was decoded
+            return float((row["step"] - before["step"]) * batch_size / seconds)
+    return None
+
+
+class TerminalView:
+    """A table with a row for each trial, as many as the screen has room for, above the progress of the phase."""
+
+    def __init__(self, console: Console, experiment: Experiment, leaves: Sequence[str], progress: Progress) -> None:
+        self.console, self.languages, self.leaves = console, experiment.languages, leaves
+        self.progress = progress
+        self._trials: dict[str, Sequence[Row]] = {}
+        self._throttle = Throttle(_DRAW_S)
+        self._live = Live(console=console, auto_refresh=False, vertical_overflow="visible")
+        self._live.start()
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Draw the trial's new row, unless the table was drawn just now."""
+        self._trials[rows[-1]["trial_id"]] = rows
+        self.tick()
+
+    def tick(self) -> None:
+        """Draw the screen again when it is due: the time left changes."""
+        if self._throttle.is_due():
+            with self._throttle:
+                self._live.update(self.screen(), refresh=True)
+
+    def close(self) -> None:
+        """Leave the last table on the screen."""
+        self._live.update(self.screen(), refresh=True)
+        self._live.stop()
+
+    def screen(self) -> Group:
+        """Return what is shown now, with as many columns as fit the terminal."""
+        low, high = self.languages.low_resource, self.languages.high_resource
+        for languages, leaves in (([*low, *high], self.leaves), ([*low, *high], []), (low, [])):
+            table = self._table(languages, leaves)
+            unbounded = self.console.options.update_width(sys.maxsize)
+            if self.console.measure(table, options=unbounded).maximum <= self.console.width:
+                break
+        title = Text(f"{self.progress.phase}: WER in %; limits: largest violation in points", style="bold")
+        return Group(title, table, *map(Text, self._notes()), Text(self.progress.line()))
+
+    def _table(self, languages: Sequence[str], leaves: Sequence[str]) -> Table:
+        names = [leaf.rsplit(".", 1)[-1] for leaf in leaves]
+        table = plain_table("trial", "step", *languages, "limits", *names, "state", text=("state",))
+        for trial_id in self._with_room():
+            table.add_row(*self._cells(self._trials[trial_id], languages, leaves))
+        return table
+
+    def _notes(self) -> list[str]:
+        hidden = len(self._trials) - len(self._with_room())
+        failed = [rows[-1] for rows in self._trials.values() if rows[-1]["state"] == FAIL]
+        notes = [f"and {hidden} trials that have ended"] if hidden else []
+        return notes + [f"{row['trial_id']} {_state(row)}" for row in failed[-1:]]
+
+    def _with_room(self) -> list[str]:
+        """Return the running trials, then the best and the latest of the others, in the order they started."""
+        best = self.progress.best[0] if self.progress.best else ""
+        ended = {trial_id for trial_id, rows in self._trials.items() if rows[-1]["state"] != RUNNING}
+        latest_first = list(self._trials)[::-1]
+        by_need = sorted(latest_first, key=lambda trial_id: (trial_id in ended, trial_id != best))
+        room = max(1, self.console.height - _AROUND)
+        return sorted(by_need[:room], key=list(self._trials).index)
+
+    def _cells(self, rows: Sequence[Row], languages: Sequence[str], leaves: Sequence[str]) -> list[str]:
+        last, evaluated = rows[-1], [row for row in rows if _is_evaluated(row, languages)]
+        report = Report.of(evaluated[-1]) if evaluated else Report()
+        values = [numbers.hyperparameter(last.get(f"config/{leaf}")) for leaf in leaves]
+        wers = [numbers.percent(report.wer.get(language)) for language in languages]
+        step = "" if last.get("step") is None else str(last["step"])
+        return [last["trial_id"], step, *wers, numbers.points(report.violation), *values, _short_state(last)]
+
+
+def _is_evaluated(row: Row, languages: Sequence[str]) -> bool:
+    return Report.of(row).wer.keys() >= set(languages)
+
+
+def _state(row: Row) -> str:
+    if row["state"] == FAIL:
+        return f"failed: {row.get('reason')}"
+    if row["state"] == PRUNED:
+        return f"stopped early at step {row.get('step')}"
+    return f"{'done' if row['state'] == COMPLETE else 'running'}{_restarts(row)}"
+
+
+def _short_state(row: Row) -> str:
+    """Return the state without the reason and the step, which stand elsewhere."""
+    return {FAIL: "failed", PRUNED: "stopped early"}.get(row["state"]) or _state(row)
+
+
+def _restarts(row: Row) -> str:
+    restarts = row.get("restarts")
+    return f", restarts: {restarts}" if restarts else ""
+
+
+def _values(row: Row, leaves: Sequence[str]) -> str:
+    if row["phase"] == BASELINE or row.get("candidate") == BASELINE:
+        return ""
+    return "with " + ", ".join(f"{leaf} = {numbers.hyperparameter(row.get(f'config/{leaf}'))}" for leaf in leaves)
+
+
+def _feasible(row: Row) -> str:
+    if row.get("feasible") is None:
+        return ""
+    if row.get("violation") is None or row["feasible"]:
+        return "feasible"
+    return f"not feasible, {numbers.distance(row['violation'])} points above a limit"

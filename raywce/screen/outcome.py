@@ -1,0 +1,84 @@
+"""The outcome of a search on the screen: the best feasible trial compared with the baseline and the original."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from raywce import numbers
+from raywce.screen.confirmation import show_confirmation
+from raywce.screen.console import plain_table, show_line, show_table
+from raywce.screen.settings import show_settings
+from raywce.selection.outcome import SearchOutcome, TrialFigures
+
+
+def show_outcome(outcome: SearchOutcome) -> None:
+    """Print the best feasible trial compared with the baseline and the original, or why there is none."""
+    show_line(_headline(outcome))
+    for path, value in _shown(outcome).values.items():
+        show_line(f"{path} = {numbers.hyperparameter(value)}")
+    show_table("WER in %; change from the baseline and limit in points", comparison_table(outcome))
+    if outcome.pareto:
+        title = "Pareto set: low-resource WER in %, largest rise of a high-resource WER in points"
+        show_table(title, pareto_table(outcome))
+    if outcome.settings:
+        show_settings(outcome.settings)
+    if outcome.confirmation:
+        show_confirmation(outcome.confirmation)
+    for name, path in outcome.tables.items():
+        show_line(f"{name}: {path}")
+
+
+def comparison_table(outcome: SearchOutcome) -> Table:
+    """Return the WER per language of the original, the baseline and the trial; differences to the baseline in points.
+
+    The baseline has its standard deviation over the seeds, if there are several: the noise to compare changes with.
+    """
+    trial, deviations = _shown(outcome), outcome.references.baseline_deviation
+    own = "best" if outcome.best else "nearest"
+    table = plain_table("language", "original", "baseline", own, "change", "limit", text=("limit",))
+    for language in [*outcome.low_resource, *outcome.high_resource]:
+        wer, baseline = trial.wer[language], outcome.references.baseline[language]
+        limit = _limit(trial, language)
+        original = outcome.references.original.get(language)
+        deviation = deviations[language] if deviations else None
+        cells = [numbers.percent(original), numbers.with_deviation(baseline, deviation), numbers.percent(wer)]
+        cells += [numbers.change(wer - baseline), limit]
+        table.add_row(language, *cells)
+    return table
+
+
+def pareto_table(outcome: SearchOutcome) -> Table:
+    """Return a row for each trial of the Pareto set."""
+    table = plain_table("trial", "WER", "rise", wrapped=("trial",))
+    for one in outcome.pareto:
+        table.add_row(one.trial_id, numbers.percent(one.objective), numbers.points(one.worst_change))
+    return table
+
+
+def _headline(outcome: SearchOutcome) -> str:
+    counts = f"{outcome.trials} trials, {outcome.feasible} feasible, {len(outcome.failed)} failed"
+    counts += f", {outcome.stopped} stopped early" if outcome.stopped else ""
+    counts += ", the time limit was reached" if outcome.out_of_time else ""
+    if outcome.best is None:
+        assert outcome.nearest is not None
+        worst = outcome.nearest.worst
+        by = f"{worst[0]} is {numbers.distance(worst[1])} points above its limit" if worst else ""
+        return f"Nothing feasible ({counts}). The nearest trial is {outcome.nearest.trial_id}: {by}."
+    change = numbers.change(outcome.best.objective - outcome.baseline_objective)
+    verdict = f"{change} points of low-resource WER compared with the baseline"
+    if not outcome.better:
+        verdict = f"not better than the baseline ({change} points of low-resource WER)"
+    return f"Best feasible trial {outcome.best.trial_id} ({counts}): {verdict}."
+
+
+def _shown(outcome: SearchOutcome) -> TrialFigures:
+    trial = outcome.best or outcome.nearest
+    assert trial is not None
+    return trial
+
+
+def _limit(trial: TrialFigures, language: str) -> str:
+    points = trial.violations.get(language)
+    if points is None:
+        return ""
+    return "holds" if points <= 0 else f"broken by {numbers.distance(points)}"

@@ -1,0 +1,1 @@
+"""Which setting is chosen, and what may be claimed: without Ray, Optuna or a screen."""

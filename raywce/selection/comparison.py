@@ -1,0 +1,238 @@
+"""Original, baseline and candidates side by side on the same speech: WERs, differences and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from raywce.evaluation.confidence import Array, Estimate, Measurement, Rates, Speech, mean, measure
+from raywce.evaluation.paired import paired_errors
+from raywce.evaluation.rates import rates_by_language
+from raywce.experiment.schema import Experiment
+from raywce.selection.claims import NONE, claims
+from raywce.selection.limits import Rule, excess
+from raywce.valid_json import Number
+
+Languages = Mapping[str, "Interval"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A WER or a difference of WERs, as a fraction, with its two-sided interval."""
+
+    value: Number
+    low: Number
+    high: Number
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was decoded of one set of utterances: tables of `raywce.evaluation.utterances.SCHEMA`.
+
+    Attributes:
+        original: by the model before fine-tuning.
+        baseline: by the baseline of each seed.
+        candidates: by name, of each seed; the same seeds as the baseline's, in the same order.
+    """
+
+    original: pa.Table
+    baseline: Sequence[pa.Table]
+    candidates: Mapping[str, Sequence[pa.Table]]
+
+    @property
+    def tables(self) -> list[pa.Table]:
+        """All of them: the original, the baseline's seeds, each candidate's seeds."""
+        return [self.original, *self.baseline, *(table for of in self.candidates.values() for table in of)]
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """One model's figures by language, means over its seeds; the differences are None for what it is held against.
+
+    Attributes:
+        low_resource_gain: mean low-resource WER minus the baseline's; None too where one was not decoded.
+        language_identification: share of utterances whose language is recognised; empty where not measured.
+    """
+
+    wer: Languages
+    against_original: Languages | None
+    against_baseline: Languages | None
+    low_resource_gain: Interval | None
+    language_identification: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The figures of one set of utterances.
+
+    Attributes:
+        speakers: how many of each language are known.
+        no_claim_on_new_speakers: languages with too few of them to say anything about other people.
+    """
+
+    confidence: float
+    seeds: int
+    original: ModelFigures
+    baseline: ModelFigures
+    candidates: Mapping[str, ModelFigures]
+    speakers: Mapping[str, int]
+    no_claim_on_new_speakers: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What may be said of one candidate.
+
+    Attributes:
+        bounds: points of WER by high-resource language, which its violation is below with the wanted confidence;
+            <= 0 holds.
+        p_breaks_a_limit: adjusted for the number of candidates.
+        p_not_better: of "it breaks a limit or is not better than the baseline", adjusted likewise.
+    """
+
+    bounds: Mapping[str, Number]
+    p_breaks_a_limit: Number
+    p_not_better: Number
+    keeps_limits: bool
+    better: bool
+
+    @property
+    def worst(self) -> tuple[str, float] | None:
+        """The language whose bound is the highest, and the points."""
+        return max(self.bounds.items(), key=lambda item: item[1], default=None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The winner by rule: the lowest low-resource WER among those whose limits hold with confidence."""
+
+    winner: str | None
+    claims: Mapping[str, Claim]
+
+
+def side_by_side(decoded: Decoded, experiment: Experiment) -> dict[str, Side]:
+    """Each language that was decoded, its speech resampled once for all that is said of it."""
+    present = set(decoded.original["language"].to_pylist())
+    return {name: Side(decoded, name, experiment) for name in experiment.languages.all if name in present}
+
+
+def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Comparison:
+    """WERs and differences with intervals, utterance and seed variance joined."""
+    confidence, low_resource = experiment.search.confirm.confidence, experiment.languages.low_resource
+
+    def setting(index: int) -> ModelFigures:
+        """0 is the original, 1 the baseline."""
+        over = [{name: side.difference(index, other) for name, side in sides.items()} for other in range(min(index, 2))]
+        differences = [{name: _interval(one, confidence) for name, one in of.items()} for of in over]
+        has_gain = len(over) > 1 and sides.keys() >= set(low_resource)
+        gain = mean([over[1][language] for language in low_resource]) if has_gain else None
+        return ModelFigures(
+            wer={name: _interval(side.wer(index), confidence) for name, side in sides.items()},
+            against_original=differences[0] if index > 0 else None,
+            against_baseline=differences[1] if index > 1 else None,
+            low_resource_gain=_interval(gain, confidence) if gain else None,
+            language_identification=_identification(decoded, index),
+        )
+
+    candidates = {name: setting(2 + number) for number, name in enumerate(decoded.candidates)}
+    return Comparison(
+        confidence=confidence,
+        seeds=len(decoded.baseline),
+        original=setting(0),
+        baseline=setting(1),
+        candidates=candidates,
+        speakers={language: side.speech.known_speakers for language, side in sides.items()},
+        no_claim_on_new_speakers=[name for name, side in sides.items() if not side.speech.claims_new_speakers],
+    )
+
+
+def choose(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Choice:
+    """The winner among the candidates, and what may be claimed of each."""
+    languages, confidence = experiment.languages, experiment.search.confirm.confidence
+    names = list(decoded.candidates)
+    if not names:
+        return Choice(winner=None, claims={})
+    excesses = {language: sides[language].excess() for language in languages.high_resource}
+    low = [sides[language] for language in languages.low_resource]
+    gain = mean([side.gain() for side in low])
+    wer = np.mean([side.candidates.observed.mean(axis=-1) for side in low], axis=0)
+    found = claims(list(excesses.values()), gain, wer)
+    bounds = {language: 100 * one.estimate().upper(confidence) for language, one in excesses.items()}
+    winner = int(found.winner(confidence))
+    return Choice(
+        winner=None if winner == NONE else names[winner],
+        claims={
+            name: Claim(
+                bounds={language: float(of[index]) for language, of in bounds.items()},
+                p_breaks_a_limit=float(found.keeps[index]),
+                p_not_better=float(found.better[index]),
+                keeps_limits=bool(found.keeps[index] <= 1 - confidence),
+                better=bool(found.better[index] <= 1 - confidence),
+            )
+            for index, name in enumerate(names)
+        },
+    )
+
+
+class Side:
+    """One language: WERs (seeds,) of original and baseline, (k, seeds) of the candidates."""
+
+    def __init__(self, decoded: Decoded, language: str, experiment: Experiment) -> None:
+        group = experiment.evaluation.metric.replace("wer", "words")
+        paired = paired_errors(decoded.tables, language, group)
+        seeds, confirm = len(decoded.baseline), experiment.search.confirm
+        self.language, self.experiment = language, experiment
+        self.speech = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed)
+        rates = self.speech.rates(paired.errors)
+        self.original, self.baseline = rates[:1], rates[1 : 1 + seeds]
+        of_candidates = np.arange(1 + seeds, len(paired.errors)).reshape(len(decoded.candidates), seeds)
+        self.candidates = rates[of_candidates]
+
+    def of(self, index: int) -> Rates:
+        """Of the original (0), the baseline (1) or a candidate."""
+        return (self.original, self.baseline)[index] if index < 2 else self.candidates[index - 2]
+
+    def wer(self, index: int) -> Measurement:
+        """Of the model with that index (`of`)."""
+        return measure(lambda rate: rate, self.of(index))
+
+    def difference(self, index: int, other: int) -> Measurement:
+        """Of the first model's WER over the other's."""
+        return measure(_difference, self.of(index), self.of(other))
+
+    def gain(self) -> Measurement:
+        """Of the candidates, over the baseline."""
+        return measure(_difference, self.candidates, self.baseline)
+
+    def excess(self) -> Measurement:
+        """Of the candidates, above the language's limit."""
+        rule = Rule.of(self.experiment.search.constraints, self.language)
+        fixed = rule.reference
+        if not isinstance(fixed, str):
+            return measure(lambda rate: excess(rate, fixed, rule.tolerance, rule.floor), self.candidates)
+        reference = {"baseline": self.baseline, "original": self.original}[fixed]
+        return measure(lambda rate, other: excess(rate, other, rule.tolerance, rule.floor), self.candidates, reference)
+
+
+def _difference(rate: Array, other: Array) -> Array:
+    return rate - other
+
+
+def _interval(measurement: Measurement, confidence: float) -> Interval:
+    estimate: Estimate = measurement.estimate()
+    low, high = estimate.interval(confidence)
+    return Interval(float(estimate.value), float(low), float(high))
+
+
+def _identification(decoded: Decoded, index: int) -> dict[str, float]:
+    """Mean over the seeds, of the languages where it was measured."""
+    of_setting = [[decoded.original], decoded.baseline, *decoded.candidates.values()][index]
+    found: dict[str, list[float]] = {}
+    for table in of_setting:
+        for language, rates in rates_by_language(table).items():
+            if rates.language_identification_accuracy is not None:
+                found.setdefault(language, []).append(rates.language_identification_accuracy)
+    return {language: float(np.mean(values)) for language, values in found.items()}

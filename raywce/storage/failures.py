@@ -1,0 +1,82 @@
+"""Failures of the storage (full, read-only, out of reach): recognised among other errors, and waited for."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyarrow import fs
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
+
+from raywce.errors import InputError, RunFailed
+
+PATIENCE_S = 180.0  # how long a storage may be out of reach
+# Errors of other processes come as text, and those of pyarrow without a number.
+_STAYING = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)))
+_PASSING = tuple(map(os.strerror, (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)))
+_PASSING += ("AWS Error NETWORK_CONNECTION", "AWS Error SLOW_DOWN", "AWS Error SERVICE_UNAVAILABLE")
+_PASSING += ("AWS Error INTERNAL_FAILURE", "AWS Error REQUEST_TIMEOUT")
+_TELLTALES = (*_STAYING, *_PASSING, "AWS Error")
+
+
+def is_storage_failure(text: str) -> bool:
+    """Return whether the text of an error says that a file could not be written."""
+    return any(telltale in text for telltale in _TELLTALES)
+
+
+def is_passing(text: str) -> bool:
+    """Return whether the text says so, of a kind that often passes by itself: out of reach or overloaded."""
+    return any(telltale in text for telltale in _PASSING)
+
+
+patiently = retry(
+    retry=retry_if_exception(lambda error: isinstance(error, OSError) and is_passing(str(error))),
+    wait=wait_exponential(min=0.5, max=10),
+    stop=stop_after_delay(PATIENCE_S),
+    reraise=True,
+)
+"""Decorator: repeat a call for up to `PATIENCE_S` while the storage is out of reach."""
+
+
+@patiently
+def wait_until_writable(uri: str) -> None:
+    """Return once a file can be written in the folder at `uri`.
+
+    Raises:
+        OSError: it can't be written after `PATIENCE_S`.
+    """
+    filesystem, path = fs.FileSystem.from_uri(f"{uri}/.writable")
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(b"yes")
+    filesystem.delete_file(path)
+
+
+@contextmanager
+def report_storage_failures(uri: str) -> Iterator[None]:
+    """Report a failure to write into the run folder at `uri` in the block as such, with how to resume.
+
+    Raises:
+        RunFailed: instead of any error that comes from one of the storage.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        message = f"{uri} can't be written: {reason}. Nothing finished is lost: free space or give access, "
+        raise RunFailed(f"{message}then run the same command to resume") from error
+
+
+def _reason(error: BaseException | None) -> str | None:
+    """Return the line that names the failure, from the error itself or one of its causes."""
+    while error is not None:
+        for line in str(error).splitlines():
+            if is_storage_failure(line):
+                return line.strip()
+        error = error.__cause__ or error.__context__
+    return None

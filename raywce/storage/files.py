@@ -1,0 +1,115 @@
+"""Files on a disk or behind a URI, such as s3://bucket/runs: read, and replaced only once they are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from raywce.storage.failures import patiently
+
+
+def is_uri(place: str) -> bool:
+    """Return whether `place` is a URI, such as s3://bucket/runs."""
+    return "://" in place
+
+
+def located(place: str) -> tuple[fs.FileSystem, str]:
+    """Return the file system of a path or URI, and the path in it.
+
+    Raises:
+        OSError: the storage can't be reached.
+    """
+    return fs.FileSystem.from_uri(place) if is_uri(place) else (fs.LocalFileSystem(), place)
+
+
+@patiently
+def exists(place: str) -> bool:
+    """Return whether a file or folder is there."""
+    filesystem, path = located(place)
+    return filesystem.get_file_info(path).type is not fs.FileType.NotFound
+
+
+@patiently
+def entries(folder: str) -> list[fs.FileInfo]:
+    """Return the files and folders in a folder; none where there is no such folder."""
+    filesystem, path = located(folder)
+    return list(filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)))
+
+
+@patiently
+def delete_folder(place: str) -> None:
+    """Delete a folder with what is in it, where it is there."""
+    filesystem, path = located(place)
+    if filesystem.get_file_info(path).type is fs.FileType.Directory:
+        filesystem.delete_dir(path)
+
+
+@patiently
+def delete_file(place: str) -> None:
+    """Delete a file, where it is there."""
+    filesystem, path = located(place)
+    if filesystem.get_file_info(path).type is fs.FileType.File:
+        filesystem.delete_file(path)
+
+
+@patiently
+def read_text(place: str) -> str:
+    """Return a file's text."""
+    filesystem, path = located(place)
+    with filesystem.open_input_stream(path) as stream:
+        return bytes(stream.read()).decode()
+
+
+@patiently
+def write_text(place: str, text: str) -> None:
+    """Replace a file by `text`; its folder is made where it is missing."""
+    with _replaced(place) as stream:
+        stream.write(text.encode())
+
+
+@patiently
+def read_table(place: str, filters: pc.Expression | None = None) -> pa.Table:
+    """Return the table of a parquet file, or those of its rows that pass the filter."""
+    filesystem, path = located(place)
+    return pq.read_table(path, filesystem=filesystem, filters=filters)
+
+
+@patiently
+def write_table(place: str, table: pa.Table) -> None:
+    """Replace a parquet file by `table`; its folder is made where it is missing."""
+    with _replaced(place) as stream:
+        pq.write_table(table, stream)
+
+
+@contextmanager
+def replaced(file: Path) -> Iterator[Path]:
+    """Give a hidden file beside `file`, which takes its place when the block ends, and is removed when it fails."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        yield partial
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _replaced(place: str) -> Iterator[Any]:
+    filesystem, path = located(place)
+    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+    partial = f"{path}.partial"
+    stream = filesystem.open_output_stream(partial)
+    try:
+        with stream:
+            yield stream
+    except BaseException:
+        with suppress(OSError):  # what went wrong first is what counts, and decides whether it is tried again
+            filesystem.delete_file(partial)
+        raise
+    filesystem.move(partial, path)

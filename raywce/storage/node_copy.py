@@ -1,0 +1,104 @@
+"""Folders behind URIs (s3://bucket/speech), copied to a node once; a path is used as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from filelock import FileLock
+from pyarrow import ArrowInvalid, fs
+from pyarrow import parquet as pq
+
+from raywce.errors import fail
+from raywce.storage.failures import patiently
+from raywce.storage.files import is_uri, located, replaced
+
+
+def has_parquet(folder: str, part: str) -> bool:
+    """Return whether a subfolder of a path or URI, such as train/gl, holds parquet files.
+
+    Raises:
+        OSError: the storage can't be read.
+    """
+    filesystem, root = located(folder)
+    found = filesystem.get_file_info(fs.FileSelector(f"{root}/{part}", allow_not_found=True))
+    return any(info.base_name.endswith(".parquet") for info in found)
+
+
+def size_of(folder: str, parts: Sequence[str]) -> int:
+    """Count the bytes of all files in subfolders of a path or URI, such as train/gl; 0 for one that is not there.
+
+    Raises:
+        OSError: the storage can't be read.
+    """
+    filesystem, root = located(folder)
+    selectors = (fs.FileSelector(f"{root}/{part}", recursive=True, allow_not_found=True) for part in parts)
+    return sum(info.size or 0 for selector in selectors for info in filesystem.get_file_info(selector))
+
+
+def rows_in(folder: str, parts: Sequence[str]) -> int:
+    """Count the rows of all parquet files in subfolders of a path or URI, such as test/gl; 0 for one that is not there.
+
+    Raises:
+        InputError: a file is damaged.
+        OSError: the storage can't be read.
+    """
+    filesystem, root = located(folder)
+    selectors = (fs.FileSelector(f"{root}/{part}", allow_not_found=True) for part in parts)
+    paths = [info.path for selector in selectors for info in filesystem.get_file_info(selector)]
+    rows = 0
+    for path in (path for path in paths if path.endswith(".parquet")):
+        try:
+            rows += pq.read_metadata(path, filesystem=filesystem).num_rows
+        except ArrowInvalid as error:
+            fail(path, "must be a parquet file", " ".join(str(error).split()), "Prepare the folder again.")
+    return rows
+
+
+def on_node(folder: str, cache: Path, parts: Sequence[str] = ("",)) -> Path:
+    """Return where this node has the folder: itself for a path, a copy of the wanted parts in the cache for a URI.
+
+    A file is copied again where its size or time has changed; one that is gone there is removed here.
+
+    Args:
+        folder: path or URI.
+        cache: of the node; its processes copy one after the other.
+        parts: subfolders, such as train/gl; one that is not there stays away here too.
+
+    Raises:
+        OSError: the storage can't be read.
+    """
+    if not is_uri(folder):
+        return Path(folder)
+    target = cache / "remote" / hashlib.sha256(folder.encode()).hexdigest()[:16]
+    target.mkdir(parents=True, exist_ok=True)
+    with FileLock(target / ".lock"):
+        for part in parts:
+            _mirror(folder, target, part)
+    return target
+
+
+@patiently
+def _mirror(folder: str, target: Path, part: str) -> None:
+    filesystem, root = located(folder)
+    selector = fs.FileSelector(f"{root}/{part}".rstrip("/"), recursive=True, allow_not_found=True)
+    wanted = {
+        target / PurePosixPath(info.path).relative_to(root): info
+        for info in filesystem.get_file_info(selector)
+        if info.type is fs.FileType.File
+    }
+    for here in (target / part).rglob("*"):
+        if here.is_file() and here not in wanted and here != target / ".lock":
+            here.unlink()
+    for here, info in wanted.items():
+        modified = info.mtime_ns or 0
+        if here.exists() and (here.stat().st_size, here.stat().st_mtime_ns) == (info.size, modified):
+            continue
+        here.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(here) as partial:
+            fs.copy_files(
+                info.path, str(partial), source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem()
+            )
+            os.utime(partial, ns=(modified, modified))

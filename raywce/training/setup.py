@@ -1,0 +1,238 @@
+"""What a Ray Train worker builds once for a trial: model, optimizer, data, and its way to report."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray.train
+import ray.train.torch
+import torch
+import transformers
+from torch.nn.parallel import DistributedDataParallel
+
+from raywce.data.context import EncoderContext
+from raywce.data.features import LogMel
+from raywce.data.labels import LabelEncoder
+from raywce.data.loader import Corpus, Loader
+from raywce.data.sampler import BatchSampler, language_shares, with_both_kinds, with_copies
+from raywce.data.store import label_lengths, open_split
+from raywce.errors import InputError
+from raywce.experiment.schema import Experiment
+from raywce.model import UtteranceLosses, load_model, load_tokenizer
+from raywce.runs.folder import checkpoint_name
+from raywce.storage.node_copy import on_node
+from raywce.training.checkpoint import TrainingState, load_state, load_weights, save_checkpoint
+from raywce.training.dev import DevSet
+from raywce.training.optimizer import OptimizerSettings, make_optimizer
+from raywce.training.step import NotFiniteError, Stepper
+from raywce.trial_report import Report
+
+if TYPE_CHECKING:
+    from raywce.augmentation.augmenter import Augmenter
+
+
+def work(config: Mapping[str, Any], do: Callable[[Worker], object]) -> None:
+    """Set this worker's process up, and do it; a problem of any rank ends the trial on all of them.
+
+    Args:
+        config: the `experiment`, as plain values, and the trial's `folder`, a path or URI for its tables.
+        do: what, once model and data are open.
+    """
+    experiment = Experiment.model_validate(config["experiment"])
+    logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints each report in full, from each worker
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(experiment.resources.threads_per_worker)
+    run, problem = None, ""
+    try:
+        run = Worker(experiment, config["folder"])
+    except InputError as error:
+        problem = "; ".join(map(str, error.problems))
+    problem = on_any_rank(problem)
+    try:
+        if run and not problem:
+            do(run)
+    except NotFiniteError as error:
+        problem = str(error)
+    if problem:
+        # All ranks come here together, and another attempt would end the same way.
+        ray.train.report(Report(failure=problem).flat())
+
+
+def on_any_rank(problem: str) -> str:
+    """The first problem of any rank, on all of them."""
+    problems: list[str] = [problem]
+    if torch.distributed.is_initialized():
+        problems = [""] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(problems, problem)
+    return next(filter(None, problems), "")
+
+
+class Worker:
+    """One worker's part in a trial, ready to train.
+
+    Attributes:
+        loader_of: this worker's step batches, for a global batch size and a number of accumulation steps.
+        first_step: completed steps of the checkpoint that it resumes from; 0 without one.
+        last_evaluation: the report of the last evaluation, of that checkpoint's training too.
+    """
+
+    def __init__(self, experiment: Experiment, folder: str) -> None:
+        context = ray.train.get_context()
+        self.rank, self.workers = context.get_world_rank(), context.get_world_size()
+        self.experiment, self.training = experiment, experiment.training
+        self.folder = folder
+        self.device = ray.train.torch.get_device()
+        self.started = time.monotonic()
+        self.seconds_before = 0.0
+        self.first_step = 0
+        self.last_evaluation = Report()
+        self._open_model()
+        self._open_data()
+        self.augmenter = self._augmenter()
+
+    def _open_model(self) -> None:
+        model = self.experiment.model
+        self.model = load_model(
+            model.checkpoint,
+            model.revision,
+            freeze_encoder=model.freeze_encoder,
+            gradient_checkpointing=model.gradient_checkpointing,
+        )
+        self.settings = OptimizerSettings(**self.training.optimizer.model_dump())
+        self.tokenizer = load_tokenizer(model.checkpoint, model.revision)
+        self.log_mel = LogMel.from_checkpoint(model.checkpoint, model.revision).to(self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type) if self.training.precision == "fp16" else None
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            self.model.to(self.device)
+            self.optimizer = make_optimizer(self.model, self.settings)
+        else:
+            with checkpoint.as_directory() as saved:
+                self._resume(Path(saved))
+
+    def _resume(self, folder: Path) -> None:
+        state = load_state(folder)
+        load_weights(self.model, folder)
+        self.model.to(self.device)
+        self.optimizer = make_optimizer(self.model, self.settings)
+        self.optimizer.load_state_dict(state.optimizer)
+        if self.scaler and state.scaler:
+            self.scaler.load_state_dict(state.scaler)
+        self.first_step, self.seconds_before = state.step, state.seconds
+        self.last_evaluation = Report.of(state.report)
+
+    def wrapped(self) -> Any:
+        """The model as it is trained: its losses, in DDP where there are several workers."""
+        losses = UtteranceLosses(self.model)
+        if self.workers == 1:
+            return losses
+        device_ids = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(losses, device_ids=device_ids, gradient_as_bucket_view=True)
+
+    def _open_data(self) -> None:
+        data, languages = self.experiment.data, self.experiment.languages
+        cache = Path(data.cache).expanduser()
+        parts = [f"{split}/{language}" for split in ("train", "dev") for language in languages.all]
+        folder = on_node(data.folder, cache, parts)
+        utterances = open_split(folder, "train", languages.all, cache)
+        tokens = {language: languages.token_of(language) for language in languages.all}
+        encoder = LabelEncoder.of(self.model, self.tokenizer, tokens)
+        corpus = Corpus(utterances, encoder, label_lengths(utterances, encoder, cache))
+        context = self._context()
+        pools = corpus.pools(languages.all, context.longest)
+        self.left_out = corpus.left_out(languages.all, context.longest)
+        counts = {name: len(pool) for name, pool in pools.items()}
+        augmentation = self.experiment.augmentation
+        copies = dict.fromkeys(self.experiment.augmented_languages, augmentation.copies)
+        counts = with_copies(counts, copies)
+        shares = language_shares(counts, data.sampling.temperature, data.sampling.shares)
+        if data.sampling.both_kinds is True:
+            shares = with_both_kinds(shares, set(languages.low_resource), self.training.batch_size)
+        resources = self.experiment.resources
+
+        def loader(batch_size: int, accumulation_steps: int) -> Loader:
+            sampler = BatchSampler(
+                pools,
+                utterances.durations,
+                shares,
+                batch_size=batch_size,
+                steps=self.training.steps,
+                seed=self.training.seed,
+                duration_window=data.sampling.duration_window,
+                copies=copies,
+            )
+            return Loader(
+                corpus,
+                sampler,
+                self.rank,
+                self.workers,
+                accumulation_steps,
+                threads=resources.loader_threads,
+                prefetch=resources.prefetch,
+                context=context,
+                slowest=self.experiment.slowest,
+            )
+
+        self.loader_of = loader
+        dev = open_split(folder, "dev", languages.all, cache)
+        self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers)
+
+    def _context(self) -> EncoderContext:
+        training = self.training
+        return EncoderContext.of(self.log_mel, training.encoder_context, training.context_margin)
+
+    def stepper(self, model: Any) -> Stepper:
+        """What computes the gradients of a model with its losses."""
+        return Stepper(
+            model=model,
+            log_mel=self.log_mel,
+            schedules=self.experiment.schedules(),
+            languages=self.experiment.languages.all,
+            steps=self.training.steps,
+            scope=self.experiment.weighting.scope,
+            precision=self.training.precision,
+            seed=self.training.seed,
+            scaler=self.scaler,
+            augmenter=self.augmenter,
+        )
+
+    def _augmenter(self) -> Augmenter | None:
+        if not self.experiment.augmentation.active:
+            return None
+        from raywce.training.augmentation import make_augmenter
+
+        return make_augmenter(self.experiment, self.log_mel)
+
+    def report(self, report: Report, save: bool = False) -> None:
+        """Give a report to the controller, with a checkpoint where asked for; each rank calls it."""
+        seconds = self.seconds_before + time.monotonic() - self.started
+        given = replace(
+            report,
+            final=report.step == self.training.steps,
+            time_s=seconds,
+            left_out=self.left_out["left_out"],
+            beyond_context=self.left_out["beyond_context"],
+            placement_group_id=_placement_group_id(),
+        ).flat()
+        name = checkpoint_name(report.step) if save else None
+        if not (save and self.rank == 0):
+            ray.train.report(given, checkpoint_dir_name=name)
+            return
+        scaler = self.scaler.state_dict() if self.scaler else None
+        state = TrainingState(report.step, self.optimizer.state_dict(), scaler, seconds, self.last_evaluation.flat())
+        with tempfile.TemporaryDirectory() as temporary:
+            model = self.experiment.model
+            save_checkpoint(Path(temporary), self.model, state, model.checkpoint, model.revision)
+            checkpoint = ray.train.Checkpoint.from_directory(temporary)
+            ray.train.report(given, checkpoint=checkpoint, checkpoint_dir_name=name)
+
+
+def _placement_group_id() -> str:
+    group = ray.util.get_current_placement_group()
+    return group.id.hex() if group else ""

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+
+from raywce.screen.console import plain_table, show_fields, show_table
+from tests.screen.readable import check, printed
+
+
+def test_a_table_has_words_on_the_left_and_figures_on_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = plain_table("language", "WER", "limit", text=("limit",))
+    table.add_row("gl", "9.50", "holds")
+    table.add_row("ast", "110.25", "")
+    lines = printed(monkeypatch, lambda: show_table("WER in %", table))
+    assert [line.rstrip() for line in lines] == [
+        "WER in %",
+        "language     WER  limit",
+        "gl          9.50  holds",
+        "ast       110.25",
+        "",
+    ]
+
+
+def test_a_table_that_is_too_wide_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = plain_table("path", "more")
+    table.add_row("x" * 70, "y" * 30)
+    lines = printed(monkeypatch, lambda: show_table("wide", table))
+    assert f"{'x' * 70}  {'y' * 30}" in lines
+
+
+def test_only_cells_that_may_are_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = plain_table("trial", "WER", wrapped=("trial",))
+    table.add_row(", ".join(["search-000-fe223b"] * 6), "12.34")
+    check(printed(monkeypatch, lambda: show_table("means", table)), "12.34")
+
+
+def test_a_long_field_continues_below_itself_and_its_words_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "/" + "long-path/" * 9
+    fields = [("disk", "a text of some words " * 5), ("storage", path)]
+    lines = printed(monkeypatch, lambda: show_fields(fields))
+    assert lines[0].startswith("disk     a text")
+    assert lines[1].startswith("         ")
+    assert lines[-1].endswith(path)

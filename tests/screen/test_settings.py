@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from raywce.screen.settings import show_settings
+from raywce.selection.settings import Setting, compared
+from tests.screen.readable import LANGUAGES, check, printed
+
+LOW, HIGH = LANGUAGES["low"], LANGUAGES["high"]
+
+
+def rows(lacking: int = 0) -> list[Setting]:
+    runs = [dict.fromkeys([*LOW, *HIGH], 0.2 + 0.01 * seed) for seed in range(3)]
+    names = (
+        "linear progressive, all languages, learning_rate 1e-05, encoder_context_margin 0.5, augmentation.copies all",
+        "constant, none",
+    )
+    settings = {names[0]: runs, names[1]: runs[: 3 - lacking]}
+    return compared(dict.fromkeys([*LOW, *HIGH], 1.25), runs, settings, LOW, HIGH)
+
+
+def test_the_tables_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = printed(monkeypatch, lambda: show_settings(rows()))
+    check(
+        lines,
+        "WER in %, mean ± standard deviation over 3 seeds",
+        "original ast 125.00",
+        "linear progressive, ast 21.00 ± 1.00",
+        "all languages, gl 21.00 ± 1.00",
+        "setting languages from original from baseline",
+        "linear progressive, ast -83.20 +0.00",
+        "pt 21.00 ± 1.00",
+    )
+
+
+def test_a_setting_that_lacks_a_seed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    check(printed(monkeypatch, lambda: show_settings(rows(lacking=1))), "(2 of 3 seeds)")

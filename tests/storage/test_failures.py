@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from raywce.errors import InputError, Problem, RunFailed
+from raywce.storage import failures as storage
+from raywce.storage.failures import is_storage_failure, report_storage_failures
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("OSError: [Errno 28] Error writing bytes to file. Detail: [errno 28] No space left on device", True),
+        ("[Errno 30] Read-only file system: '/runs/x'", True),
+        ("AWS Error ACCESS_DENIED during PutObject operation", True),
+        ("loss is not finite at step 3", False),
+    ],
+)
+def test_what_is_a_failure_of_the_storage(text: str, expected: bool) -> None:
+    assert is_storage_failure(text) is expected
+
+
+def test_a_failure_of_the_storage_is_reported_with_how_to_resume_also_where_it_is_wrapped() -> None:
+    def write() -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/runs/a/trials.parquet")
+        except OSError as error:
+            raise ValueError("the run failed; see above") from error
+
+    said = r"/runs/a can't be written: .*No space left.*run the same command to resume"
+    with pytest.raises(RunFailed, match=said), report_storage_failures("/runs/a"):
+        write()
+
+
+@pytest.mark.parametrize(
+    "error", [InputError([Problem("a", "b")]), ValueError("a bug"), RunFailed("all trials failed")]
+)
+def test_other_errors_pass(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, report_storage_failures("/runs/a"):
+        raise error
+    assert raised.value is error
+
+
+def test_what_the_storage_refuses_for_a_while_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    refusals = ["AWS Error NETWORK_CONNECTION during PutObject", "AWS Error SLOW_DOWN during PutObject"]
+
+    @storage.patiently
+    def write() -> str:
+        if refusals:
+            raise OSError(refusals.pop(0))
+        return "written"
+
+    assert write() == "written"
+
+
+def test_what_it_refuses_for_good_is_not() -> None:
+    calls = []
+
+    @storage.patiently
+    def write() -> None:
+        calls.append(1)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"):
+        write()
+    assert len(calls) == 1
+
+
+def test_a_writable_folder_is_left_as_it_was(tmp_path: Path) -> None:
+    storage.wait_until_writable(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,439 @@
+"""The worker's loop in this process: Ray Train's few functions are stood in for, the training is real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import ray.train
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from raywce.cluster.decode import run_evaluation
+from raywce.evaluation.evaluate import Evaluation
+from raywce.experiment.schema import Experiment
+from raywce.training import loop
+from raywce.training.checkpoint import load_state
+from tests.evaluation.talking_whisper import write_talking_whisper
+from tests.tiny_corpus import write_tiny_corpus
+from tests.tiny_whisper import write_tiny_whisper
+from tests.training.session import Session
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    write_tiny_whisper(folder / "model", chunk_length=3, dropout=0.1)
+    return write_tiny_corpus(folder, {"gl": 6, "es": 20, "en": 20}, {"gl": 2, "es": 2, "en": 2})
+
+
+Run = Callable[..., Session]
+
+
+@pytest.fixture
+def run(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Train with changes to a small experiment; `resume` names the checkpoint of an earlier session to go on from."""
+    threads = torch.get_num_threads()
+    sessions: list[Session] = []
+
+    def train(resume: Session | None = None, at: str = "", **changes: dict[str, Any]) -> Session:
+        session = Session(tmp_path / str(len(sessions)))
+        sessions.append(session)
+        if resume:
+            session.checkpoint = ray.train.Checkpoint.from_directory(resume.folder / at)
+        session.enter(monkeypatch)
+        loop.train_worker({"experiment": _tree(inputs, changes), "folder": str(session.folder)})
+        return session
+
+    yield train
+    torch.set_num_threads(threads)
+
+
+def _tree(inputs: Path, changes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    tree: dict[str, dict[str, Any]] = {
+        "model": {"checkpoint": str(inputs / "model")},
+        "data": {"folder": str(inputs), "cache": str(inputs / "cache"), "sampling": {"both_kinds": True}},
+        "languages": {"low_resource": ["gl"], "high_resource": ["es", "en"]},
+        "weighting": {"kind": "constant", "alpha": 2.0},
+        "training": {"steps": 4, "batch_size": 4, "optimizer": {"learning_rate": 1e-3}},
+    }
+    for section, values in changes.items():
+        tree[section] = values if section == "weighting" else {**tree.get(section, {}), **values}
+    return Experiment.model_validate({"name": "a", **tree}).model_dump()
+
+
+def weights(session: Session, name: str = "step-00000004") -> dict[str, torch.Tensor]:
+    return load_file(session.folder / name / "model.safetensors")
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_reports_checkpoints_and_tables_come_when_they_are_due(run: Run) -> None:
+    training = {"steps": 6, "log_every": 2, "evaluate_every": 3, "checkpoint_every": 5, "evaluate_at_start": True}
+    session = run(training=training)
+    assert session.steps() == [0, 2, 3, 4, 5, 6]
+    assert session.steps("wer/gl") == [0, 3, 6]
+    assert session.steps("loss/es") == [2, 3, 4, 5, 6]
+    assert session.saved == ["step-00000005", "step-00000006"]
+    assert [report["final"] for report in session.reports] == [False] * 5 + [True]
+    last = session.reports[-1]
+    table = pq.read_table(last["utterances"])
+    assert sorted(set(table["language"].to_pylist())) == ["en", "es", "gl"]
+    rows = [row for row in table.to_pylist() if row["language"] == "es"]
+    errors = sum(
+        row[f"words_normalized_{kind}"] for row in rows for kind in ("substitutions", "deletions", "insertions")
+    )
+    words = sum(row[f"words_normalized_{kind}"] for row in rows for kind in ("hits", "substitutions", "deletions"))
+    assert last["wer/es"] == last["wer_normalized/es"] == errors / words
+    assert last["objective"] == last["wer/gl"]
+
+
+def test_without_a_checkpoint_interval_each_evaluation_is_saved(run: Run) -> None:
+    assert run(training={"evaluate_every": 2}).saved == ["step-00000002", "step-00000004"]
+
+
+def test_a_resumed_training_is_the_undisturbed_one_to_the_bit(run: Run) -> None:
+    settings = {"training": {"steps": 4, "accumulation_steps": 2, "checkpoint_every": 2, "log_every": 1}}
+    whole = run(**settings)
+    resumed = run(resume=whole, at="step-00000002", **settings)
+    assert resumed.steps() == [3, 4]
+    assert equal(weights(resumed), weights(whole))
+    for report in resumed.reports:
+        (same,) = [one for one in whole.reports if one["step"] == report["step"]]
+        for key in (key for key in same if key.startswith(("loss/", "wer/", "alpha/"))):
+            assert same[key] == report[key]
+
+
+def test_a_training_cut_off_after_its_last_checkpoint_only_reports_it_again(run: Run) -> None:
+    whole = run()
+    again = run(resume=whole, at="step-00000004")
+    assert again.steps() == [4]
+    assert again.reports[0]["final"] is True
+    assert again.reports[0]["wer/gl"] == whole.reports[-1]["wer/gl"]
+    assert load_state(whole.folder / "step-00000004").seconds <= again.reports[0]["time_s"]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(run: Run) -> None:
+    one, same, other = run(), run(), run(training={"seed": 1})
+    assert equal(weights(one), weights(same))
+    assert not equal(weights(one), weights(other))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weighting": {"kind": "none"}},
+        {"weighting": {"kind": "constant", "alpha": 2.0, "scope": "batch"}},
+        {"weighting": {"kind": "constant", "alpha": 2.0, "languages": {"gl": {"alpha": 3.0}}}},
+        {"weighting": {"kind": "linear_progressive", "alpha_initial": 2.0, "alpha_final": 5.0}},
+        {"weighting": {"kind": "dynamic", "alpha": 1.5}},
+        {"model": {"freeze_encoder": True}},
+        {"data": {"sampling": {"temperature": 5.0}}},
+        {"data": {"sampling": {"shares": {"gl": 2.0, "es": 1.0, "en": 1.0}}}},
+        {"data": {"sampling": {"duration_window": 4}}},
+        {"training": {"encoder_context": "batch"}},
+        {"training": {"encoder_context": "batch", "context_margin": 0}},
+        {"training": {"encoder_context": 2.5}},
+        {"training": {"precision": "bf16"}},
+        {"training": {"precision": "fp16"}},
+        {"training": {"batch_size": 8}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "weight_decay": 0.5}}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "beta1": 0.5}}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "beta2": 0.9}}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "epsilon": 1e-3}}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "warmup_steps": 2}}},
+        {"training": {"optimizer": {"learning_rate": 1e-3, "decay": "none"}}},
+        # Adam's update does not depend on the gradient's scale, but for epsilon and for steps clipped differently.
+        {"training": {"optimizer": {"learning_rate": 1e-3, "max_gradient_norm": 1e-4}}},
+    ],
+    ids=str,
+)
+def test_each_option_changes_what_is_learnt(run: Run, plain: dict[str, torch.Tensor], changes: dict[str, Any]) -> None:
+    assert not equal(weights(run(**changes)), plain)
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, dict[str, torch.Tensor]]:
+    return {}
+
+
+@pytest.fixture
+def plain(run: Run, kept: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The weights without changes, trained once."""
+    if "plain" not in kept:
+        kept["plain"] = weights(run())
+    return kept["plain"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"resources": {"loader_threads": 4, "prefetch": 1}},
+        {"model": {"gradient_checkpointing": True}},
+        {"training": {"log_every": 1}},
+        {"training": {"evaluate_every": 1}},
+        {"training": {"evaluate_every": 1}, "evaluation": {"intermediate_share": 0.5}},
+    ],
+    ids=str,
+)
+def test_what_is_only_about_speed_or_looking_changes_nothing(
+    run: Run, plain: dict[str, torch.Tensor], changes: dict[str, Any]
+) -> None:
+    assert equal(weights(run(**changes)), plain)
+
+
+EACH_DRAW = {"probability": 1.0}
+ALL_DRAWS: dict[str, Any] = {"copies": "all"}
+NOISY = {**ALL_DRAWS, "white_noise": EACH_DRAW}
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("recordings")
+    for number in range(3):
+        noise = np.random.default_rng(number).standard_normal(4_000) * 0.1
+        soundfile.write(folder / f"{number}.flac", noise, 22_050)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        NOISY,
+        {**NOISY, "copies": 1},
+        {**NOISY, "strength": 0.5},
+        {**NOISY, "languages": ["gl", "es"]},
+        {**ALL_DRAWS, "white_noise": {**EACH_DRAW, "amplitude": 0.05}},
+        {**ALL_DRAWS, "white_noise": {**EACH_DRAW, "amplitude": None, "snr": 10.0}},
+        {**ALL_DRAWS, "white_noise": {**EACH_DRAW, "amplitude": None, "snr": 20.0}},
+        {**ALL_DRAWS, "time_stretch": EACH_DRAW},
+        {**ALL_DRAWS, "time_stretch": {**EACH_DRAW, "rate": 0.3}},
+        {**ALL_DRAWS, "pitch_shift": EACH_DRAW},
+        {**ALL_DRAWS, "pitch_shift": {**EACH_DRAW, "semitones": 1.0}},
+        {**ALL_DRAWS, "gain": EACH_DRAW},
+        {**ALL_DRAWS, "gain": {**EACH_DRAW, "decibels": 20.0}},
+        {**ALL_DRAWS, "impulse_response": {**EACH_DRAW, "folder": "RECORDINGS"}},
+        {**ALL_DRAWS, "impulse_response": {**EACH_DRAW, "folder": "RECORDINGS", "wet": 0.3}},
+        {**ALL_DRAWS, "background_noise": {**EACH_DRAW, "folder": "RECORDINGS"}},
+        {**ALL_DRAWS, "background_noise": {**EACH_DRAW, "folder": "RECORDINGS", "snr": 0.0}},
+        {**ALL_DRAWS, "spec_augment": EACH_DRAW},
+        {**ALL_DRAWS, "spec_augment": {**EACH_DRAW, "time_masks": 9}},
+        {**ALL_DRAWS, "spec_augment": {**EACH_DRAW, "time_width": 0.5}},
+        {**ALL_DRAWS, "spec_augment": {**EACH_DRAW, "frequency_masks": 0}},
+        {**ALL_DRAWS, "spec_augment": {**EACH_DRAW, "frequency_width": 0.9}},
+        {"preset": "paper", "copies": "all"},
+    ],
+    ids=str,
+)
+def test_each_option_of_the_augmentation_changes_what_is_learnt(
+    run: Run, recordings: str, seen: list[dict[str, torch.Tensor]], augmentation: dict[str, Any]
+) -> None:
+    named = {
+        key: {**value, "folder": recordings} if isinstance(value, dict) and "folder" in value else value
+        for key, value in augmentation.items()
+    }
+    # Exposure is the same in all of them: what differs is what the draws sound like.
+    learnt = weights(run(augmentation=named, data={"sampling": FIXED_SHARES}))
+    assert not any(equal(learnt, other) for other in seen)
+    seen.append(learnt)
+
+
+FIXED_SHARES = {"shares": {"gl": 2.0, "es": 1.0, "en": 1.0}}
+
+
+@pytest.fixture(scope="module")
+def seen() -> list[dict[str, torch.Tensor]]:
+    return []
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        {**NOISY, "strength": 0.0},
+        {**NOISY, "copies": 0},
+        {**ALL_DRAWS, "white_noise": {"probability": 0.0}},
+        {"copies": 3},
+        {**ALL_DRAWS, "time_stretch": {**EACH_DRAW, "rate": 0.0}, "pitch_shift": {**EACH_DRAW, "semitones": 0.0}},
+    ],
+    ids=str,
+)
+def test_an_augmentation_that_is_off_is_none_to_the_bit(
+    run: Run, plain: dict[str, torch.Tensor], augmentation: dict[str, Any]
+) -> None:
+    assert equal(weights(run(augmentation=augmentation)), plain)
+
+
+def test_recordings_that_can_not_be_read_are_reported_as_a_failure(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    noise = {**EACH_DRAW, "folder": str(tmp_path)}
+    (report,) = run(augmentation={**ALL_DRAWS, "background_noise": noise}).reports
+    assert "augmentation.background_noise.folder: recordings must be whole" in report["failure"]
+
+
+def test_copies_count_in_the_temperature(run: Run) -> None:
+    """Three copies of gl's 6 utterances beside 20 and 20: its share goes from 13 to 37 %."""
+    training = {"steps": 1, "batch_size": 32}
+    noise = {"probability": 1e-9}
+    sessions = [run(training=training, augmentation={"copies": copies, "white_noise": noise}) for copies in (0, 3)]
+    drawn = [session.reports[-1]["utterances_seen/gl"] for session in sessions]
+    assert drawn == [pytest.approx(32 * 6 / 46, abs=1), pytest.approx(32 * 24 / 64, abs=1)]
+
+
+def test_a_resumed_training_goes_on_with_the_same_augmentation(run: Run) -> None:
+    settings: dict[str, Any] = {
+        "training": {"steps": 4, "accumulation_steps": 2, "checkpoint_every": 2},
+        "augmentation": {"preset": "paper", "copies": 1, "spec_augment": EACH_DRAW, "white_noise": EACH_DRAW},
+    }
+    whole = run(**settings)
+    assert equal(weights(run(resume=whole, at="step-00000002", **settings)), weights(whole))
+
+
+def test_the_metric_is_the_one_asked_for(run: Run) -> None:
+    last = run(evaluation={"metric": "wer_raw", "normalizer": "whisper_basic", "identify_language": True}).reports[-1]
+    for language in ("gl", "es", "en"):
+        assert last[f"wer/{language}"] == last[f"wer_raw/{language}"]
+        assert last[f"cer/{language}"] == last[f"cer_raw/{language}"]
+        assert 0.0 <= last[f"language_identification/{language}"] <= 1.0
+    assert pq.read_table(last["utterances"])["normalizer"][0].as_py().startswith("whisper_basic/")
+
+
+def test_alphas_in_force_are_reported(run: Run) -> None:
+    session = run(
+        weighting={"kind": "linear_progressive", "alpha_initial": 2.0, "alpha_final": 4.0, "ramp_start": 0.5},
+        training={"log_every": 1},
+    )
+    assert [report["alpha/gl"] for report in session.reports] == [1.0, 1.0, 2.0, 3.0]
+
+
+def test_a_language_takes_the_token_of_another(run: Run, inputs: Path, tmp_path: Path) -> None:
+    folder = write_tiny_corpus(tmp_path / "asturian", {"ast": 6, "es": 6}, {"ast": 2, "es": 2})
+    session = run(
+        data={"folder": str(folder)},
+        languages={"low_resource": ["ast"], "high_resource": ["es"], "language_tokens": {"ast": "es"}},
+    )
+    table = pq.read_table(session.reports[-1]["utterances"])
+    assert set(zip(table["language"].to_pylist(), table["language_token"].to_pylist(), strict=True)) == {
+        ("ast", "es"),
+        ("es", "es"),
+    }
+
+
+def test_what_can_not_be_trained_is_reported_as_a_failure(run: Run, tmp_path: Path) -> None:
+    (report,) = run(data={"folder": str(tmp_path / "none")}).reports
+    assert "must be a folder that `raywce prepare` wrote" in report["failure"]
+    diverged = run(training={"optimizer": {"learning_rate": 1e30}}).reports[-1]
+    assert "step " in diverged["failure"]
+    assert "-train-" in diverged["failure"]
+
+
+def test_utterances_beyond_the_label_limit_are_left_out_and_counted(run: Run, inputs: Path, tmp_path: Path) -> None:
+    small = write_tiny_whisper(tmp_path / "small", chunk_length=3, max_target_positions=16)
+    session = run(model={"checkpoint": str(small)})
+    counts = {name: session.reports[-1][f"left_out/{name}"] for name in ("gl", "es", "en")}
+    for language, count in counts.items():
+        texts = pq.read_table(inputs / "train" / language)["text"].to_pylist()
+        # One token a byte here: language, task, no timestamps, a space, the text, the end.
+        assert count == sum(len(text.encode()) + 5 > 16 for text in texts)
+    assert sum(counts.values()) > 0
+
+
+def test_the_parts_of_dev_are_decoded_apart(run: Run) -> None:
+    def decoded(part: str) -> set[str]:
+        last = run(training={"steps": 1}, evaluation={"part": part}).reports[-1]
+        return set(pq.read_table(last["utterances"])["id"].to_pylist())
+
+    every, search, confirm = (decoded(part) for part in ("all", "search", "confirm"))
+    assert len(every) == 6
+    assert len(search) == len(confirm) == 3  # one of two of each language
+    assert search | confirm == every
+
+
+def test_utterances_beyond_a_fixed_context_are_left_out_and_counted(run: Run, inputs: Path) -> None:
+    last = run(training={"steps": 1, "encoder_context": 1.5}).reports[-1]
+    for language in ("gl", "es", "en"):
+        durations = pq.read_table(inputs / "train" / language)["duration"].to_pylist()
+        assert last[f"beyond_context/{language}"] == sum(seconds > 1.5 for seconds in durations)
+        assert last[f"left_out/{language}"] == 0
+    (report,) = run(training={"encoder_context": 0.1}).reports
+    assert "0.1 s, but got none of" in report["failure"]
+
+
+def test_a_resumed_training_with_short_contexts_is_the_undisturbed_one(run: Run) -> None:
+    settings = {"training": {"steps": 4, "checkpoint_every": 2, "encoder_context": "batch"}}
+    whole = run(**settings)
+    assert equal(weights(run(resume=whole, at="step-00000002", **settings)), weights(whole))
+
+
+def test_intermediate_evaluations_decode_a_part_of_dev_and_start_and_end_all_of_it(run: Run) -> None:
+    training = {"evaluate_every": 1, "evaluate_at_start": True}
+    session = run(training=training, evaluation={"intermediate_share": 0.5})
+    decoded = {report["step"]: set(pq.read_table(report["utterances"])["id"].to_pylist()) for report in session.reports}
+    assert [len(ids) for ids in decoded.values()] == [6, 3, 3, 3, 6]
+    assert decoded[1] == decoded[2] == decoded[3]
+    assert [report["intermediate"] for report in session.reports] == [False, True, True, True, False]
+
+
+def test_each_context_of_the_evaluation_gives_its_own_figures(run: Run, tmp_path: Path) -> None:
+    talking = {"checkpoint": str(write_talking_whisper(tmp_path / "talking"))}
+    hardly = {"steps": 1, "optimizer": {"learning_rate": 1e-9}}
+
+    def last(**evaluation: Any) -> dict[str, Any]:
+        return run(model=talking, training=hardly, evaluation=evaluation).reports[-1]
+
+    reports = (last(), last(encoder_context="batch"), last(encoder_context="batch", context_margin=0))
+    full, batch, close = (pq.read_table(report["utterances"])["hypothesis"].to_pylist() for report in reports)
+    assert full != batch
+    assert close not in (full, batch)
+
+
+@pytest.mark.parametrize(
+    ("training", "evaluation"),
+    [
+        ({"precision": "bf16"}, {}),
+        ({"precision": "bf16"}, {"precision": "fp32"}),
+        ({}, {"precision": "bf16", "encoder_context": "batch", "context_margin": 1.0, "identify_language": True}),
+    ],
+)
+def test_dev_is_decoded_as_test_and_raywce_evaluate_decode(
+    run: Run, inputs: Path, tmp_path: Path, training: dict[str, Any], evaluation: dict[str, Any]
+) -> None:
+    talking = {"checkpoint": str(write_talking_whisper(tmp_path / "talking"))}
+    changes = {
+        "model": talking,
+        "training": {"steps": 1, "optimizer": {"learning_rate": 1e-5}, **training},
+        "evaluation": {"batch_size": 4, "normalizer": "whisper_basic", **evaluation},
+    }
+    session = run(**changes)
+    settings = Experiment.model_validate(_tree(inputs, changes)).decode_settings
+    again = run_evaluation(
+        Evaluation(
+            model=str(session.folder / "step-00000001"),
+            data=str(inputs),
+            split="dev",
+            languages=("gl", "es", "en"),
+            cache=inputs / "cache",
+            settings=settings,
+        )
+    )
+    dev = pq.read_table(session.reports[-1]["utterances"])
+    assert dev.to_pylist() == again.to_pylist()
+    assert any(dev["hypothesis"].to_pylist())
+    assert (dev["detected_language"].null_count == 0) is settings.identify_language
+
+
+def test_the_precision_of_the_evaluation_is_its_own_or_the_trainings() -> None:
+    def precision(training: str, evaluation: str | None) -> str:
+        sections = {"training": {"steps": 1, "precision": training}, "evaluation": {"precision": evaluation}}
+        tree = {**_tree(Path("inputs"), {}), **sections}
+        return Experiment.model_validate(tree).decode_settings.precision
+
+    assert precision("bf16", None) == "bf16"
+    assert precision("bf16", "fp32") == "fp32"
+    assert precision("fp32", "bf16") == "bf16"
