@@ -84,7 +84,7 @@ def test_a_best_checkpoint_is_one_that_is_there(
     assert Path(stored["best_checkpoint"], "config.json").is_file()
     lines = list(checkpoint_lines(outcome))
     assert lines[0] == f"best checkpoint by low-resource WER: {stored['best_checkpoint']}"
-    assert [f"at step {lowest}, of which no checkpoint is kept" in line for line in lines[1:]] == [True] * (
+    assert [f"at step {lowest}, whose checkpoint is not kept" in line for line in lines[1:]] == [True] * (
         best != lowest
     )
 
