@@ -64,7 +64,7 @@ def _show(report: Report) -> None:
 
 
 def report_line(report: Report) -> str:
-    """Return a report in a line: step, time, and the figures by language."""
+    """Return a report in one line: step, time, and the figures by language."""
     parts = [f"step {report.step}", f"{report.time_s or 0.0:.0f} s"]
     for heading, form, unit, found in (
         ("loss", "{:.3f}".format, "", report.loss),

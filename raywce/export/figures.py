@@ -24,7 +24,7 @@ class Figures:
 
     Attributes:
         name: of the set: dev, test, or an extra test split's own.
-        about: a description, in a line.
+        about: a description, in one line.
         columns: heading to text by language, in percent.
         own: WER of the exported model, as fractions.
     """

@@ -77,7 +77,7 @@ def find_source(run: str, trial: str | None = None) -> Source:
     folder = RunFolder.at(run)
     file = recorded(folder)
     source = _of_search(folder, file, trial) if folder.has(TRIALS) else _of_training(folder, file, trial)
-    if not _is_there(source.checkpoint):
+    if not exists(f"{source.checkpoint}/config.json"):
         do = f"Train it again, or select another with --trial; known: {', '.join(_complete(rows_in(folder)))}"
         fail("RUN", "must still hold the model's checkpoint", f"nothing at {source.checkpoint}", do)
     return source
@@ -135,7 +135,3 @@ def _experiment(file: ExperimentFile, row: Row) -> Experiment:
     experiment = file.baseline() if is_baseline else file.at(as_drawn(values_of(row), file.optuna_space))
     training = experiment.training.model_copy(update={"seed": row["seed"]})
     return experiment.model_copy(update={"training": training})
-
-
-def _is_there(checkpoint: str) -> bool:
-    return exists(f"{checkpoint}/config.json")

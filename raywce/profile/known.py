@@ -46,7 +46,7 @@ def figures_of(estimated: Estimate) -> dict[str, Any]:
 
 
 def estimate_line(figures: dict[str, Any]) -> str:
-    """Return the estimate in a line."""
+    """Return the estimate in one line."""
     nodes = figures["nodes"]
     cpus, gpus = (sum(node[name] for node in nodes) for name in ("CPU", "GPU"))
     count = "one node" if len(nodes) == 1 else f"{len(nodes)} nodes"

@@ -9,6 +9,7 @@ from typing import Any
 
 from raywce.errors import fail
 from raywce.runs.folder import EXPERIMENT, RunFolder
+from raywce.storage.files import is_uri
 
 _DEPTH = 4  # <run>/trials/<trial>/<checkpoint>
 RECORD = "test_split.json"
@@ -48,7 +49,7 @@ def open_test_split(folder: RunFolder, command: str, models: Sequence[str], agai
 
 def run_of_model(model: str) -> RunFolder | None:
     """Return the run folder that a model folder is in, if any."""
-    if not model.startswith("/") and "://" not in model:
+    if not model.startswith("/") and not is_uri(model):
         return None  # a Hub id
     parent = model.rstrip("/")
     for _ in range(_DEPTH):

@@ -69,9 +69,10 @@ class PlainView:
         if row["state"] == RUNNING and ("state", RUNNING) not in printed:
             printed.add(("state", RUNNING))
             self._print(row, f"starts {_values(row, self.leaves)}")
-        if row.get("step") is not None and _is_evaluated(row, self.languages) and ("step", row["step"]) not in printed:
+        wer = Report.of(row).wer
+        if row.get("step") is not None and wer.keys() >= set(self.languages) and ("step", row["step"]) not in printed:
             printed.add(("step", row["step"]))
-            wers = ", ".join(f"{language} {numbers.percent(wer)}" for language, wer in Report.of(row).wer.items())
+            wers = ", ".join(f"{language} {numbers.percent(rate)}" for language, rate in wer.items())
             self._print(row, f"step {row['step']}, WER in %: {wers}; {_feasible(row)}".rstrip("; ") + ".")
         if row["state"] != RUNNING and ("state", row["state"]) not in printed:
             printed.add(("state", row["state"]))
@@ -174,16 +175,12 @@ class TerminalView:
         return sorted(by_need[:room], key=list(self._trials).index)
 
     def _cells(self, rows: Sequence[Row], languages: Sequence[str], leaves: Sequence[str]) -> list[str]:
-        last, evaluated = rows[-1], [row for row in rows if _is_evaluated(row, languages)]
-        report = Report.of(evaluated[-1]) if evaluated else Report()
+        last, latest_first = rows[-1], map(Report.of, reversed(rows))
+        report = next((one for one in latest_first if one.wer.keys() >= set(languages)), Report())
         values = [numbers.hyperparameter(last.get(f"config/{leaf}")) for leaf in leaves]
         wers = [numbers.percent(report.wer.get(language)) for language in languages]
         step = "" if last.get("step") is None else str(last["step"])
         return [last["trial_id"], step, *wers, numbers.points(report.violation), *values, _short_state(last)]
-
-
-def _is_evaluated(row: Row, languages: Sequence[str]) -> bool:
-    return Report.of(row).wer.keys() >= set(languages)
 
 
 def _state(row: Row) -> str:

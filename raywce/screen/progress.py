@@ -88,7 +88,7 @@ class Progress:
         return left
 
     def line(self) -> str:
-        """Return the progress in a line."""
+        """Return the progress in one line."""
         parts = [f"{self.phase}: {self.done} of {self.total} done, {self.running} running"]
         if self.best:
             parts.append(f"best feasible so far {self.best[0]}: low-resource WER {self._beside_baseline(self.best[1])}")

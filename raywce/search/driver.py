@@ -11,7 +11,8 @@ from raywce.data.dev_split import Part
 from raywce.errors import InputError, RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.selection.limits import Limit, is_feasible, objective, violations, worst
-from raywce.storage.failures import is_passing, is_storage_failure, wait_until_writable
+from raywce.storage.failures import is_passing, is_storage_failure
+from raywce.storage.files import wait_until_writable
 from raywce.trial_report import OBJECTIVE, Report
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Driver:
             _give(replace(last, objective=None, failure=reason))
 
     def _attempt(self, run: Run, on_report: Callable[[Report], None]) -> str | None:
-        """Return why the training can't be finished, in a line; None where it is."""
+        """Return why the training can't be finished, in one line; None where it is."""
         try:
             self.run_trial(self.experiment(run), self.folder, run.trial_id, on_report)
         except (RunFailed, InputError) as error:

@@ -225,10 +225,11 @@ class ConstrainedOptunaSearch(OptunaSearch):
         """Say to the study what has ended in the table; gives the other trials, each with its last evaluation."""
         for trial_id, trial in trials.items():
             rows = earlier.get(trial_id, ())
-            reports = [Report.of(row) for row in rows]
             if not rows or rows[-1]["state"] == RUNNING:
-                yield trial, next((one for one in reversed(reports) if not _is_missing(one.objective)), Report())
+                latest_first = map(Report.of, reversed(rows))
+                yield trial, next((one for one in latest_first if not _is_missing(one.objective)), Report())
             elif not _stored(trial).state.is_finished():
+                reports = [Report.of(row) for row in rows]
                 for report in reports:
                     self._pass_on(trial, report)
                 failure = rows[-1]["reason"] if rows[-1]["state"] == FAIL else None

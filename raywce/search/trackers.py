@@ -8,15 +8,15 @@ from typing import Any
 from ray.tune.logger import TBXLoggerCallback
 
 from raywce.search.driver import Run
-from raywce.trial_report import OBJECTIVE, STEP, Report
+from raywce.trial_report import OBJECTIVE, STEP
 
 _KINDS = ("loss", "alpha", "wer", "cer", "violation")
 
 
 def figures(result: Mapping[str, Any]) -> dict[str, float]:
     """Return what is worth a curve: `wer/gl`, `alpha/gl`, `loss/es`, … and the objective, as in `trials.parquet`."""
-    flat = Report.of(result).flat()
-    return {name: float(flat[name]) for name in flat if name == OBJECTIVE or name.partition("/")[0] in _KINDS}
+    names = [name for name in result if name == OBJECTIVE or name.partition("/")[0] in _KINDS]
+    return {name: float(result[name]) for name in names if result[name] is not None}
 
 
 def hyperparameters(trial: Any) -> dict[str, Any]:

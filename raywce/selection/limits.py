@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from raywce.experiment.schema import Constraints
 
-Array = NDArray[np.float64]
+if TYPE_CHECKING:  # it takes scipy along, which a trial's driver does without
+    from raywce.evaluation.confidence import Array
+
 _DIGITS = 9  # of a point: what floating point adds to a WER that stands exactly on its limit is cut off
 
 

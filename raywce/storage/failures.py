@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pyarrow import fs
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_exponential
 
 from raywce.errors import InputError, RunFailed
@@ -38,19 +37,6 @@ patiently = retry(
     reraise=True,
 )
 """Decorator: repeat a call for up to `PATIENCE_S` while the storage is out of reach."""
-
-
-@patiently
-def wait_until_writable(uri: str) -> None:
-    """Return once a file can be written in the folder at `uri`.
-
-    Raises:
-        OSError: it can't be written after `PATIENCE_S`.
-    """
-    filesystem, path = fs.FileSystem.from_uri(f"{uri}/.writable")
-    with filesystem.open_output_stream(path) as stream:
-        stream.write(b"yes")
-    filesystem.delete_file(path)
 
 
 @contextmanager

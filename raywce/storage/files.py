@@ -88,6 +88,19 @@ def write_table(place: str, table: pa.Table) -> None:
         pq.write_table(table, stream)
 
 
+@patiently
+def wait_until_writable(folder: str) -> None:
+    """Return once a file can be written in a folder.
+
+    Raises:
+        OSError: it can't be written after `raywce.storage.failures.PATIENCE_S`.
+    """
+    filesystem, path = located(f"{folder}/.writable")
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(b"yes")
+    filesystem.delete_file(path)
+
+
 @contextmanager
 def replaced(file: Path) -> Iterator[Path]:
     """Give a hidden file beside `file`, which takes its place when the block ends, and is removed when it fails."""

@@ -21,7 +21,7 @@ from raywce.trial_report import OBJECTIVE, Report
 
 
 class TrialFailed(RunFailed):
-    """The training of a trial can't be finished; the message is its reason, in a line."""
+    """The training of a trial can't be finished; the message is its reason, in one line."""
 
 
 class _Forward(UserCallback):  # type: ignore[misc]

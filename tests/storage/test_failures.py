@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
 
@@ -69,8 +68,3 @@ def test_what_it_refuses_for_good_is_not() -> None:
     with pytest.raises(OSError, match="No space left"):
         write()
     assert len(calls) == 1
-
-
-def test_a_writable_folder_is_left_as_it_was(tmp_path: Path) -> None:
-    storage.wait_until_writable(str(tmp_path))
-    assert list(tmp_path.iterdir()) == []

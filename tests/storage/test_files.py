@@ -19,6 +19,7 @@ from raywce.storage.files import (
     read_table,
     read_text,
     replaced,
+    wait_until_writable,
     write_table,
     write_text,
 )
@@ -159,3 +160,8 @@ def test_what_a_killed_process_left_is_overwritten(tmp_path: Path) -> None:
         partial.write_text("again")
     assert file.read_text() == "again"
     assert files_in(tmp_path) == ["figures.json"]
+
+
+def test_a_writable_folder_is_left_as_it_was(tmp_path: Path) -> None:
+    wait_until_writable(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
