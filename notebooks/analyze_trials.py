@@ -280,7 +280,7 @@ space = file.optuna_space
 rows = {row["trial_id"]: row for row in pq.read_table(run / "trials.parquet").to_pylist()}
 study = optuna.create_study()
 for trial_id in complete.index:
-    values = as_drawn(values_of(rows[trial_id]), space)
+    values = as_drawn(values_of(rows[trial_id]), file.space)
     trial = optuna.trial.create_trial(params=values, distributions=space, value=complete.objective[trial_id])
     study.add_trial(trial)
 shares = optuna.importance.get_param_importances(study) if len(complete) >= FEWEST else {}

@@ -1,4 +1,4 @@
-"""What an experiment file may name without having it: the micro Whisper of this package and the demo corpus."""
+"""Assets that have the names demo:… in an experiment file: the micro Whisper of this package and the demo corpus."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GENERATOR = ("sentences.py", "speakers.py", "espeak.py", "corpus.py")
 
 
 def checkpoint_path(name: str, path: str = "model.checkpoint") -> str:
-    """The micro Whisper's folder for its demo name; any other folder or Hub id as it is.
+    """Return the micro Whisper's folder for its demo name; any other folder or Hub id as it is.
 
     Args:
         name: as the user wrote it.
@@ -33,12 +33,12 @@ def checkpoint_path(name: str, path: str = "model.checkpoint") -> str:
 
 
 def is_micro_whisper(folder: Path) -> bool:
-    """Whether it is the micro Whisper's folder, of this installation of the package or of another."""
+    """Return whether it is the micro Whisper's folder, of this installation of the package or of another."""
     return folder.parts[-3:] == (*_PACKAGE.parts[-2:], _MICRO_WHISPER_FOLDER)
 
 
 def speech_path(name: str, cache: Path, path: str = "data.folder") -> str:
-    """The demo corpus' folder in the cache for its demo name, there or not; any other folder as it is.
+    """Return the demo corpus' folder in the cache for its demo name, there or not; any other folder as it is.
 
     Raises:
         InputError: another name that begins with demo:.
@@ -47,12 +47,12 @@ def speech_path(name: str, cache: Path, path: str = "data.folder") -> str:
 
 
 def is_pending(folder: Path) -> bool:
-    """Whether it is where the demo corpus belongs, and has not been generated yet."""
+    """Return whether it is where the demo corpus belongs, and has not been generated yet."""
     return not folder.exists() and folder.parent.name == "demo" and folder.name == _folder_name()
 
 
 def generation_problems(languages: Sequence[str], path: str = "data.folder") -> list[Problem]:
-    """What speaks against a pending corpus: no synthesizer here, or languages that it will not hold."""
+    """Return why a pending corpus can't be used: no synthesizer here, or languages that it will not hold."""
     has = sorted(grammar.stem for grammar in (_PACKAGE / "grammars").glob("*.yaml"))
     problems: list[Problem] = []
     if util.find_spec("espeakng_loader") is None:
@@ -66,7 +66,7 @@ def generation_problems(languages: Sequence[str], path: str = "data.folder") -> 
 
 
 def corpus_key(generator: Path = _PACKAGE) -> str:
-    """Twelve hexadecimal digits that change with whatever the corpus follows from: its code, grammars, synthesizer.
+    """Return twelve hexadecimal digits that change with what the corpus is made from: its code, grammars, synthesizer.
 
     Args:
         generator: the folder with the modules and grammars.
@@ -90,7 +90,7 @@ def _folder_name() -> str:
 
 
 def _synthesizer() -> str:
-    """Version of the wheel that has espeak-ng in it; empty where there is none."""
+    """Return the version of the wheel that has espeak-ng in it; empty where there is none."""
     try:
         return metadata.version("espeakng-loader")
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""What is wrong with a user's input, collected, so that everything is reported at once."""
+"""Problems of a user's input, collected, so that everything is reported at once."""
 
 from __future__ import annotations
 
@@ -41,8 +41,13 @@ class InputError(Exception):
         super().__init__("\n".join(str(problem) for problem in problems))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[list[Problem]]]:
-        """By its problems: Ray pickles what a worker raises."""
+        """Restore it from its problems: Ray pickles what a worker raises."""
         return type(self), (self.problems,)
+
+
+def one_line(text: object) -> str:
+    """Return a text with single spaces between its words."""
+    return " ".join(str(text).split())
 
 
 def fail(path: str, rule: str, got: object = "", do: str = "") -> NoReturn:
@@ -50,9 +55,14 @@ def fail(path: str, rule: str, got: object = "", do: str = "") -> NoReturn:
     raise InputError([Problem(path, rule, str(got), do)])
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its name where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 @dataclass
 class Problems:
-    """Collects problems while checking goes on; `raise_any` ends the checking."""
+    """Collection of problems while checks go on; `raise_any` ends the checking."""
 
     found: list[Problem] = field(default_factory=list)
 

@@ -21,7 +21,7 @@ CHUNK = 256  # label tokens whose logits are there at once: 53 MB in float32 wit
 
 
 def utterance_losses(hidden: Tensor, vocabulary: Tensor, labels: Tensor) -> Tensor:
-    """(B, L, D) last states of the decoder, (V, D) vocabulary and (B, L) labels → (B,) sums of token losses.
+    """Return the (B,) sums of token losses of (B, L, D) last decoder states, (V, D) vocabulary and (B, L) labels.
 
     Positions labelled `IGNORED` count nothing, and are not projected. The sums are float32 at least.
     """
@@ -121,7 +121,7 @@ def utterance_weights(
 
 
 def weighted_loss(losses: Tensor, weights: Sequence[float], tokens: int, ranks: int) -> Tensor:
-    """This rank's and micro-batch's share of the step's loss, to call `backward` on.
+    """Return this rank's and micro-batch's share of the step's loss, to call `backward` on.
 
     Args:
         losses: (B,) summed token losses.

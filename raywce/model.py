@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from raywce.data.context import FRAMES_A_POSITION
 from raywce.loss import utterance_losses
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of each precision; None: no autocast
 
@@ -21,8 +26,8 @@ def load_model(
     *,
     freeze_encoder: bool = False,
     gradient_checkpointing: bool = False,
-) -> Any:
-    """A `WhisperForConditionalGeneration` with float32 parameters, on the CPU, in training mode.
+) -> WhisperForConditionalGeneration:
+    """Load a Whisper with float32 parameters, on the CPU, in training mode.
 
     Its encoder takes any even number of frames up to the checkpoint's window.
     """
@@ -41,17 +46,17 @@ def load_model(
     return model.train()
 
 
-def _take_any_context(encoder: Any) -> None:
+def _take_any_context(encoder: WhisperEncoder) -> None:
     """Let transformers' encoder take shorter input than its window, with the first of its positions.
 
-    It holds the input against its configuration, and takes as many positions as its embedding says it has. Both follow
+    It compares the input with its configuration, and takes as many positions as its embedding says it has. Both follow
     the input from here on; the weights and the model's own configuration, which are saved, stay as they are.
     """
     encoder.config = copy.deepcopy(encoder.config)
     encoder.register_forward_pre_hook(_follow_input, with_kwargs=True)
 
 
-def _follow_input(encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _follow_input(encoder: WhisperEncoder, args: tuple[torch.Tensor, ...], kwargs: Mapping[str, torch.Tensor]) -> None:
     features = args[0] if args else kwargs["input_features"]
     positions, odd = divmod(features.shape[-1], FRAMES_A_POSITION)
     window = len(encoder.embed_positions.weight)
@@ -61,12 +66,12 @@ def _follow_input(encoder: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     encoder.config.max_source_positions = encoder.embed_positions.num_embeddings = positions
 
 
-def load_tokenizer(checkpoint: str, revision: str | None = None) -> Any:
-    """The checkpoint's fast tokenizer."""
+def load_tokenizer(checkpoint: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Load the checkpoint's fast tokenizer."""
     return AutoTokenizer.from_pretrained(checkpoint, revision=revision)
 
 
-def save_model(model: Any, source: str, folder: Path, revision: str | None = None) -> None:
+def save_model(model: WhisperForConditionalGeneration, source: str, folder: Path, revision: str | None = None) -> None:
     """Write a complete transformers folder: weights, configuration, and `source`'s tokenizer and preprocessor.
 
     The generation configuration keeps every language of the original.
@@ -77,25 +82,21 @@ def save_model(model: Any, source: str, folder: Path, revision: str | None = Non
 
 
 class UtteranceLosses(torch.nn.Module):
-    """Whisper from features and labels to token losses, in one `forward`: what DDP wraps.
+    """Whisper from features and labels to token losses, in one `forward`: what DDP wraps."""
 
-    Args:
-        whisper: a `WhisperForConditionalGeneration`.
-    """
-
-    def __init__(self, whisper: Any) -> None:
+    def __init__(self, whisper: WhisperForConditionalGeneration) -> None:
         super().__init__()
         self.whisper = whisper
 
     def forward(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """(B, M, F) features and (B, L) labels → (B,) sums of token losses."""
+        """Return the (B,) sums of token losses of (B, M, F) features and (B, L) labels."""
         inputs = decoder_inputs(self.whisper, labels)
         decoded = self.whisper.model(input_features=features, decoder_input_ids=inputs, use_cache=False)
         return utterance_losses(decoded.last_hidden_state, self.whisper.proj_out.weight, labels)
 
 
-def decoder_inputs(model: Any, labels: torch.Tensor) -> torch.Tensor:
-    """(B, L) decoder input ids: `<|startoftranscript|>`, then the labels but the last one."""
+def decoder_inputs(model: WhisperForConditionalGeneration, labels: torch.Tensor) -> torch.Tensor:
+    """Return the (B, L) decoder input ids: `<|startoftranscript|>`, then the labels but the last one."""
     inputs = labels.new_full(labels.shape, model.config.decoder_start_token_id)
     inputs[:, 1:] = labels[:, :-1]
     return inputs.masked_fill(inputs < 0, model.config.pad_token_id)

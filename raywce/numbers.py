@@ -8,9 +8,22 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, TypeGuard
+from typing import Protocol, TypeGuard
 
 _MINUS = re.compile(r"(?<!\w)-(?=\d)")
+
+
+class _Interval(Protocol):
+    """A figure and its interval, as fractions."""
+
+    @property
+    def value(self) -> float: ...
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:
@@ -33,15 +46,15 @@ def distance(value: float | None) -> str:
     return f"{abs(value):.2f}" if _is_known(value) else ""
 
 
-def percent_interval(value: float | None, low: float | None, high: float | None) -> str:
+def percent_interval(interval: _Interval) -> str:
     """Return a fraction and its interval in %: `12.34 [11.00, 13.00]`."""
-    bounds = f"[{percent(low)}, {percent(high)}]" if _is_known(low) and _is_known(high) else ""
-    return f"{percent(value)} {bounds}".strip()
+    low, high = percent(interval.low), percent(interval.high)
+    return f"{percent(interval.value)} {f'[{low}, {high}]' if low and high else ''}".strip()
 
 
-def change_interval(value: float | None, low: float | None, high: float | None) -> str:
+def change_interval(interval: _Interval) -> str:
     """Return a difference of fractions and its interval in points: `-1.23 [-2.00, +0.10]`."""
-    return f"{change(value)} {change_bounds(low, high)}".strip()
+    return f"{change(interval.value)} {change_bounds(interval.low, interval.high)}".strip()
 
 
 def change_bounds(low: float | None, high: float | None) -> str:
@@ -72,7 +85,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def hyperparameter(value: Any) -> str:
+def hyperparameter(value: object) -> str:
     """Return the value of a hyperparameter, floats with four digits: 0.00001 is `1e-05`."""
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 

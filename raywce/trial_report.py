@@ -1,10 +1,13 @@
-"""What a training reports: named fields here, flat keys where Ray Tune and parquet need them."""
+"""A training's reports: named fields here, flat keys where Ray Tune and parquet need them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+Flat = Mapping[str, Any]
+"""Figures under flat keys, as a result of Tune and a row of `trials.parquet` have them."""
 
 OBJECTIVE, STEP, FINAL = "objective", "step", "final"
 RATES = ("wer", "cer", "wer_raw", "wer_normalized", "cer_raw", "cer_normalized")
@@ -83,7 +86,7 @@ class Report:
         """CER by the experiment's metric, fractions by language; empty without an evaluation."""
         return self.rates.get("cer", {})
 
-    def flat(self) -> dict[str, Any]:
+    def flat(self) -> dict[str, object]:
         """Return its figures under flat keys, such as `wer/gl` and `violation/es`; what it lacks is left out."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         by_language = {key: values.pop(name) for name, key in _BY_LANGUAGE.items()} | values.pop("rates")
@@ -91,7 +94,7 @@ class Report:
         return single | {f"{key}/{language}": of[language] for key, of in by_language.items() for language in of}
 
     @classmethod
-    def of(cls, flat: Mapping[str, Any]) -> Report:
+    def of(cls, flat: Flat) -> Report:
         """Return the report of flat keys: Tune's result, or a row of `trials.parquet`; other keys are ignored."""
         by_key: dict[str, dict[str, Any]] = {}
         for name, value in flat.items():

@@ -13,7 +13,7 @@ Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is Non
 """Type of a figure that is read back: null stands for NaN."""
 
 
-def with_nulls(value: Any) -> Any:
+def with_nulls(value: object) -> Any:
     """Return a copy of nested figures with null for each number that is not finite; tuples become lists."""
     if isinstance(value, Mapping):
         return {key: with_nulls(inner) for key, inner in value.items()}
@@ -22,6 +22,6 @@ def with_nulls(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def as_json(figures: Any) -> str:
+def as_json(figures: object) -> str:
     """Return nested figures as indented JSON text that ends with a line break."""
     return json.dumps(with_nulls(figures), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -28,7 +28,7 @@ class AlphaSchedule:
     adaptive: bool = False
 
     def alpha(self, step: int, max_steps: int) -> float:
-        """The scheduled weight after `step` completed optimizer steps of `max_steps`, before any gate."""
+        """Return the scheduled weight after `step` completed optimizer steps of `max_steps`, before any gate."""
         progress = step / max_steps
         if progress < self.ramp_start:
             return 1.0
@@ -58,7 +58,7 @@ class LossSums:
 
 
 def gated_alpha(alpha: float, ratio: float | None) -> float:
-    """The paper's dynamic gate: 1 where alpha * r < 1, else max(alpha, r).
+    """Return the weight by the paper's dynamic gate: 1 where alpha * r < 1, else max(alpha, r).
 
     A batch without a low- or a high-resource part has no ratio; the gate stays closed (weight 1), since there is
     nothing to balance and a weight would only scale the step.
@@ -71,7 +71,7 @@ def gated_alpha(alpha: float, ratio: float | None) -> float:
 def alphas_in_force(
     schedules: dict[str, AlphaSchedule], step: int, max_steps: int, sums: LossSums | None
 ) -> dict[str, float]:
-    """Each low-resource language's weight at `step`; `sums` is needed where a schedule is adaptive.
+    """Return each low-resource language's weight at `step`; `sums` is needed where a schedule is adaptive.
 
     The gate begins at `ramp_start`: before it, the weight is 1 whatever the losses are.
     """

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from raywce import numbers
+from raywce.selection.comparison import Interval
 
 
 def test_fractions_are_shown_in_percent_and_their_differences_in_points() -> None:
@@ -16,8 +17,8 @@ def test_fractions_are_shown_in_percent_and_their_differences_in_points() -> Non
 
 
 def test_intervals_and_deviations_stand_beside_their_figure() -> None:
-    assert numbers.percent_interval(0.12, 0.11, 1.3) == "12.00 [11.00, 130.00]"
-    assert numbers.change_interval(-0.1234, -0.1567, 0.0) == "-12.34 [-15.67, +0.00]"
+    assert numbers.percent_interval(Interval(0.12, 0.11, 1.3)) == "12.00 [11.00, 130.00]"
+    assert numbers.change_interval(Interval(-0.1234, -0.1567, 0.0)) == "-12.34 [-15.67, +0.00]"
     assert numbers.change_bounds(-0.1567, 0.001) == "[-15.67, +0.10]"
     assert numbers.with_deviation(0.51, 0.0141) == "51.00 ± 1.41"
 
@@ -26,11 +27,15 @@ def test_intervals_and_deviations_stand_beside_their_figure() -> None:
 def test_what_is_not_known_is_an_empty_text(unknown: float | None) -> None:
     for form in (numbers.percent, numbers.change, numbers.points, numbers.distance):
         assert form(unknown) == ""
-    assert numbers.percent_interval(unknown, unknown, unknown) == ""
-    assert numbers.change_interval(0.1, unknown, unknown) == "+10.00"
+    assert numbers.change_bounds(unknown, 0.1) == ""
     assert numbers.with_deviation(0.5, unknown) == "50.00"
     assert numbers.with_deviation(unknown, unknown) == ""
     assert numbers.hyperparameter(None) == ""
+
+
+def test_an_interval_that_is_not_known_is_left_out() -> None:
+    assert numbers.percent_interval(Interval(math.nan, math.nan, math.nan)) == ""
+    assert numbers.change_interval(Interval(0.1, math.nan, math.nan)) == "+10.00"
 
 
 def test_a_level_of_confidence_has_the_digits_that_it_needs() -> None:

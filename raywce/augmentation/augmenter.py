@@ -98,6 +98,6 @@ class Augmenter:
 
 
 def _resized(waveforms: Tensor, longest: int) -> Tensor:
-    """The time axis cut or padded to `longest`."""
+    """Return the waveforms, their time axis cut or padded to `longest`."""
     width = waveforms.shape[1]
     return waveforms[:, :longest] if longest <= width else functional.pad(waveforms, (0, longest - width))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from raywce.data.prepare.audio import BadAudioError, decode
 from raywce.errors import Problems
 from raywce.storage.files import replaced
+from raywce.storage.node_copy import made_once
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 _LONGEST_S = 3600.0
@@ -79,12 +78,9 @@ def open_recordings(folder: Path, cache: Path, path: str) -> Recordings:
     check_recordings(folder, path).raise_any()
     files = audio_files(folder)
     target = cache / "recordings" / _key(files)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.with_suffix(".ends.npy").exists():
-            _write(files, target, path)
-    samples = np.load(target.with_suffix(".samples.npy"), mmap_mode="r")
-    return Recordings(samples, np.load(target.with_suffix(".ends.npy")))
+    samples = target.with_suffix(".samples.npy")
+    ends = made_once(target.with_suffix(".ends.npy"), lambda ends: _write(_decoded(files, path), samples, ends))
+    return Recordings(np.load(samples, mmap_mode="r"), np.load(ends))
 
 
 def _key(files: list[Path]) -> str:
@@ -95,15 +91,12 @@ def _key(files: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def _write(files: list[Path], target: Path, path: str) -> None:
-    recordings = list(_decoded(files, path))
-    _save(target.with_suffix(".samples.npy"), np.concatenate(recordings))
-    _save(target.with_suffix(".ends.npy"), np.cumsum([len(recording) for recording in recordings]))
-
-
-def _save(file: Path, array: NDArray[Any]) -> None:
-    with replaced(file) as partial, partial.open("wb") as stream:
-        np.save(stream, array)
+def _write(decoded: Iterable[NDArray[np.float32]], samples: Path, ends: Path) -> None:
+    recordings = list(decoded)
+    with replaced(samples) as partial, partial.open("wb") as stream:
+        np.save(stream, np.concatenate(recordings))
+    with ends.open("wb") as stream:
+        np.save(stream, np.cumsum([len(recording) for recording in recordings]))
 
 
 def _decoded(files: list[Path], path: str) -> Iterator[NDArray[np.float32]]:

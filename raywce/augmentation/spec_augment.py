@@ -16,7 +16,7 @@ from raywce.augmentation.keys import DrawKey
 
 @dataclass(frozen=True)
 class SpecAugment:
-    """Masks log-mel features.
+    """Masks of log-mel features.
 
     Attributes:
         probability: that an utterance is masked.
@@ -58,7 +58,7 @@ class SpecAugment:
 
 
 def _spans(generator: np.random.Generator, count: int, width: float, size: int) -> list[tuple[int, int]]:
-    """`count` spans within `size`, each up to `width` of it wide."""
+    """Draw `count` spans within `size`, each up to `width` of it wide."""
     spans = []
     for _ in range(count):
         wide = int(generator.uniform(0.0, min(1.0, width)) * size + 0.5)

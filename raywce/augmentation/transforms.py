@@ -9,7 +9,7 @@ Dimensions: B batch, T samples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ from raywce.augmentation.vocoder import shift_pitch, stretch
 from raywce.data.schema import SAMPLE_RATE
 
 SNR_SPREAD = 5.0  # dB on either side of the mean
+
+Parameters = Mapping[str, Tensor | Sequence[float]]
+"""Parameters of the utterances that a transform changes, by name."""
 
 
 class Transform(BaseWaveformTransform):
@@ -65,11 +68,11 @@ class Transform(BaseWaveformTransform):
         self.transform_parameters = {"should_apply": torch.zeros(len(keys), dtype=torch.bool, device=waveforms.device)}
         new_lengths = list(lengths)
         if chosen:
+            own = [lengths[row] for row in chosen]
             self.transform_parameters["should_apply"][chosen] = True
-            self.transform_parameters["lengths"] = [lengths[row] for row in chosen]
-            drawn = [generators[row] for row in chosen]
-            self.transform_parameters |= self.parameters(drawn, waveforms[chosen], [lengths[row] for row in chosen])
-            for row, length in zip(chosen, self.lengths_afterwards, strict=True):
+            self.transform_parameters["lengths"] = own
+            self.transform_parameters |= self.parameters([generators[row] for row in chosen], waveforms[chosen], own)
+            for row, length in zip(chosen, self.transform_parameters.get("new_lengths", own), strict=True):
                 new_lengths[row] = length
         return new_lengths
 
@@ -78,14 +81,8 @@ class Transform(BaseWaveformTransform):
         """Return whether an utterance of the last draw is changed."""
         return "lengths" in self.transform_parameters
 
-    @property
-    def lengths_afterwards(self) -> list[int]:
-        """Return the new lengths of the utterances that are changed."""
-        lengths: list[int] = self.transform_parameters["lengths"]
-        return lengths
-
-    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
-        """Draw the parameters of the utterances that are changed, one generator each."""
+    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> Parameters:
+        """Draw the parameters of the utterances that are changed, one generator each; `new_lengths` if those change."""
         raise NotImplementedError
 
 
@@ -117,7 +114,7 @@ class TimeStretch(OwnTransform):
         super().__init__(probability, strength)
         self.rate, self.max_samples = rate * strength, max_samples
 
-    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
+    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> Parameters:
         """Draw new lengths."""
         new = []
         for generator, length in zip(generators, lengths, strict=True):
@@ -125,15 +122,9 @@ class TimeStretch(OwnTransform):
             new.append(max(1, min(wanted, max(length, self.max_samples))))
         return {"new_lengths": new}
 
-    @property
-    def lengths_afterwards(self) -> list[int]:
-        """Return the new lengths."""
-        new: list[int] = self.transform_parameters["new_lengths"]
-        return new
-
     def changed(self, waveforms: Tensor) -> Tensor:
         """Return the stretched waveforms."""
-        out = stretch(waveforms, self.transform_parameters["lengths"], self.lengths_afterwards)
+        out = stretch(waveforms, self.transform_parameters["lengths"], self.transform_parameters["new_lengths"])
         return torch.nn.functional.pad(out, (0, waveforms.shape[1] - out.shape[1]))
 
 
@@ -150,7 +141,7 @@ class PitchShift(OwnTransform):
         super().__init__(probability, strength)
         self.semitones = semitones * strength
 
-    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
+    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> Parameters:
         """Draw semitones."""
         return {"semitones": [generator.uniform(-1.0, 1.0) * self.semitones for generator in generators]}
 
@@ -174,7 +165,7 @@ class ImpulseResponse(Transform, ApplyImpulseResponse):
         self.wet, self.recordings = min(1.0, wet * strength), recordings
         self.convolve_mode, self.compensate_for_propagation_delay = "full", True
 
-    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
+    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> Parameters:
         """Draw impulse responses, (B, 1, T)."""
         responses = [torch.from_numpy(_of_energy_1(self.recordings.any_of(generator))) for generator in generators]
         return {"ir": torch.nn.utils.rnn.pad_sequence(responses, batch_first=True)[:, None].to(waveforms.device)}
@@ -204,7 +195,7 @@ class Gain(Transform, LibraryGain):
         super().__init__(probability, strength)
         self.decibels = decibels * strength
 
-    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
+    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> Parameters:
         """Draw factors, (B, 1, 1)."""
         decibels = [generator.uniform(-1.0, 1.0) * self.decibels for generator in generators]
         factors = torch.tensor([10 ** (value / 20) for value in decibels], device=waveforms.device)
@@ -225,7 +216,7 @@ class BackgroundNoise(Transform, AddBackgroundNoise):
         super().__init__(probability, strength)
         self.snr, self.recordings = _weakened(snr, strength), recordings
 
-    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
+    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> Parameters:
         """Draw noises of level 1, (B, T), and SNRs."""
         noise = np.zeros((len(lengths), waveforms.shape[1]), np.float32)
         snrs = []
@@ -253,7 +244,7 @@ class WhiteNoise(OwnTransform):
         self.amplitude = None if amplitude is None else amplitude * strength
         self.snr = None if snr is None else _weakened(snr, strength)
 
-    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> dict[str, Any]:
+    def parameters(self, generators: list[Generator], waveforms: Tensor, lengths: list[int]) -> Parameters:
         """Draw noise to add, (B, T)."""
         noise = np.zeros((len(lengths), waveforms.shape[1]), np.float32)
         factors = np.empty(len(lengths), np.float32)
@@ -280,12 +271,12 @@ def _result(samples: Tensor, sample_rate: int | None) -> ObjectDict:
 
 
 def _within(lengths: Sequence[int], longest: int, device: torch.device) -> Tensor:
-    """(B, T) bool: where the utterances are."""
+    """Return (B, T) bool: where the utterances are."""
     return torch.arange(longest, device=device) < torch.tensor(lengths, device=device)[:, None]
 
 
 def _levels(waveforms: Tensor, lengths: Sequence[int]) -> Tensor:
-    """(B,) root mean squares over the true lengths."""
+    """Return (B,) root mean squares over the true lengths."""
     return (waveforms.square().sum(1) / torch.tensor(lengths, device=waveforms.device)).sqrt()
 
 
@@ -300,5 +291,5 @@ def _of_energy_1(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _weakened(snr: float, strength: float) -> float:
-    """The SNR of noise whose amplitude is scaled by the strength."""
+    """Return the SNR of noise whose amplitude is scaled by the strength."""
     return snr - 20 * float(np.log10(strength))

@@ -13,7 +13,7 @@ import typer
 
 import raywce
 from raywce.cli import evaluate, export, prepare, profile, report, schema, search, train, validate
-from raywce.errors import InputError, RunFailed
+from raywce.errors import InputError, RunFailed, one_line
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 
@@ -54,7 +54,7 @@ def main() -> None:
     except InputError as error:
         _leave(_listed(error), BAD_INPUT)
     except RunFailed as error:
-        _leave(_one_line(f"failed: {error}"), FAILED)
+        _leave(one_line(f"failed: {error}"), FAILED)
     except SystemExit as leave:
         # Typer turns Ctrl-C into this code and prints nothing.
         if leave.code == INTERRUPTED:
@@ -65,17 +65,13 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("RAYWCE_DEBUG"):
             raise
-        _leave(_one_line(f"{type(error).__name__}: {error} (RAYWCE_DEBUG=1 shows the trace)"), FAILED)
+        _leave(one_line(f"{type(error).__name__}: {error} (RAYWCE_DEBUG=1 shows the trace)"), FAILED)
 
 
 def _listed(error: InputError) -> str:
     count = len(error.problems)
     heading = "1 problem:" if count == 1 else f"{count} problems:"
-    return "\n".join([heading, *(f"  {_one_line(str(problem))}" for problem in error.problems)])
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return "\n".join([heading, *(f"  {one_line(problem)}" for problem in error.problems)])
 
 
 def _leave(text: str, code: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -15,6 +15,8 @@ from raywce.cli.figures import write_figures
 from raywce.evaluation.settings import DecodeSettings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from raywce.data.context import FromBatch
     from raywce.errors import Problems
     from raywce.evaluation.evaluate import Evaluation
@@ -37,8 +39,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="dev or test.")] = "dev",
     language: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: all languages.")] = None,
     language_token: Annotated[
-        list[str] | None,
-        typer.Option(metavar="AST=ES", help="Decode a language with another's token. Repeatable."),
+        list[str] | None, typer.Option(metavar="AST=ES", help="Decode a language with another's token. Repeatable.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Workers; more than one run on a Ray cluster, joined or started.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Utterances per worker and batch.")] = 8,
@@ -54,58 +55,41 @@ def evaluate(
         "~/.cache/raywce"
     ),
     open_test_again: Annotated[
-        bool,
-        typer.Option("--open-test-again", help="Open a run's test split even if opened before; this is recorded."),
+        bool, typer.Option("--open-test-again", help="Open a run's test split even if opened before; this is recorded.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Write a row per utterance to this file, as parquet.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
 ) -> None:
     """Decode a split and print corpus-level WER and CER per language, normalised and raw."""
     from raywce.assets import checkpoint_path, speech_path
-    from raywce.cluster.decode import run_evaluation
-    from raywce.demo.generate import provide_speech
     from raywce.evaluation.evaluate import Evaluation
 
     model, cache = checkpoint_path(model, "MODEL"), cache.expanduser().resolve()
     data = Path(speech_path(str(data), cache, "--data"))
     languages = tuple(dict.fromkeys(language or _languages_of(data, split)))
-    problems, tokens = _check(model, data, split, languages, language_token or [])
-    _check_options(problems, workers, batch_size, (precision, normalizer, encoder_context), (out, json))
-    if context_margin < 0:
-        problems.add("--context-margin", "must be at least 0", context_margin)
+    problems = _check_data(data, split, languages)
+    tokens = _parse_tokens(language_token or [], problems)
+    _check_model(model, languages, tokens, problems)
+    settings = DecodeSettings(tokens, batch_size, precision, normalizer, identify_language=True)
+    settings = replace(settings, encoder_context=cast("FromBatch", encoder_context), context_margin=context_margin)
+    _check_options(settings, workers, (out, json), problems)
     problems.raise_any()
-    provide_speech(data)
     model = str(Path(model).resolve()) if Path(model).is_dir() else model
-    if split == "test":
-        _record_opening(model, open_test_again)
-    evaluation = Evaluation(
-        model=model,
-        data=str(data.resolve()),
-        split=split,
-        languages=languages,
-        cache=cache,
-        settings=DecodeSettings(
-            language_tokens=tokens,
-            batch_size=batch_size,
-            precision=precision,
-            normalizer=normalizer,
-            identify_language=True,
-            encoder_context=cast("FromBatch", encoder_context),
-            context_margin=context_margin,
-        ),
-    )
-    with _progress(sum(_utterances(data, split, name) for name in languages)) as on_batch:
-        table = run_evaluation(evaluation, workers, on_batch)
-    _report(evaluation, table, out, json)
+    evaluation = Evaluation(model, str(data.resolve()), split, languages, cache, settings)
+    _report(evaluation, _decode(evaluation, workers, open_test_again), out, json)
 
 
-def _record_opening(model: str, again: bool) -> None:
-    """Record the opening of the test split of the run that the model is from; a second one needs `again`."""
+def _decode(evaluation: Evaluation, workers: int, open_test_again: bool) -> pa.Table:
+    """Return the decoded utterances; the opening of the test split of the model's run is recorded before."""
+    from raywce.cluster.decode import run_evaluation
+    from raywce.demo.generate import provide_speech
     from raywce.runs.test_openings import EVALUATE, open_test_split, run_of_model
 
-    run = run_of_model(model)
-    if run:
-        open_test_split(run, EVALUATE, [model], again)
+    provide_speech(Path(evaluation.data))
+    if evaluation.split == "test" and (run := run_of_model(evaluation.model)):
+        open_test_split(run, EVALUATE, [evaluation.model], open_test_again)
+    with _progress(evaluation) as on_batch:
+        return run_evaluation(evaluation, workers, on_batch)
 
 
 def _languages_of(data: Path, split: str) -> list[str]:
@@ -126,16 +110,6 @@ def _utterances(data: Path, split: str, language: str) -> int:
     from raywce.data.store import language_files
 
     return sum(pq.read_metadata(file).num_rows for file in language_files(data, split, language))
-
-
-def _check(
-    model: str, data: Path, split: str, languages: Sequence[str], pairs: Sequence[str]
-) -> tuple[Problems, dict[str, str]]:
-    """Return the problems of model, data and languages, before anything is loaded, and the languages' tokens."""
-    problems = _check_data(data, split, languages)
-    tokens = _parse_tokens(pairs, problems)
-    _check_model(model, languages, tokens, problems)
-    return problems, tokens
 
 
 def _check_data(data: Path, split: str, languages: Sequence[str]) -> Problems:
@@ -180,43 +154,43 @@ def _check_model(model: str, languages: Sequence[str], tokens: Mapping[str, str]
                 return
     known = token_languages(model)
     for language in languages:
-        if tokens.get(language, language) not in known:
+        token = tokens.get(language, language)
+        if token not in known:
             do = f"Use the token of another language, such as --language-token {language}=es"
-            got = tokens.get(language, language)
-            problems.add("--language", "must have a token in the model", got, do)
+            problems.add("--language", "must have a token in the model", token, do)
 
 
-def _check_options(
-    problems: Problems, workers: int, batch_size: int, named: Sequence[str], files: Sequence[Path | None]
-) -> None:
+def _check_options(settings: DecodeSettings, workers: int, files: Sequence[Path | None], problems: Problems) -> None:
     from typing import get_args
 
     from raywce.data.context import FromBatch
     from raywce.evaluation.normalizer import NORMALIZERS
     from raywce.model import AUTOCAST_DTYPES
 
-    for option, number in {"--workers": workers, "--batch-size": batch_size}.items():
+    for option, number in {"--workers": workers, "--batch-size": settings.batch_size}.items():
         if number < 1:
             problems.add(option, "must be at least 1", number)
-    options = {
-        "--precision": list(AUTOCAST_DTYPES),
-        "--normalizer": list(NORMALIZERS),
-        "--encoder-context": list(get_args(FromBatch)),
-    }
-    for (option, known), value in zip(options.items(), named, strict=True):
+    for option, value, known in (
+        ("--precision", settings.precision, list(AUTOCAST_DTYPES)),
+        ("--normalizer", settings.normalizer, list(NORMALIZERS)),
+        ("--encoder-context", settings.encoder_context, list(get_args(FromBatch))),
+    ):
         if value not in known:
             problems.add(option, f"must be one of {', '.join(known)}", value)
     for file in files:
         if file and file.is_dir():
             problems.add("--out, --json", "must be a file to write", f"the folder {file}")
+    if settings.context_margin < 0:
+        problems.add("--context-margin", "must be at least 0", settings.context_margin)
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
+def _progress(evaluation: Evaluation) -> Iterator[Callable[[int], None]]:
     """Show a bar on a terminal, a line for each tenth elsewhere."""
     from rich.console import Console
     from rich.progress import Progress
 
+    total = sum(_utterances(Path(evaluation.data), evaluation.split, name) for name in evaluation.languages)
     console = Console(stderr=True)
     if console.is_terminal:
         with Progress(console=console, transient=True) as bar:
@@ -234,7 +208,7 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
     yield line
 
 
-def _report(evaluation: Evaluation, table: Any, out: Path | None, json: Path | None) -> None:
+def _report(evaluation: Evaluation, table: pa.Table, out: Path | None, json: Path | None) -> None:
     import pyarrow.parquet as pq
 
     from raywce.evaluation.normalizer import versioned_name
@@ -269,7 +243,7 @@ def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], t
 
 def _figures(
     evaluation: Evaluation, normalizer: str, rates: Mapping[str, LanguageRates], means: Mapping[str, float]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the figures for `--json`; rates are fractions, null where all references are empty."""
     from json import loads
 

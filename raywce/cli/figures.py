@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from raywce.storage.files import replaced
 from raywce.valid_json import as_json
 
 
-def write_figures(file: Path | None, figures: Mapping[str, Any]) -> None:
+def write_figures(file: Path | None, figures: Mapping[str, object]) -> None:
     """Write the figures to a file, whole or not at all; do nothing without a file."""
     if file is None:
         return

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from raywce import numbers
 from raywce.assets import checkpoint_path
@@ -18,9 +20,7 @@ from raywce.data.prepare.run import PrepareOptions, run
 from raywce.data.prepare.sources import Format
 from raywce.data.prepare.summary import Prepared
 from raywce.data.prepare.writer import Progress
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from raywce.screen.console import plain_table, show_table
 
 
 def prepare(
@@ -42,8 +42,7 @@ def prepare(
     ] = None,
     cap: Annotated[int | None, typer.Option(help="Most train utterances of a language.")] = None,
     cap_to: Annotated[
-        str | None,
-        typer.Option(metavar="LANGUAGE", help="Cap every language at the train utterances of this one."),
+        str | None, typer.Option(metavar="LANGUAGE", help="Cap every language at the train utterances of this one.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of rows under a cap.")] = 0,
     max_seconds: Annotated[float, typer.Option(help="Reject longer audio; at most 30.")] = 30.0,
@@ -58,25 +57,15 @@ def prepare(
     """
     rows = RowOptions(language, split, text_column, tuple(clean_up or ()))
     jobs = jobs or os.cpu_count() or 1
-    options = PrepareOptions(
-        sources=tuple(sources),
-        out=out,
-        form=form,
-        config=config,
-        revision=revision,
-        rows=rows,
-        tokenizer=tokenizer and checkpoint_path(tokenizer, "--tokenizer"),
-        cap=cap,
-        cap_to=cap_to,
-        seed=seed,
-        max_seconds=max_seconds,
-        jobs=jobs,
-        overwrite=overwrite,
+    tokenizer = tokenizer and checkpoint_path(tokenizer, "--tokenizer")
+    options = PrepareOptions(tuple(sources), out, form, config, revision, rows, tokenizer)
+    options = replace(
+        options, cap=cap, cap_to=cap_to, seed=seed, max_seconds=max_seconds, jobs=jobs, overwrite=overwrite
     )
     with _progress() as progress:
         prepared = run(options, progress)
     show_counts(prepared, out)
-    write_figures(json_file, prepared.as_dict())
+    write_figures(json_file, asdict(prepared))
 
 
 @contextmanager
@@ -111,8 +100,6 @@ class _Lines:
 
 def show_counts(prepared: Prepared, out: Path) -> None:
     """Print the tables, the overlap of the splits, and the sum of all rows."""
-    from raywce.screen.console import show_table
-
     show_table("Rows by language and split", _counts(prepared))
     if prepared.rejected:
         show_table("Rejected rows by reason", _reasons(prepared))
@@ -126,8 +113,6 @@ def show_counts(prepared: Prepared, out: Path) -> None:
 
 
 def _counts(prepared: Prepared) -> Table:
-    from raywce.screen.console import plain_table
-
     headings = ("rows", "kept", "hours", "speakers", "capped", "rejected")
     table = plain_table("language", "split", *headings, text=("split",))
     for group in prepared.groups:
@@ -137,8 +122,6 @@ def _counts(prepared: Prepared) -> Table:
 
 
 def _reasons(prepared: Prepared) -> Table:
-    from raywce.screen.console import plain_table
-
     table = plain_table("language", "split", "rows", "reason", text=("split", "reason"))
     for group in prepared.groups:
         for reason, count in group.rejected.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from raywce.cli.figures import write_figures
+from raywce.errors import one_line
 
 if TYPE_CHECKING:
     from raywce.runs.folder import RunFolder
@@ -64,5 +65,5 @@ def _write_report(folder: RunFolder) -> None:
     try:
         typer.echo(f"report: {write_page(make_report(folder))}")
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = one_line(f"{type(error).__name__}: {error}")
         typer.echo(f"No report was written ({reason}). Run `raywce report {folder.uri}` to try again.")

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
 from raywce import numbers
 from raywce.cli.figures import write_figures
+from raywce.screen.console import plain_table, show_line, show_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from raywce.training.run import TrainOutcome
     from raywce.trial_report import Report
 
@@ -54,13 +54,9 @@ def train(
             typer.echo(f"raywce {cluster}")
             with cluster.room(experiment, typer.echo).wanted(1):
                 folder.open(loaded.resolved_yaml())
-                outcome = train_run(experiment, folder, _show)
+                outcome = train_run(experiment, folder, lambda report: typer.echo(report_line(report)))
     show_outcome(outcome)
     write_figures(json, outcome.as_json())
-
-
-def _show(report: Report) -> None:
-    typer.echo(report_line(report))
 
 
 def report_line(report: Report) -> str:
@@ -82,8 +78,6 @@ def report_line(report: Report) -> str:
 
 def show_outcome(outcome: TrainOutcome) -> None:
     """Print the last evaluation beside the original model, the utterances left out, and where the model is."""
-    from raywce.screen.console import show_line, show_table
-
     original, last = outcome.original, outcome.evaluations[-1]
     table = dev_table(original.wer if original else {}, last.wer, last.cer)
     show_table(f"dev after step {last.step}: WER and CER in %, change of the WER in points", table)
@@ -101,8 +95,6 @@ def show_outcome(outcome: TrainOutcome) -> None:
 
 def dev_table(original: Mapping[str, float], wer: Mapping[str, float], cer: Mapping[str, float]) -> Table:
     """Return a row for each language of the last evaluation, beside the WER of the original model where known."""
-    from raywce.screen.console import plain_table
-
     table = plain_table("language", "original WER", "WER", "change", "CER")
     for language, after in wer.items():
         before = original.get(language)

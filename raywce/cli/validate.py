@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json as json_text
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from raywce.cli.figures import write_figures
 from raywce.errors import InputError, Problem
 from raywce.selection.sampler_choice import Choice, chosen
+
+if TYPE_CHECKING:
+    from raywce.experiment.load import ExperimentFile
+
+Summary = dict[str, Any]  # as `--json` has it
 
 
 def validate(
@@ -48,7 +54,7 @@ def validate(
         _show(file, summary)
 
 
-def _show(file: Path, summary: dict[str, Any]) -> None:
+def _show(file: Path, summary: Summary) -> None:
     from raywce.screen.console import show_fields, show_line
 
     show_line(f"{file}: valid")
@@ -59,16 +65,16 @@ def _show(file: Path, summary: dict[str, Any]) -> None:
         show_line(f"not here: {Problem(**lacking)}")
 
 
-def _summary(loaded: Any) -> dict[str, Any]:
+def _summary(loaded: ExperimentFile) -> Summary:
+    from raywce.profile.known import last_estimate
+
     experiment, space = loaded.experiment, loaded.space
     training, resources = experiment.training, experiment.resources
     parts = resources.workers * training.accumulation_steps
+    has_speech = not any(problem.path.startswith("data.") for problem in loaded.not_here)
     return {
         "name": experiment.name,
-        "languages": {
-            "low_resource": experiment.languages.low_resource,
-            "high_resource": experiment.languages.high_resource,
-        },
+        "languages": experiment.languages.model_dump(include={"low_resource", "high_resource"}),
         "weighting": experiment.weighting.kind,
         "searched": {path: str(distribution) for path, distribution in space.items()},
         "first_points": loaded.published_points(),
@@ -84,55 +90,40 @@ def _summary(loaded: Any) -> dict[str, Any]:
             "cpus": resources.workers * resources.cpus_per_worker,
             "gpus": resources.workers * resources.gpus_per_worker,
         },
-        "disk": _disk(loaded) if space else None,
-        "estimate": _estimate(loaded) if space else None,
+        "disk": _disk(loaded, has_speech) if space else None,
+        "estimate": last_estimate(loaded) if space and has_speech else None,
         "notes": loaded.notes,
         "not_here": [asdict(problem) for problem in loaded.not_here],
     }
 
 
-def _grid(loaded: Any) -> dict[str, Any]:
+def _grid(loaded: ExperimentFile) -> Summary:
     """Return the settings of a grid, and those that the baseline's runs replace."""
     return {"settings": loaded.settings(), "seeds": loaded.experiment.search.seeds, "baseline": loaded.stood_for()}
 
 
-def _lacks_speech(loaded: Any) -> bool:
-    return any(problem.path.startswith("data.") for problem in loaded.not_here)
-
-
-def _disk(loaded: Any) -> dict[str, int | None] | None:
+def _disk(loaded: ExperimentFile, has_speech: bool) -> Summary | None:
     from raywce.experiment.disk import disk_of, parameters_of, speech_bytes
 
-    parameters = parameters_of(loaded.experiment.model)
+    experiment, parameters = loaded.experiment, parameters_of(loaded.experiment.model)
     if parameters is None:
         return None
-    if _lacks_speech(loaded):
-        return {**asdict(disk_of(loaded.experiment, loaded.trials, parameters, 0)), "node": None}
-    return asdict(disk_of(loaded.experiment, loaded.trials, parameters, speech_bytes(loaded.experiment)))
+    disk = disk_of(experiment, loaded.trials, parameters, speech_bytes(experiment) if has_speech else 0)
+    return asdict(disk) | ({} if has_speech else {"node": None})
 
 
-def _estimate(loaded: Any) -> dict[str, Any] | None:
-    from raywce.profile.known import last_estimate
-
-    return None if _lacks_speech(loaded) else last_estimate(loaded)
-
-
-def _time(estimate: dict[str, Any] | None) -> str:
-    from raywce.profile.known import estimate_line
-
-    return estimate_line(estimate) if estimate else "unknown: run raywce profile to measure it"
-
-
-def _disk_text(disk: dict[str, int | None] | None) -> str:
+def _disk_text(disk: Summary | None) -> str:
     if disk is None:
         return "unknown: no safetensors header of the checkpoint can be read, here or on the Hub"
     finished, trial, node = ("unknown" if size is None else f"{size / 1e9:.2f} GB" for size in disk.values())
     return f"storage: up to {finished}, plus {trial} for each running trial; each node: {node}"
 
 
-def _fields(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _fields(summary: Summary) -> list[tuple[str, str]]:
+    from raywce.profile.known import estimate_line
+
     low, high = (", ".join(names) or "none" for names in summary["languages"].values())
-    trial, runs = summary["trial"], summary["runs"]
+    trial, runs, estimate = summary["trial"], summary["runs"], summary["estimate"]
     steps = "{steps} steps of {batch_size} utterances ({utterances} in all), micro-batches of {micro_batch_size}"
     fields = [
         ("low-resource", low),
@@ -147,12 +138,13 @@ def _fields(summary: dict[str, Any]) -> list[tuple[str, str]]:
     fields += [("", f"{path}: {distribution}") for path, distribution in summary["searched"].items()]
     fields += [("first point", _point(point)) for point in summary["first_points"]]
     fields.append(("sampler", str(Choice(**summary["sampler"]))))
-    fields += [("disk", _disk_text(summary["disk"])), ("time", _time(summary["estimate"]))]
+    time = estimate_line(estimate) if estimate else "unknown: run raywce profile to measure it"
+    fields += [("disk", _disk_text(summary["disk"])), ("time", time)]
     if grid := summary["grid"]:
         fields.append(("grid", f"settings: {len(grid['settings'])}, seeds of each: {grid['seeds']}"))
         fields += [("baseline", f"replaces {_point(values)}") for values in grid["baseline"]]
     return fields
 
 
-def _point(point: dict[str, Any]) -> str:
+def _point(point: Mapping[str, object]) -> str:
     return ", ".join(f"{path.rpartition('.')[2]} {json_text.dumps(value)}" for path, value in point.items())

@@ -12,24 +12,24 @@ from raywce.experiment.schema import Experiment, Resources
 
 Node = Mapping[str, float]
 _LOOK_S, _SAY_S = 2.0, 60.0
-_HEAD = "node:__internal_head__"  # which Ray gives to its head node
+HEAD = "node:__internal_head__"  # which Ray gives to its head node
 
 
 def trials_at_once(resources: Resources, nodes: Sequence[Node]) -> int:
-    """How many trials the nodes can hold: a trial's workers may spread over nodes, a worker may not."""
+    """Count the trials that the nodes can hold: a trial's workers may spread over nodes, a worker may not."""
     return sum(_workers_on(node, resources) for node in nodes) // resources.workers
 
 
 def driver_resources(resources: Resources) -> dict[str, float]:
-    """What a trial's driver takes: a place on the head node, or where `resources.drivers_on` is, and no CPU.
+    """Return what a trial's driver takes: a place on the head node, or where `resources.drivers_on` is, and no CPU.
 
     With a CPU of its own, drivers could take all, and no worker would ever start.
     """
-    return {"cpu": 0, resources.drivers_on or _HEAD: 0.001}
+    return {"cpu": 0, resources.drivers_on or HEAD: 0.001}
 
 
 def check_resources(wanted: Resources, nodes: Sequence[Node]) -> Problems:
-    """Whether the nodes hold one trial, its workers and its driver."""
+    """Return what the nodes lack to hold one trial, its workers and its driver."""
     problems = Problems()
     fitting = sum(_workers_on(node, wanted) for node in nodes)
     if fitting < wanted.workers:
@@ -60,12 +60,12 @@ class Room:
         say: Callable[[str], object],
         wait_s: float,
     ) -> None:
-        """Say where to look.
+        """Take what the room is measured by.
 
         Args:
             experiment: what is to run; its `search.max_concurrent_trials` is a bound.
             nodes: gives the resources of each node that is alive.
-            ask: tells an autoscaler which bundles of resources are wanted; an empty list: none any more.
+            ask: asks an autoscaler for bundles of resources; an empty list: none any more.
             say: gets the lines that say what is waited for.
             wait_s: seconds without room for a single trial, after which it is given up.
         """
@@ -100,11 +100,11 @@ class Room:
             self._ask_no_more()
 
     def fits(self) -> int:
-        """How many trials may be under way now."""
+        """Return how many trials may run now."""
         return min(trials_at_once(self._experiment.resources, self._nodes()), self._most)
 
     def holds(self, running: int) -> int:
-        """As `fits`, where some are running; says so where those don't all fit.
+        """Return `fits` where some are running; say so where those don't all fit.
 
         Raises:
             RunFailed: none fits, and none did for `wait_s`.
@@ -122,7 +122,7 @@ class Room:
         return min(fitting, self._most)
 
     def _ask_no_more(self) -> None:
-        """Else the nodes would stay when nobody uses them."""
+        """Withdraw the request: else the nodes would stay when nobody uses them."""
         if self._asked_until is not None:
             self._ask([])
             self._asked_until = None
@@ -137,7 +137,7 @@ class Room:
 
 
 def bundles(resources: Resources, trials: int) -> list[Node]:
-    """What the workers of so many trials take, each for itself."""
+    """Return what the workers of so many trials take, each for itself."""
     return [_of_worker(resources)] * (resources.workers * trials)
 
 

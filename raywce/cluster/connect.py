@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
-from raywce.cluster.capacity import Room
-from raywce.errors import fail
+from raywce.cluster.capacity import HEAD, Node, Room
+from raywce.errors import fail, first_line
 from raywce.experiment.schema import Experiment
 
 _TOKEN_NOTICES = "ray._private.authentication.authentication_token_setup"  # that its safe default is on
@@ -24,28 +24,23 @@ class Cluster:
 
     Attributes:
         address: its GCS address, host:port.
-        joined: it ran before, and goes on afterwards.
+        joined: whether it ran before, and runs on afterwards.
         nodes: the resources of each node that is alive, the head node first.
     """
 
     address: str
     joined: bool
-    nodes: tuple[Mapping[str, float], ...]
+    nodes: tuple[Node, ...]
 
     @property
     def resources(self) -> dict[str, float]:
-        """All nodes' resources, added up."""
+        """Return all nodes' resources, added up."""
         names = {name for node in self.nodes for name in node}
         return {name: sum(node.get(name, 0.0) for node in self.nodes) for name in sorted(names)}
 
     def room(self, experiment: Experiment, say: Callable[[str], object]) -> Room:
-        """The room for its trials; nodes are waited for only on a cluster that was joined."""
+        """Return the room for an experiment's trials; nodes are waited for only on a cluster that was joined."""
         return Room(experiment, alive_nodes, ask_autoscaler, say, experiment.resources.wait_s if self.joined else 0)
-
-    @property
-    def head_node(self) -> Mapping[str, float]:
-        """The head node's resources."""
-        return self.nodes[0]
 
     def __str__(self) -> str:
         what = "joined the Ray cluster at" if self.joined else "started a local Ray cluster at"
@@ -107,22 +102,18 @@ def _join(address: str, quiet: dict[str, object]) -> None:
         do = "set RAY_AUTH_MODE=token, and put the token of the cluster's head node into ~/.ray/auth_token"
         fail("RAY_ADDRESS", "the cluster must accept this machine's token", f"a refusal by {address}", do)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        fail("RAY_ADDRESS", "the cluster must be reachable", f"{address} ({_first_line(error)})", _UNREACHABLE)
+        fail("RAY_ADDRESS", "the cluster must be reachable", f"{address} ({first_line(error)})", _UNREACHABLE)
 
 
 def running_address() -> str | None:
-    """The address of the cluster to join: RAY_ADDRESS, or that of a live `ray start --head` on this machine.
+    """Return the address of the cluster to join: RAY_ADDRESS, or that of a live `ray start --head` on this machine.
 
     The file in which `ray start` leaves its address outlives a killed cluster: it counts only where a raylet of that
     cluster runs on this machine and the address answers.
     """
     given = os.environ.get("RAY_ADDRESS")
-    if given:
-        return None if given == "local" else given if given != "auto" else _started_here()
-    return _started_here()
-
-
-def _started_here() -> str | None:
+    if given and given != "auto":
+        return None if given == "local" else given
     from ray._private.services import find_bootstrap_address, find_gcs_addresses
 
     address: str | None = find_bootstrap_address(None)
@@ -138,30 +129,26 @@ def _answers(address: str) -> bool:
     return True
 
 
-def alive_nodes() -> tuple[Mapping[str, float], ...]:
-    """The resources of each node of the connected cluster, the head node first."""
+def alive_nodes() -> tuple[Node, ...]:
+    """Return the resources of each node of the connected cluster, the head node first."""
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return tuple(sorted(nodes, key=lambda node: "node:__internal_head__" not in node))
+    return tuple(sorted(nodes, key=lambda node: HEAD not in node))
 
 
 def local_resources() -> dict[str, float]:
-    """This machine's CPUs and GPUs, without starting Ray."""
+    """Return this machine's CPUs and GPUs, without starting Ray."""
     import torch
 
     return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
 
 
-def ask_autoscaler(bundles: Sequence[Mapping[str, float]]) -> None:
-    """Tell the connected cluster's autoscaler, where it has one, to bring nodes for all these bundles of resources.
+def ask_autoscaler(bundles: Sequence[Node]) -> None:
+    """Ask the connected cluster's autoscaler, where it has one, for nodes for all these bundles of resources.
 
     It holds until the next call, and keeps the nodes that long: an empty list ends it.
     """
     from ray.autoscaler.sdk import request_resources
 
     request_resources(bundles=[dict(bundle) for bundle in bundles])
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Decodes prepared speech with checkpoints, sharded over the workers of a Ray cluster."""
+"""Decoding of prepared speech with checkpoints, sharded over the workers of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import pyarrow as pa
 import ray.train.torch
 import torch
 from ray.train import RunConfig
-from ray.train.torch import TorchTrainer
 
 from raywce.cluster.capacity import Node, check_resources
 from raywce.cluster.connect import connect
-from raywce.cluster.trainer import TrainerFailed, fit, look_often, message_queue, worker_group
+from raywce.cluster.trainer import TrainerFailed, fit, make_trainer, message_queue
 from raywce.errors import RunFailed, fail
 from raywce.evaluation.evaluate import Evaluation, decode_share, evaluate, utterance_table
 from raywce.evaluation.utterances import UtteranceResult
@@ -65,7 +64,7 @@ def run_evaluations(
     on_batch: Callable[[int], None],
     on_table: Callable[[int, pa.Table], None],
 ) -> None:
-    """Do several on a Ray cluster, one after the other, by workers that are started once.
+    """Do several evaluations on a Ray cluster, one after the other, by workers that are started once.
 
     Args:
         evaluations: what to do.
@@ -86,9 +85,12 @@ def run_evaluations(
             on_table(index, utterance_table(evaluations[index], rows))
 
     with connect(), tempfile.TemporaryDirectory() as folder:
+        logging.getLogger("ray.train").setLevel(logging.WARNING)
         queue = message_queue()
+        config = {"evaluations": list(evaluations), "queue": queue, "threads": resources.threads_per_worker}
+        run_config = RunConfig(name="evaluate", storage_path=folder)  # nothing is stored: the queue has the rows
         try:
-            fit(_trainer(evaluations, resources, queue, folder), queue, receive)
+            fit(make_trainer(_worker, config, resources, run_config), queue, receive)
         except TrainerFailed as error:
             raise RunFailed(f"a worker failed: {error}") from error
 
@@ -102,14 +104,3 @@ def _worker(config: Mapping[str, Any]) -> None:
         rows = decode_share(evaluation, ray.train.torch.get_device(), rank, workers, queue.put)
         if rank == 0:
             queue.put((index, rows))
-
-
-def _trainer(evaluations: Sequence[Evaluation], resources: Resources, queue: Any, folder: str) -> Any:
-    logging.getLogger("ray.train").setLevel(logging.WARNING)
-    look_often()
-    return TorchTrainer(
-        _worker,
-        train_loop_config={"evaluations": list(evaluations), "queue": queue, "threads": resources.threads_per_worker},
-        run_config=RunConfig(name="evaluate", storage_path=folder),  # nothing is stored: the queue has the rows
-        **worker_group(resources),
-    )

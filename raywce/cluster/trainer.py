@@ -1,14 +1,14 @@
-"""Runs a Ray Train trainer and hears, in this process, what its workers or its controller put into a queue."""
+"""Ray Train's trainer: built for an experiment's resources, and run while its messages are received from a queue."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ray.train import ScalingConfig
-from ray.train.torch import TorchConfig
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Empty, Queue
 
 from raywce.experiment.schema import Resources
@@ -21,11 +21,11 @@ class TrainerFailed(Exception):
 
 
 def message_queue() -> Queue:
-    """A queue that takes no CPU from the workers."""
+    """Return a queue that takes no CPU from the workers."""
     return Queue(actor_options={"num_cpus": 0})
 
 
-def fit(trainer: Any, queue: Queue, on_message: Callable[[Any], None]) -> None:
+def fit(trainer: TorchTrainer, queue: Queue, on_message: Callable[[Any], None]) -> None:
     """Run `trainer` to its end; `on_message` is called in this thread with each message, in order.
 
     Raises:
@@ -50,20 +50,29 @@ def fit(trainer: Any, queue: Queue, on_message: Callable[[Any], None]) -> None:
         raise TrainerFailed(_reason(errors[0])) from errors[0]
 
 
-def worker_group(resources: Resources) -> dict[str, Any]:
-    """Return TorchTrainer's arguments for so many workers, each with the CPUs and GPUs that the experiment gives it.
+def make_trainer(
+    worker: Callable[[Mapping[str, Any]], None],
+    config: Mapping[str, object],
+    resources: Resources,
+    run_config: RunConfig,
+) -> TorchTrainer:
+    """Return a trainer whose workers call `worker` with `config`, each with the CPUs and GPUs of `resources`.
 
     Workers that share a GPU exchange through gloo: NCCL refuses two ranks on one device.
     """
+    look_often()
     of_worker = {"CPU": resources.cpus_per_worker}
     if resources.gpus_per_worker:
         of_worker["GPU"] = resources.gpus_per_worker
-    return {
-        "scaling_config": ScalingConfig(
+    return TorchTrainer(
+        worker,
+        train_loop_config=dict(config),
+        scaling_config=ScalingConfig(
             num_workers=resources.workers, use_gpu=resources.gpus_per_worker > 0, resources_per_worker=of_worker
         ),
-        "torch_config": TorchConfig(backend="nccl" if resources.gpus_per_worker >= 1 else "gloo"),
-    }
+        torch_config=TorchConfig(backend="nccl" if resources.gpus_per_worker >= 1 else "gloo"),
+        run_config=run_config,
+    )
 
 
 def look_often() -> None:
@@ -71,10 +80,10 @@ def look_often() -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 
 
-def _run(trainer: Any, errors: list[Exception]) -> None:
+def _run(trainer: TorchTrainer, errors: list[Exception]) -> None:
     try:
         trainer.fit()
-    except Exception as error:  # told by `fit`, in the caller's thread
+    except Exception as error:  # reported by `fit`, in the caller's thread
         errors.append(error)
 
 

@@ -1,4 +1,4 @@
-"""How much of its window Whisper's encoder sees: all of it, as long as a batch's longest utterance, or so many seconds.
+"""Context of Whisper's encoder: its whole window, as long as a batch's longest utterance, or so many seconds.
 
 Whisper pads each utterance to 30 s of mostly silence, and its encoder's time goes there. A context is cut in front of
 that silence, never in front of speech.
@@ -21,7 +21,7 @@ ContextLength = FromBatch | float
 
 @dataclass(frozen=True)
 class EncoderContext:
-    """From the longest utterance of a global batch to the frames of its features, the same on all ranks.
+    """Number of frames that the features of a global batch have, by its longest utterance; the same on all ranks.
 
     Attributes:
         window: frames of the checkpoint's whole window.
@@ -42,7 +42,7 @@ class EncoderContext:
 
     @property
     def longest(self) -> float:
-        """Seconds of the longest utterance that there is room for."""
+        """Return the seconds of the longest utterance that there is room for."""
         if isinstance(self.length, str):
             return self.window * self.hop_length / SAMPLE_RATE
         return min(self.length, self.window * self.hop_length / SAMPLE_RATE)

@@ -1,4 +1,4 @@
-"""The parts of a dev split, by speaker: what the search decodes, and what is kept back for its confirmation."""
+"""Parts of a dev split, by speaker: what the search decodes, and what is kept back for its confirmation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Part = Literal["all", "search", "confirm"]
 
 
 def in_part(part: Part, share: float, ids: Sequence[str], speakers: Sequence[str | None]) -> list[int]:
-    """Positions of the utterances of one language that belong to `part`.
+    """Return the positions of the utterances of one language that belong to `part`.
 
     Whole speakers are kept back, in an order that only their names decide, up to the share of utterances that comes
     nearest; one at least on either side. Where fewer than two are known, utterances take the speakers' place.

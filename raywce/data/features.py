@@ -79,7 +79,7 @@ class LogMel(torch.nn.Module):
         return (torch.maximum(log_mel, loudest - DYNAMIC_RANGE) + 4.0) / 4.0
 
     def of(self, waveforms: Sequence[NDArray[np.float32]], frames: int | None = None) -> Tensor:
-        """Features of separate utterances, on the device that the module is on."""
+        """Return the features of separate utterances, on the device that the module is on."""
         with torch.no_grad():
             features: Tensor = self(pad_waveforms(waveforms).to(self.window.device), frames)
         return features

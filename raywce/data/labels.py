@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, WhisperForConditionalGeneration
 
 IGNORED = -100  # F.cross_entropy's ignore_index: padding, and nothing else
 
 
 @dataclass(frozen=True)
 class LabelEncoder:
-    """Turns texts into labels for one checkpoint.
+    """Encoder of texts as labels, for one checkpoint.
 
     Attributes:
         tokenizer: the checkpoint's fast tokenizer.
@@ -28,13 +31,15 @@ class LabelEncoder:
         limit: labels the decoder has positions for (`max_target_positions`, 448).
     """
 
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     prefixes: dict[str, tuple[int, int, int]]
     end: int
     limit: int
 
     @classmethod
-    def of(cls, model: Any, tokenizer: Any, tokens: dict[str, str]) -> LabelEncoder:
+    def of(
+        cls, model: WhisperForConditionalGeneration, tokenizer: PreTrainedTokenizerBase, tokens: dict[str, str]
+    ) -> LabelEncoder:
         """Return the encoder of a Whisper `model`; `tokens` maps each language to the one whose token it takes."""
         config = model.generation_config
         tail = (config.task_to_id["transcribe"], config.no_timestamps_token_id)

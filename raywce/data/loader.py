@@ -84,39 +84,31 @@ class Corpus:
         Raises:
             InputError: a language has none.
         """
-        pools = {name: self._rows(name) for name in languages}
-        pools = {name: rows[self._fits(rows) & self._lasts(rows, longest)] for name, rows in pools.items()}
+        checked = {name: self._checked(name, longest) for name in languages}
+        pools = {name: rows[fits & lasts] for name, (rows, fits, lasts) in checked.items()}
         problems = Problems()
         for name in (name for name, rows in pools.items() if not len(rows)):
             seconds = "" if longest == math.inf else f" and {longest:g} s"
             rule = f"each language must have utterances of at most {self.encoder.limit} labels{seconds}"
-            problems.add("data.folder", rule, f"none of {len(self._rows(name))} for {name}", "Prepare shorter ones")
+            problems.add("data.folder", rule, f"none of {len(checked[name][0])} for {name}", "Prepare shorter ones")
         problems.raise_any()
         return pools
 
     def left_out(self, languages: list[str], longest: float = math.inf) -> dict[str, dict[str, int]]:
         """Count each language's utterances that are not in the pools: of too many labels, or of too many seconds."""
-        rows = {name: self._rows(name) for name in languages}
+        checked = {name: self._checked(name, longest) for name in languages}
         return {
-            "left_out": {name: int((~self._fits(own)).sum()) for name, own in rows.items()},
-            "beyond_context": {
-                name: int((self._fits(own) & ~self._lasts(own, longest)).sum()) for name, own in rows.items()
-            },
+            "left_out": {name: int((~fits).sum()) for name, (_, fits, _) in checked.items()},
+            "beyond_context": {name: int((fits & ~lasts).sum()) for name, (_, fits, lasts) in checked.items()},
         }
 
-    def _rows(self, language: str) -> NDArray[np.int64]:
-        return np.asarray(self.utterances.ranges[language], np.int64)
-
-    def _fits(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        fits: NDArray[np.bool_] = self.label_lengths[rows] <= self.encoder.limit
-        return fits
-
-    def _lasts(self, rows: NDArray[np.int64], longest: float) -> NDArray[np.bool_]:
-        lasts: NDArray[np.bool_] = self.utterances.durations[rows] <= longest
-        return lasts
+    def _checked(self, language: str, longest: float) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return a language's indices, and which of them have few enough labels, and seconds."""
+        rows = np.asarray(self.utterances.ranges[language], np.int64)
+        return rows, self.label_lengths[rows] <= self.encoder.limit, self.utterances.durations[rows] <= longest
 
     def language(self, index: int) -> str:
-        """The language of an utterance, without touching its row."""
+        """Return the language of an utterance, without touching its row."""
         return next(name for name, rows in self.utterances.ranges.items() if index in rows)
 
     def load(self, draws: list[Draw]) -> MicroBatch:
@@ -138,7 +130,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Loader:
-    """Iterates over a worker's step batches.
+    """Iterator over a worker's step batches.
 
     Attributes:
         rank: this worker's number.
@@ -161,7 +153,7 @@ class Loader:
     slowest: float = 1.0
 
     def batches(self, first_step: int) -> Iterator[StepBatch]:
-        """Batches of `first_step`, `first_step` + 1, … to the last step; at least one is kept ready."""
+        """Yield the batches of `first_step`, `first_step` + 1, … to the last step; at least one is kept ready."""
         ahead = max(1, -(-self.prefetch // self.accumulation_steps))
         waiting: deque[tuple[list[Draw], int | None, list[Future[MicroBatch]]]] = deque()
         pool = ThreadPoolExecutor(self.threads, "loader")
@@ -178,7 +170,7 @@ class Loader:
             pool.shutdown(cancel_futures=True)  # whoever stops early does not wait for what is left
 
     def _frames(self, draws: list[Draw]) -> int | None:
-        """Known without the audio, and so without asking the other ranks."""
+        """Return the frames of a global batch, known without the audio, and so without asking the other ranks."""
         if self.context is None:
             return None
         durations = self.corpus.utterances.durations

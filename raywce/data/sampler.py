@@ -113,7 +113,7 @@ class BatchSampler:
         return self._dealt(window)[within]
 
     def _deal(self, window: int) -> list[list[Draw]]:
-        """Batches of a window: the shortest draws of each language go to one step, the next to another, …"""
+        """Return the batches of a window: the shortest draws of each language go to one step, the next to another, …"""
         first = window * self._window
         last = min(first + self._window, self.steps)
         turns = np.random.default_rng([self._seed, 2, window]).permutation(last - first)
@@ -165,7 +165,7 @@ def _added(copies: Copies) -> int:
 
 
 def _counts(shares: NDArray[np.float64], batch_size: int, steps: int, seed: int) -> NDArray[np.int64]:
-    """(steps, languages) utterances: the points u, u + 1, … that fall into each language's part of [0, batch_size)."""
+    """Count (steps, languages) utterances: the points u, u + 1, … in each language's part of [0, batch_size)."""
     edges = np.concatenate([[0.0], np.cumsum(shares) / shares.sum() * batch_size])
     edges = np.round(edges, 9)  # a share of exactly one utterance must not come out as 0.999…
     offsets = np.random.default_rng([seed, 0]).random(steps)

@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from raywce.data.schema import CONTENT_KEY, UTTERANCES
-from raywce.errors import Problems, fail
-from raywce.storage.files import replaced
+from raywce.errors import Problems, fail, first_line
+from raywce.storage.node_copy import made_once
 
 if TYPE_CHECKING:  # checking an experiment file does not have to load torch
     from raywce.data.labels import LabelEncoder
@@ -68,8 +68,7 @@ class Utterances:
 
     def id(self, index: int) -> str:
         """Return the utterance's id alone."""
-        text: str = self._table["id"][index].as_py()
-        return text
+        return str(self._table["id"][index].as_py())
 
     def audio(self, index: int) -> NDArray[np.float32]:
         """Return (T,) float32 samples at 16 kHz.
@@ -119,25 +118,15 @@ def open_split(folder: Path, split: str, languages: Sequence[str], cache: Path) 
     for language in languages:
         files = language_files(folder, split, language)
         try:
-            paths[language] = _arrow_copy(files, cache)
+            copy = cache / "arrow" / f"{_content(files)}.arrow"
+            paths[language] = made_once(copy, partial(_write_arrow, files))
         except (ValueError, KeyError) as error:  # pyarrow's, of a broken file or other columns
             rule = f"parquet must be whole and have the columns {', '.join(UTTERANCES.names)}"
-            problems.add("data.folder", rule, f"{files[0].parent}: {str(error).splitlines()[0]}", PREPARE_AGAIN)
+            problems.add("data.folder", rule, f"{files[0].parent}: {first_line(error)}", PREPARE_AGAIN)
     problems.raise_any()
     tables = {language: pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for language, path in paths.items()}
     content = hashlib.sha256("".join(path.name for path in paths.values()).encode()).hexdigest()
     return Utterances(tables, content)
-
-
-def _arrow_copy(files: list[Path], cache: Path) -> Path:
-    target = cache / "arrow" / f"{_content(files)}.arrow"
-    if target.exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.exists():
-            _write_arrow(files, target)
-    return target
 
 
 def _content(files: list[Path]) -> str:
@@ -151,11 +140,7 @@ def _content(files: list[Path]) -> str:
 
 
 def _write_arrow(files: list[Path], target: Path) -> None:
-    with (
-        replaced(target) as partial,
-        pa.OSFile(str(partial), "wb") as sink,
-        pa.ipc.new_stream(sink, UTTERANCES) as writer,
-    ):
+    with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_stream(sink, UTTERANCES) as writer:
         for file in files:
             with pq.ParquetFile(file) as parquet:
                 for batch in parquet.iter_batches(ROWS_A_CHUNK, columns=UTTERANCES.names):
@@ -166,20 +151,14 @@ def _write_arrow(files: list[Path], target: Path) -> None:
 def label_lengths(utterances: Utterances, encoder: LabelEncoder, cache: Path) -> NDArray[np.int32]:
     """Return (n,) numbers of labels, end token included, of the utterances; cached by content and tokenizer."""
     key = hashlib.sha256(f"{utterances.content}{encoder.fingerprint}".encode()).hexdigest()
-    target = cache / "label_lengths" / f"{key}.npy"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
-            if not target.exists():
-                with replaced(target) as partial, partial.open("wb") as stream:
-                    np.save(stream, _count_labels(utterances, encoder))
-    lengths: NDArray[np.int32] = np.load(target)
+
+    def count(target: Path) -> None:
+        counts: list[int] = []
+        for start in range(0, len(utterances), 1000):
+            texts, languages = utterances.texts(start, min(start + 1000, len(utterances)))
+            counts.extend(map(len, encoder.encode(texts, languages)))
+        with target.open("wb") as stream:
+            np.save(stream, np.asarray(counts, np.int32))
+
+    lengths: NDArray[np.int32] = np.load(made_once(cache / "label_lengths" / f"{key}.npy", count))
     return lengths
-
-
-def _count_labels(utterances: Utterances, encoder: LabelEncoder) -> NDArray[np.int32]:
-    lengths: list[int] = []
-    for start in range(0, len(utterances), 1000):
-        texts, languages = utterances.texts(start, min(start + 1000, len(utterances)))
-        lengths.extend(map(len, encoder.encode(texts, languages)))
-    return np.asarray(lengths, np.int32)

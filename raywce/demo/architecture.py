@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
@@ -47,7 +46,7 @@ def write_untrained(folder: Path, texts: Iterable[str], languages: Sequence[str]
 
 
 def _tokenizer(texts: Iterable[str]) -> WhisperTokenizerFast:
-    """Byte-level BPE, then the special tokens in Whisper's order; no time stamps.
+    """Return byte-level BPE, then the special tokens in Whisper's order; no time stamps.
 
     All of Whisper's languages have their token, as its tokenizer finds a language by its place among them.
     """
@@ -114,5 +113,5 @@ def _generation_config(
     )
 
 
-def _identifier(tokenizer: Any, name: str) -> int:
+def _identifier(tokenizer: WhisperTokenizerFast, name: str) -> int:
     return int(tokenizer.convert_tokens_to_ids(f"<|{name}|>"))

@@ -8,14 +8,10 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from raywce.assets import MAX_SECONDS, SEED, is_pending
-
-if TYPE_CHECKING:
-    from raywce.data.prepare.summary import Prepared
 
 
 def provide_speech(folder: Path) -> None:
@@ -28,6 +24,8 @@ def provide_speech(folder: Path) -> None:
     """
     if not is_pending(folder):
         return
+    from raywce.demo.corpus import prepare_corpus
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.parent / "lock"):
         if not is_pending(folder):
@@ -37,15 +35,10 @@ def provide_speech(folder: Path) -> None:
         _say("generating the demo corpus, spoken by espeak-ng: about a minute, once")
         start = time.monotonic()
         with TemporaryDirectory(".partial", f"{folder.name}-", folder.parent) as work:
-            prepared = _generate(Path(work, "speech"))
-            Path(work, "speech").rename(folder)
+            speech = Path(work, "speech")
+            prepared = prepare_corpus(speech, seed=SEED, max_seconds=MAX_SECONDS, jobs=os.cpu_count() or 1)
+            speech.rename(folder)
         _say(f"generated {prepared.utterances} utterances in {time.monotonic() - start:.0f} s: {folder}")
-
-
-def _generate(folder: Path) -> Prepared:
-    from raywce.demo.corpus import prepare_corpus
-
-    return prepare_corpus(folder, seed=SEED, max_seconds=MAX_SECONDS, jobs=os.cpu_count() or 1)
 
 
 def _say(line: str) -> None:

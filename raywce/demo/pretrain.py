@@ -8,14 +8,16 @@ from __future__ import annotations
 import copy
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 import transformers
 import typer
+from transformers import PreTrainedTokenizerBase, WhisperForConditionalGeneration
 
 from raywce.augmentation.augmenter import Augmenter
 from raywce.augmentation.spec_augment import SpecAugment
@@ -71,11 +73,14 @@ def pretrain(
     trained = UtteranceLosses(model)
     stepper = Stepper(trained, log_mel, {}, HIGH_RESOURCE, steps, precision=precision, seed=seed, augmenter=augmenter)
     started = time.monotonic()
-    log = _Log(started)
+    recent: defaultdict[str, list[float]] = defaultdict(list)  # losses since the last line
     for done, losses in enumerate(_training(stepper, loader, peak), start=1):
-        log.add(losses)
+        for language, loss in losses.items():
+            recent[language].append(loss)
         if done % log_every == 0 or done == steps:
-            log.say(done)
+            means = {language: float(np.mean(recent[language])) for language in HIGH_RESOURCE if recent[language]}
+            _say(done, started, "loss", means)
+            recent.clear()
         if done % evaluate_every == 0 or done == steps:
             copy.deepcopy(model).half().save_pretrained(out)
             wers = _wers(model, tokenizer, log_mel, decoded, batch_size)
@@ -112,23 +117,6 @@ def _training(stepper: Stepper, loader: Loader, peak: float) -> Iterator[dict[st
         yield {language: result.losses[language] / tokens for language, tokens in batch.tokens.items() if tokens}
 
 
-class _Log:
-    """Means of the losses since the last line."""
-
-    def __init__(self, started: float) -> None:
-        self.started = started
-        self._losses: dict[str, list[float]] = {language: [] for language in HIGH_RESOURCE}
-
-    def add(self, losses: Mapping[str, float]) -> None:
-        for language, loss in losses.items():
-            self._losses[language].append(loss)
-
-    def say(self, done: int) -> None:
-        means = {language: float(np.mean(losses)) for language, losses in self._losses.items() if losses}
-        _say(done, self.started, "loss", means)
-        self._losses = {language: [] for language in HIGH_RESOURCE}
-
-
 def _sampler(corpus: Corpus, batch_size: int, steps: int, seed: int, augment: bool) -> BatchSampler:
     pools = corpus.pools(HIGH_RESOURCE)
     shares = language_shares({name: len(pool) for name, pool in pools.items()})
@@ -143,7 +131,13 @@ def _sampler(corpus: Corpus, batch_size: int, steps: int, seed: int, augment: bo
     )
 
 
-def _wers(model: Any, tokenizer: Any, log_mel: LogMel, utterances: Utterances, batch_size: int) -> dict[str, float]:
+def _wers(
+    model: WhisperForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    log_mel: LogMel,
+    utterances: Utterances,
+    batch_size: int,
+) -> dict[str, float]:
     rows = evaluate_utterances(
         model,
         tokenizer,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,7 +140,7 @@ class Rates:
     observed: Array
     ways: Sequence[Resampled]
 
-    def __getitem__(self, models: Any) -> Rates:
+    def __getitem__(self, models: int | slice | Counts | None) -> Rates:
         return Rates(self.observed[models], [Resampled(way.rates[models], way.count) for way in self.ways])
 
 

@@ -1,4 +1,4 @@
-"""Edits between a reference and a hypothesis, as counts that can be added up; a rate is a view of the sum."""
+"""Edits between a reference and a hypothesis, as counts; rates follow from them, or from their sums."""
 
 from __future__ import annotations
 
@@ -10,34 +10,26 @@ import jiwer
 
 @dataclass(frozen=True)
 class EditCounts:
-    """Counts of one alignment, or of many added up; `sum(counts, EditCounts())` is the corpus's."""
+    """Counts of one alignment, or of many added up."""
 
     hits: int = 0
     substitutions: int = 0
     deletions: int = 0
     insertions: int = 0
 
-    def __add__(self, other: EditCounts) -> EditCounts:
-        return EditCounts(
-            self.hits + other.hits,
-            self.substitutions + other.substitutions,
-            self.deletions + other.deletions,
-            self.insertions + other.insertions,
-        )
-
     @property
     def reference_length(self) -> int:
-        """Words (or characters) of the reference."""
+        """Return the number of words (or characters) of the reference."""
         return self.hits + self.substitutions + self.deletions
 
     @property
     def rate(self) -> float:
-        """WER (or CER) as a fraction, above 1 where insertions abound; NaN where the reference is empty."""
+        """Return WER (or CER) as a fraction, above 1 where insertions abound; NaN where the reference is empty."""
         return self._per_reference(self.substitutions + self.deletions + self.insertions)
 
     @property
     def insertion_rate(self) -> float:
-        """Insertions as a fraction of the reference's length; NaN where the reference is empty."""
+        """Return insertions as a fraction of the reference's length; NaN where the reference is empty."""
         return self._per_reference(self.insertions)
 
     def _per_reference(self, edits: int) -> float:

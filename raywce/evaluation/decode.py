@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -17,34 +16,13 @@ from transformers import PreTrainedTokenizerBase, WhisperForConditionalGeneratio
 
 from raywce.data.context import EncoderContext
 from raywce.data.features import LogMel
+from raywce.data.store import Utterance, Utterances
 from raywce.evaluation import greedy
 from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import UtteranceResult, score
 from raywce.model import AUTOCAST_DTYPES
 
 PROMPT_TOKENS = 4  # <|startoftranscript|> <|language|> <|transcribe|> <|notimestamps|>
-
-
-class Utterance(Protocol):
-    """Description of an utterance that decoding needs; the audio comes from `load_features`."""
-
-    @property
-    def id(self) -> str: ...  # noqa: D102
-    @property
-    def language(self) -> str: ...  # noqa: D102
-    @property
-    def speaker(self) -> str | None: ...  # noqa: D102
-    @property
-    def duration(self) -> float: ...  # noqa: D102
-    @property
-    def text(self) -> str: ...  # noqa: D102
-
-
-class Utterances(Protocol):
-    """A set of utterances by index: a list, or prepared data opened by `raywce.data.store.open_split`."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> Utterance: ...
 
 
 @dataclass(frozen=True)
@@ -149,11 +127,6 @@ def batch_by_duration(durations: Sequence[float], max_batch: int) -> list[list[i
     return [order[start : start + max_batch] for start in range(0, len(order), max_batch)]
 
 
-def shard(n: int, rank: int, world_size: int) -> list[int]:
-    """Return the rank's share of `range(n)`, dealt in turn: of items sorted by size, all ranks get similar work."""
-    return list(range(rank, n, world_size))
-
-
 def encoder_context(log_mel: LogMel, settings: DecodeSettings) -> EncoderContext:
     """Return how many frames of features the encoder sees of a batch."""
     return EncoderContext.of(log_mel, settings.encoder_context, margin=settings.context_margin)
@@ -162,7 +135,7 @@ def encoder_context(log_mel: LogMel, settings: DecodeSettings) -> EncoderContext
 def evaluate_utterances(
     model: WhisperForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
-    utterances: Utterances,
+    utterances: Sequence[Utterance] | Utterances,
     load_features: Callable[[list[int]], torch.Tensor],
     settings: DecodeSettings,
     *,
@@ -190,35 +163,38 @@ def evaluate_utterances(
     autocast = torch.autocast(model.device.type, dtype, enabled=dtype is not None)
     rows: list[UtteranceResult] = []
     with evaluating(model), autocast:
-        for batch in (batches[index] for index in shard(len(batches), rank, world_size)):
+        for batch in batches[rank::world_size]:  # sorted by length: all ranks get similar work
             chosen = [utterances[index] for index in batch]
-            tokens = [settings.language_tokens.get(one.language, one.language) for one in chosen]
-            transcriptions = transcribe_batch(
-                model,
-                tokenizer,
-                load_features(batch),
-                tokens,
-                [utterance.duration for utterance in chosen],
-                identify_language=settings.identify_language,
-            )
-            rows += map(_row, chosen, tokens, transcriptions, [settings.normalizer] * len(batch))
+            rows += _decode_batch(model, tokenizer, chosen, load_features(batch), settings)
             on_batch(len(batch))
     return rows
 
 
-def _row(utterance: Utterance, token: str, transcription: Transcription, normalizer: str) -> UtteranceResult:
-    return score(
-        id=utterance.id,
-        language=utterance.language,
-        language_token=token,
-        speaker=utterance.speaker,
-        duration=utterance.duration,
-        reference=utterance.text,
-        hypothesis=transcription.text,
-        normalizer=normalizer,
-        detected_language=transcription.detected_language,
-        truncated=transcription.truncated,
+def _decode_batch(
+    model: WhisperForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    utterances: Sequence[Utterance],
+    features: torch.Tensor,
+    settings: DecodeSettings,
+) -> Iterator[UtteranceResult]:
+    tokens = [settings.language_tokens.get(one.language, one.language) for one in utterances]
+    durations = [one.duration for one in utterances]
+    transcriptions = transcribe_batch(
+        model, tokenizer, features, tokens, durations, identify_language=settings.identify_language
     )
+    for utterance, token, transcription in zip(utterances, tokens, transcriptions, strict=True):
+        yield score(
+            id=utterance.id,
+            language=utterance.language,
+            language_token=token,
+            speaker=utterance.speaker,
+            duration=utterance.duration,
+            reference=utterance.text,
+            hypothesis=transcription.text,
+            normalizer=settings.normalizer,
+            detected_language=transcription.detected_language,
+            truncated=transcription.truncated,
+        )
 
 
 def gather_rows(rows: Sequence[UtteranceResult]) -> list[UtteranceResult]:

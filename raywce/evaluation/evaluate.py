@@ -66,7 +66,7 @@ def utterance_table(done: Evaluation, rows: list[UtteranceResult]) -> pa.Table:
 def decode_share(
     evaluation: Evaluation, device: torch.device, rank: int, workers: int, on_batch: Callable[[int], None]
 ) -> list[UtteranceResult]:
-    """Decode one worker's share, and give what all of them decoded.
+    """Decode one worker's share, and return what all of them decoded.
 
     Args:
         evaluation: what to do.

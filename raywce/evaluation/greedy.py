@@ -9,20 +9,26 @@ Dimensions: B batch, T positions at once, S positions of the encoder, H heads, D
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+if TYPE_CHECKING:
+    from transformers import WhisperForConditionalGeneration
+    from transformers.models.whisper.modeling_whisper import WhisperAttention, WhisperDecoderLayer
+
 _LEAVE_AT = 0.25  # share of a batch that has ended: then the others continue without it, which copies what is kept
 
 
-def decode(model: Any, encoded: Tensor, prompts: Tensor, bounds: Sequence[int]) -> tuple[list[list[int]], Tensor]:
+def decode(
+    model: WhisperForConditionalGeneration, encoded: Tensor, prompts: Tensor, bounds: Sequence[int]
+) -> tuple[list[list[int]], Tensor]:
     """Decode to the end token, or to each sequence's own bound.
 
     Args:
-        model: a `WhisperForConditionalGeneration`, in evaluation mode.
+        model: in evaluation mode.
         encoded: (B, S, D) encoder output.
         prompts: (B, T) tokens in front.
         bounds: B limits on new tokens, the end token included.
@@ -32,13 +38,14 @@ def decode(model: Any, encoded: Tensor, prompts: Tensor, bounds: Sequence[int]) 
         first token, which stand for the languages.
     """
     state = _DecoderState(model, encoded, prompts.shape[1] + max(bounds))
-    end, never, not_first = _forbidden(model)
+    config = model.generation_config
+    never = list(config.suppress_tokens or [])
+    forbidden = [*never, *(config.begin_suppress_tokens or [])]  # of the first token; `never` of the others
     states = state.advance(prompts)
     of_first = model.proj_out(states[:, 0])
     out: list[list[int]] = [[] for _ in bounds]
     rows = list(range(len(out)))  # those in the batch, ended or not
     ended = [False] * len(rows)
-    forbidden = [*never, *not_first]
     while True:
         scores = model.proj_out(states[:, -1])
         scores[:, forbidden] = -torch.inf
@@ -48,7 +55,7 @@ def decode(model: Any, encoded: Tensor, prompts: Tensor, bounds: Sequence[int]) 
             row = rows[place]
             if not ended[place]:
                 out[row].append(token)
-                ended[place] = token == end or len(out[row]) >= bounds[row]
+                ended[place] = token == config.eos_token_id or len(out[row]) >= bounds[row]
         if all(ended):
             return out, of_first
         if sum(ended) >= _LEAVE_AT * len(ended):
@@ -56,12 +63,6 @@ def decode(model: Any, encoded: Tensor, prompts: Tensor, bounds: Sequence[int]) 
             state.keep(kept)
             rows, ended, chosen = [rows[place] for place in kept], [False] * len(kept), chosen[kept]
         states = state.advance(chosen[:, None])
-
-
-def _forbidden(model: Any) -> tuple[int, list[int], list[int]]:
-    """Return the end token; the tokens that are never generated, and those that are not the first one."""
-    config = model.generation_config
-    return config.eos_token_id, list(config.suppress_tokens or []), list(config.begin_suppress_tokens or [])
 
 
 class _DecoderState:
@@ -73,7 +74,7 @@ class _DecoderState:
         room: positions at most.
     """
 
-    def __init__(self, model: Any, encoded: Tensor, room: int) -> None:
+    def __init__(self, model: WhisperForConditionalGeneration, encoded: Tensor, room: int) -> None:
         self.decoder = model.get_decoder()
         self.room = min(room, model.config.max_target_positions)
         self.width = 0  # positions so far
@@ -96,7 +97,7 @@ class _DecoderState:
         self.audio = [(keys[places], values[places]) for keys, values in self.audio]
         self.own = [(keys[places], values[places]) for keys, values in self.own]
 
-    def _layer(self, number: int, layer: Any, hidden: Tensor) -> Tensor:
+    def _layer(self, number: int, layer: WhisperDecoderLayer, hidden: Tensor) -> Tensor:
         normed = layer.self_attn_layer_norm(hidden)
         keys, values = self._extended(number, layer.self_attn, normed)
         hidden = hidden + _attend(layer.self_attn, normed, keys, values, causal=normed.shape[1] > 1)
@@ -105,7 +106,7 @@ class _DecoderState:
         fed: Tensor = layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(hidden))))
         return hidden + fed
 
-    def _extended(self, number: int, attention: Any, normed: Tensor) -> tuple[Tensor, Tensor]:
+    def _extended(self, number: int, attention: WhisperAttention, normed: Tensor) -> tuple[Tensor, Tensor]:
         """Return the layer's keys and values up to the newest position."""
         new = _heads(attention, attention.k_proj(normed)), _heads(attention, attention.v_proj(normed))
         if number == len(self.own):
@@ -119,12 +120,12 @@ class _DecoderState:
         return keys[:, :, :stop], values[:, :, :stop]
 
 
-def _heads(attention: Any, projected: Tensor) -> Tensor:
+def _heads(attention: WhisperAttention, projected: Tensor) -> Tensor:
     """Return (B, H, T, D / H) of (B, T, D)."""
     return projected.view(*projected.shape[:2], attention.num_heads, -1).transpose(1, 2)
 
 
-def _attend(attention: Any, hidden: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
+def _attend(attention: WhisperAttention, hidden: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
     # Scaled before the product, as transformers does it: texts are the same to the rounding.
     queries = _heads(attention, attention.q_proj(hidden) * attention.scaling)
     mixed = functional.scaled_dot_product_attention(queries, keys, values, is_causal=causal, scale=1.0)

@@ -24,7 +24,7 @@ _LOOSE_JOINER = re.compile(rf"(?<![^\s{_JOINERS}])[{_JOINERS}]|[{_JOINERS}](?![^
 
 
 def _letter_or_space(character: str) -> str:
-    """Letters, marks, digits and joiners stay, invisible format signs go, all else is a space."""
+    """Keep letters, marks, digits and joiners, drop invisible format signs, and make all else a space."""
     category = unicodedata.category(character)
     if category[0] in "LMN" or character in _JOINERS:
         return character

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations as subsets
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 from raywce.errors import Problem
-from raywce.experiment.space import Distribution, may_be_searched
-from raywce.experiment.text import shown
+from raywce.experiment.space import Distribution, Scalar, Space, may_be_searched
+from raywce.experiment.text import Tree, shown
 from raywce.experiment.validation import put
 
 AT = "search.alternatives"
+T = TypeVar("T")
 Changes = Mapping[str, Any]
 Alternatives = Mapping[str, Mapping[str, Changes]]
 _WHOLE_SECTIONS = ("weighting", "augmentation")
@@ -26,23 +27,27 @@ _MOST = 1000  # combinations of levels: each is checked before anything is start
 
 
 def dimensions(alternatives: Alternatives) -> dict[str, Distribution]:
-    """A choice of its levels for each factor."""
+    """Return a choice of its levels for each factor."""
     return {factor: Distribution("choice", tuple(levels)) for factor, levels in alternatives.items()}
 
 
-def combinations(alternatives: Alternatives) -> Iterator[dict[str, str]]:
-    """Each factor's level, for all combinations; one without any where there is no factor."""
-    for levels in product(*alternatives.values()):
-        yield dict(zip(alternatives, levels, strict=True))
+def combinations(dimensions: Mapping[str, Iterable[T]]) -> Iterator[dict[str, T]]:
+    """Yield every combination of values, the last key's changing fastest; an empty one where there is no dimension.
+
+    Alternatives have their factors' levels as values, and a grid the values of its space.
+    """
+    for values in product(*dimensions.values()):
+        yield dict(zip(dimensions, values, strict=True))
 
 
-def changes(alternatives: Alternatives, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the levels in `values` change: key path to value."""
-    return {path: value for factor, levels in alternatives.items() for path, value in levels[values[factor]].items()}
+def changes(alternatives: Alternatives, values: Mapping[str, Scalar]) -> Tree:
+    """Return what the levels in `values` change: key path to value."""
+    chosen = [levels[str(values[factor])] for factor, levels in alternatives.items()]
+    return {path: value for changed in chosen for path, value in changed.items()}
 
 
-def with_folders(value: Any, resolved: Callable[[str], str]) -> Any:
-    """`value` with each `folder` of recordings in it resolved."""
+def with_folders(value: object, resolved: Callable[[str], str]) -> object:
+    """Return `value` with each `folder` of recordings in it resolved."""
     if not isinstance(value, dict):
         return value
     return {
@@ -52,12 +57,9 @@ def with_folders(value: Any, resolved: Callable[[str], str]) -> Any:
 
 
 def problems(
-    tree: dict[str, Any],
-    alternatives: Alternatives,
-    leaves: Mapping[str, Distribution],
-    check: Callable[[dict[str, Any]], list[Problem]],
+    tree: Tree, alternatives: Alternatives, leaves: Space, check: Callable[[Tree], list[Problem]]
 ) -> list[Problem]:
-    """Everything that is wrong with the levels, and with the experiments that they make of the file.
+    """Return everything that is wrong with the levels, and with the experiments that they make of the file.
 
     Args:
         tree: the file, with a value in every leaf.
@@ -65,8 +67,13 @@ def problems(
         leaves: its searched leaves.
         check: finds the problems of a tree; those that the file has without any level are not repeated.
     """
-    found = [*_misplaced(tree, alternatives, leaves), *_overlapping(alternatives), *_too_many(alternatives)]
-    if alternatives and not _too_many(alternatives):
+    found = [*_misplaced(tree, alternatives, leaves), *_overlapping(alternatives)]
+    count = prod(map(len, alternatives.values()))
+    if count > _MOST:
+        found.append(
+            Problem(AT, f"must have at most {_MOST} combinations of levels", str(count), "Take out factors or levels")
+        )
+    elif alternatives:
         known, sound = set(check(tree)), _without(alternatives, {problem.path for problem in found})
         for levels in combinations(sound):
             for problem in check(put(tree, changes(sound, levels))):
@@ -76,7 +83,7 @@ def problems(
 
 
 def _without(alternatives: Alternatives, broken: set[str]) -> Alternatives:
-    """The changes that can be put into the file, whose outcome can be checked."""
+    """Return the changes that can be put into the file, whose outcome can be checked."""
     return {
         factor: {
             level: {path: value for path, value in changed.items() if f"{AT}.{factor}.{level}.{path}" not in broken}
@@ -86,9 +93,7 @@ def _without(alternatives: Alternatives, broken: set[str]) -> Alternatives:
     }
 
 
-def _misplaced(
-    tree: dict[str, Any], alternatives: Alternatives, leaves: Mapping[str, Distribution]
-) -> Iterator[Problem]:
+def _misplaced(tree: Tree, alternatives: Alternatives, leaves: Space) -> Iterator[Problem]:
     for factor, levels in alternatives.items():
         if "." in factor:
             yield Problem(f"{AT}.{factor}", "must have a name without a dot, which key paths have", factor)
@@ -123,14 +128,8 @@ def _overlapping(alternatives: Alternatives) -> Iterator[Problem]:
                 yield Problem(f"{AT}.{other}.{level}.{path}", f"must not change what factor {factor} changes")
 
 
-def _too_many(alternatives: Alternatives) -> list[Problem]:
-    count = prod(len(levels) for levels in alternatives.values())
-    rule = f"must have at most {_MOST} combinations of levels"
-    return [Problem(AT, rule, str(count), "Take out factors or levels")] if count > _MOST else []
-
-
 def _of_levels(problem: Problem, alternatives: Alternatives, levels: Mapping[str, str]) -> list[Problem]:
-    """The problem at the levels that change what it is about; as it is, where it is about what they do not change."""
+    """Return the problem at each level that changes what it is about, or as it is where none does."""
     at = [
         f"{AT}.{factor}.{level}"
         for factor, level in levels.items()
@@ -140,13 +139,14 @@ def _of_levels(problem: Problem, alternatives: Alternatives, levels: Mapping[str
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether one of two key paths is the other, or holds it."""
+    """Return whether one of two key paths is the other, or holds it."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
-def _can_be_put(tree: Any, path: str) -> bool:
+def _can_be_put(tree: Tree, path: str) -> bool:
+    node: object = tree
     for key in path.split(".")[:-1]:
-        if not isinstance(tree, dict):
+        if not isinstance(node, dict):
             return False
-        tree = tree.get(key, {})
-    return isinstance(tree, dict)
+        node = node.get(key, {})
+    return isinstance(node, dict)

@@ -105,8 +105,8 @@ class Augmentation(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_in(cls, written: Any) -> Any:
-        """The preset's values beside what is written; a value of a wrong type stays, to be reported as such."""
+    def _fill_in(cls, written: object) -> object:
+        """Return the preset's values beside what is written; a value of a wrong type stays, to be reported as such."""
         if not isinstance(written, dict) or written.get("preset") != "paper":
             return written
         filled = dict(written)
@@ -117,7 +117,7 @@ class Augmentation(Section):
 
     @property
     def transforms(self) -> dict[str, Transform]:
-        """By their keys, in the order of the file."""
+        """The transforms by their keys, in the order of the file."""
         return {key: section for key, section in self if isinstance(section, Transform)}
 
     @property

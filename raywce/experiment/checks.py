@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import attrgetter
 
 from raywce.errors import Problem
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.rungs import rungs, same_until
-from raywce.experiment.schema import Data, Evaluation, Languages, Resources, Search, Training
-from raywce.experiment.space import Distribution, Scalar
+from raywce.experiment.schema import Data, Evaluation, Languages, Resources, Search, Sections, Training, Weighting
+from raywce.experiment.space import Scalar, Space, largest
 from raywce.experiment.text import shown
 
-Space = Mapping[str, Distribution]
 OPTIMIZER = "training.optimizer."
+_OF_THE_EXPERIMENT = "must be for a language of the experiment"
 _WHOLE_TRIALS = {"gp": "learns nothing from a trial that was stopped", "grid": "compares whole trainings"}
 # The largest that these leaves may be: augmentation.strength is no way past it.
 _STRONGEST = {"time_stretch.rate": 0.5, "pitch_shift.semitones": 12.0}
 
 
-def combinations(sections: Mapping[str, Any], space: Space) -> list[Problem]:
-    """Every combination that cannot work, as far as the sections it concerns are there."""
+def combinations(sections: Sections, space: Space) -> list[Problem]:
+    """Return a problem for every combination that cannot work, as far as the sections it concerns are there."""
     known = {**sections, "space": space}
     return [
         problem
@@ -30,52 +30,41 @@ def combinations(sections: Mapping[str, Any], space: Space) -> list[Problem]:
     ]
 
 
-def can_adapt(weighting: Any, space: Space) -> bool:
-    """Whether some trial's weight is gated by the loss ratio, which needs both kinds of languages in a batch."""
+def can_adapt(weighting: Weighting, space: Space) -> bool:
+    """Return whether some trial's weight is gated by the loss ratio, which needs both kinds of languages in a batch."""
     adaptive = space.get("weighting.adaptive")
     possible = adaptive.values if adaptive else [getattr(weighting, "adaptive", False)]
     return weighting.kind in ("dynamic", "progressive_dynamic") or True in possible
 
 
 def can_act(augmentation: Augmentation, key: str, space: Space) -> bool:
-    """Whether the transform has, or can be drawn, a probability above 0."""
+    """Return whether the transform has, or can be drawn, a probability above 0."""
     return _largest(augmentation, f"{key}.probability", space) > 0
 
 
 def _possible(augmentation: Augmentation, leaf: str, space: Space) -> tuple[Scalar, ...]:
-    """The value of a leaf of the augmentation, or the bounds or choices that it is drawn from."""
+    """Return the value of a leaf of the augmentation, or the bounds or choices that it is drawn from."""
     path = f"augmentation.{leaf}"
-    if path in space:
-        return space[path].values
-    value: Any = augmentation
-    for key in leaf.split("."):
-        value = getattr(value, key)
-    return (value,)
+    return space[path].values if path in space else (attrgetter(leaf)(augmentation),)
 
 
 def _largest(augmentation: Augmentation, leaf: str, space: Space) -> float:
-    # What is no number is reported as such, by the models.
-    values = [value for value in _possible(augmentation, leaf, space) if isinstance(value, (int, float))]
-    return max(values, default=0.0)
+    return largest(f"augmentation.{leaf}", attrgetter(leaf)(augmentation), space)
 
 
 def _lists(languages: Languages) -> Iterator[Problem]:
-    for name in ("low_resource", "high_resource"):
-        listed = getattr(languages, name)
-        for language in sorted({language for language in listed if listed.count(language) > 1}):
-            yield Problem(f"languages.{name}", "must name a language once", f"{language} twice")
+    yield from _repeated("languages.low_resource", languages.low_resource)
+    yield from _repeated("languages.high_resource", languages.high_resource)
     for language in sorted(set(languages.low_resource) & set(languages.high_resource)):
         rule = "must not name a low-resource language"
         yield Problem("languages.high_resource", rule, language, "Leave it in one of the two lists")
 
 
 def _borrowed_tokens(languages: Languages) -> Iterator[Problem]:
-    for language in sorted(set(languages.language_tokens) - set(languages.all)):
-        path = f"languages.language_tokens.{language}"
-        yield Problem(path, "must be for a language of the experiment", language, _one_of(languages.all))
+    return _others("languages.language_tokens", languages.language_tokens, languages.all, _OF_THE_EXPERIMENT)
 
 
-def _high_resource_needed(languages: Languages, weighting: Any, data: Data, space: Space) -> Iterator[Problem]:
+def _high_resource_needed(languages: Languages, weighting: Weighting, data: Data, space: Space) -> Iterator[Problem]:
     if languages.high_resource:
         return
     do = "Name at least one under languages.high_resource, or take another weighting"
@@ -88,10 +77,9 @@ def _high_resource_needed(languages: Languages, weighting: Any, data: Data, spac
         yield Problem(path, "batches of both kinds must have high-resource languages", "true", do)
 
 
-def _own_alphas(languages: Languages, weighting: Any) -> Iterator[Problem]:
-    for language in sorted(set(getattr(weighting, "languages", {})) - set(languages.low_resource)):
-        path = f"weighting.languages.{language}"
-        yield Problem(path, "must be for a low-resource language", language, _one_of(languages.low_resource))
+def _own_alphas(languages: Languages, weighting: Weighting) -> Iterator[Problem]:
+    own, low = getattr(weighting, "languages", {}), languages.low_resource
+    return _others("weighting.languages", own, low, "must be for a low-resource language")
 
 
 def _shares(languages: Languages, data: Data) -> Iterator[Problem]:
@@ -100,28 +88,24 @@ def _shares(languages: Languages, data: Data) -> Iterator[Problem]:
         return
     for language in [language for language in dict.fromkeys(languages.all) if language not in shares]:
         yield Problem("data.sampling.shares", "must have a share for each language", f"none for {language}")
-    for language in sorted(set(shares) - set(languages.all)):
-        path = f"data.sampling.shares.{language}"
-        yield Problem(path, "must be for a language of the experiment", language, _one_of(languages.all))
+    yield from _others("data.sampling.shares", shares, languages.all, _OF_THE_EXPERIMENT)
 
 
 def _extra_tests(data: Data) -> Iterator[Problem]:
-    """Figures, files and rows of an extra test set go by its name, beside those of the splits."""
+    # Figures, files and rows of an extra test set go by its name, beside those of the splits.
     for name in sorted({"dev", "test"} & set(data.extra_test)):
         rule = f"must have a name other than {name}, which is the {name} split of data.folder"
         yield Problem(f"data.extra_test.{name}", rule, data.extra_test[name], "Rename it, for instance broadcast")
 
 
 def _constrained(languages: Languages, search: Search) -> Iterator[Problem]:
-    for language in sorted(set(search.constraints.languages) - set(languages.high_resource)):
-        path = f"search.constraints.languages.{language}"
-        yield Problem(path, "must be for a high-resource language", language, _one_of(languages.high_resource))
+    own, high = search.constraints.languages, languages.high_resource
+    return _others("search.constraints.languages", own, high, "must be for a high-resource language")
 
 
 def _augmented_languages(languages: Languages, augmentation: Augmentation) -> Iterator[Problem]:
     listed, path = augmentation.languages or [], "augmentation.languages"
-    for language in sorted({language for language in listed if listed.count(language) > 1}):
-        yield Problem(path, "must name a language once", f"{language} twice")
+    yield from _repeated(path, listed)
     for language in sorted(set(listed) - set(languages.all)):
         yield Problem(path, "must name languages of the experiment", language, _one_of(languages.all))
 
@@ -166,7 +150,7 @@ def _batch(training: Training, resources: Resources) -> Iterator[Problem]:
         yield Problem("training.batch_size", rule, str(training.batch_size), f"The nearest is {near}")
 
 
-def _both_kinds_fit(training: Training, data: Data, weighting: Any, space: Space) -> Iterator[Problem]:
+def _both_kinds_fit(training: Training, data: Data, weighting: Weighting, space: Space) -> Iterator[Problem]:
     both = data.sampling.both_kinds
     if training.batch_size == 1 and (both is True or (both == "auto" and can_adapt(weighting, space))):
         yield Problem("training.batch_size", "must be at least 2 for a low- and a high-resource utterance", "1")
@@ -197,15 +181,13 @@ def _baseline_values(search: Search, space: Space) -> Iterator[Problem]:
             yield Problem("search.baseline", rule, do=f"Put {path}: VALUE there; else only the trials would be tuned")
     for path in search.baseline:
         if path not in searched:
-            do = f"Remove it{_but_searched(searched)}"
-            yield Problem(f"search.baseline.{path}", "must be a searched leaf of training.optimizer", "another", do)
+            do = f"; searched are {', '.join(searched)}" if searched else ", or give that leaf a distribution"
+            yield Problem(
+                f"search.baseline.{path}", "must be a searched leaf of training.optimizer", "another", f"Remove it{do}"
+            )
 
 
-def _but_searched(searched: list[str]) -> str:
-    return f"; searched are {', '.join(searched)}" if searched else ", or give that leaf a distribution"
-
-
-def _early_stopping(search: Search, training: Training, weighting: Any, space: Space) -> Iterator[Problem]:
+def _early_stopping(search: Search, training: Training, weighting: Weighting, space: Space) -> Iterator[Problem]:
     # `auto` declines where these do not hold.
     if not space or not search.early_stopping or search.sampler == "auto":
         return
@@ -253,7 +235,7 @@ def _grid(search: Search, space: Space) -> Iterator[Problem]:
         rule = "must be none with search.sampler: grid, which tries every setting"
         yield Problem("search.points", rule, shown(search.points))
     if search.baseline_seeds != search.seeds:
-        rule = f"must be search.seeds ({search.seeds}) with search.sampler: grid, as settings are held against it"
+        rule = f"must be search.seeds ({search.seeds}) with search.sampler: grid, as settings are compared with it"
         yield Problem("search.baseline_seeds", rule, str(search.baseline_seeds))
     for path, distribution in space.items():
         if distribution.kind in ("uniform", "loguniform"):
@@ -274,11 +256,22 @@ def _listed_points(search: Search, space: Space) -> Iterator[Problem]:
 
 
 def outside(path: str, point: Mapping[str, Scalar], space: Space) -> Iterator[Problem]:
-    """A problem for each value of a first point that its distribution cannot draw."""
+    """Yield a problem for each value of a first point that its distribution cannot draw."""
     for key, value in point.items():
         if key in space and not space[key].holds(value):
             do = f"Widen {key}, or change search.points"
             yield Problem(f"{path}.{key}".removeprefix("."), f"must be in {space[key]}", str(value), do)
+
+
+def _repeated(path: str, listed: list[str]) -> Iterator[Problem]:
+    for language in sorted({language for language in listed if listed.count(language) > 1}):
+        yield Problem(path, "must name a language once", f"{language} twice")
+
+
+def _others(section: str, languages: Iterable[str], known: list[str], rule: str) -> Iterator[Problem]:
+    """Yield a problem for each key of a section that is none of the known languages."""
+    for language in sorted(set(languages) - set(known)):
+        yield Problem(f"{section}.{language}", rule, language, _one_of(known))
 
 
 def _one_of(known: list[str]) -> str:
@@ -310,8 +303,8 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
 }
 
 
-def notes(sections: Mapping[str, Any]) -> list[str]:
-    """What can be run, but is hardly what is meant."""
+def notes(sections: Sections) -> list[str]:
+    """Return a note on what can be run, but is hardly what is meant."""
     training, evaluation = sections["training"], sections["evaluation"]
     if training.encoder_context != "full" or evaluation.encoder_context == "full":
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ _MOST = 3  # checkpoints of a training: the best, the last, and the next one tha
 
 @dataclass(frozen=True)
 class Parameters:
-    """How many a checkpoint has, and how many of them are trained."""
+    """Numbers of a checkpoint's parameters: all, and those that are trained."""
 
     total: int
     trained: int
@@ -26,7 +27,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Disk:
-    """What a search takes, in bytes; tables and logs beside it are some megabytes.
+    """Bytes that a search takes; tables and logs beside it are some megabytes.
 
     Attributes:
         finished: in the storage, of the models that stay.
@@ -40,7 +41,7 @@ class Disk:
 
 
 def disk_of(experiment: Experiment, trials: int, parameters: Parameters, speech: int) -> Disk:
-    """The estimate for all phases.
+    """Return the estimate for all phases.
 
     Args:
         experiment: with the search's settings.
@@ -60,13 +61,13 @@ def disk_of(experiment: Experiment, trials: int, parameters: Parameters, speech:
 
 
 def speech_bytes(experiment: Experiment) -> int:
-    """The size of the prepared speech that trials read: train and dev of the experiment's languages."""
+    """Return the size of the prepared speech that trials read: train and dev of the experiment's languages."""
     parts = [f"{split}/{language}" for split in ("train", "dev") for language in experiment.languages.all]
     return size_of(experiment.data.folder, parts)
 
 
 def parameters_of(model: Model) -> Parameters | None:
-    """Count them by the weights' headers, without loading the weights.
+    """Count the parameters by the weights' headers, without loading the weights.
 
     Returns:
         None without a header: a folder that is not here, a Hub checkpoint that can't be reached, damaged files, or
@@ -75,7 +76,8 @@ def parameters_of(model: Model) -> Parameters | None:
     from safetensors import SafetensorError
 
     try:
-        shapes = _hub_shapes(model) if is_hub_id(model.checkpoint) else _local_shapes(Path(model.checkpoint))
+        files = sorted(Path(model.checkpoint).glob("*.safetensors"))
+        shapes = _hub_shapes(model) if is_hub_id(model.checkpoint) else _shapes_in(files)
     except SafetensorError:
         return None
     if not shapes:
@@ -86,17 +88,13 @@ def parameters_of(model: Model) -> Parameters | None:
     return Parameters(sum(counts.values()), trained)
 
 
-def _local_shapes(folder: Path) -> dict[str, list[int]]:
-    return {name: shape for file in sorted(folder.glob("*.safetensors")) for name, shape in _shapes_in(file).items()}
-
-
 def _hub_shapes(model: Model) -> dict[str, list[int]]:
     from huggingface_hub import get_safetensors_metadata, try_to_load_from_cache
     from huggingface_hub.errors import HTTPError, NotASafetensorsRepoError  # type: ignore[attr-defined]
 
     cached = try_to_load_from_cache(model.checkpoint, "model.safetensors", revision=model.revision)
     if isinstance(cached, str):
-        return _shapes_in(Path(cached))
+        return _shapes_in([Path(cached)])
     try:
         metadata = get_safetensors_metadata(model.checkpoint, revision=model.revision)
     except (OSError, HTTPError, NotASafetensorsRepoError):
@@ -105,8 +103,11 @@ def _hub_shapes(model: Model) -> dict[str, list[int]]:
     return {name: tensor.shape for file in files for name, tensor in file.tensors.items()}
 
 
-def _shapes_in(file: Path) -> dict[str, list[int]]:
+def _shapes_in(files: Sequence[Path]) -> dict[str, list[int]]:
     from safetensors import safe_open
 
-    with safe_open(file, framework="numpy") as tensors:
-        return {name: list(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    shapes: dict[str, list[int]] = {}
+    for file in files:
+        with safe_open(file, framework="numpy") as tensors:
+            shapes |= {name: list(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    return shapes

@@ -1,20 +1,21 @@
-"""What the file names outside itself: prepared speech, recordings, the checkpoint and its languages, the machine."""
+"""Checks of what the file names elsewhere: speech, recordings, the checkpoint and its languages, the machine."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from raywce import assets
-from raywce.errors import Absent, InputError, Problem
+from raywce.errors import Absent, InputError, Problem, one_line
 from raywce.experiment.augmentation_schema import Augmentation
-from raywce.experiment.checks import Space, can_act
-from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources, Search
+from raywce.experiment.checks import can_act
+from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources, Search, Sections
+from raywce.experiment.space import Space
+from raywce.experiment.text import Tree
 from raywce.storage.files import is_uri
 from raywce.storage.node_copy import has_parquet, rows_in
 
@@ -22,11 +23,11 @@ _MODEL_FILES = ("config.json", "preprocessor_config.json")
 _TRAINED_AND_EVALUATED = ("train", "dev")
 
 
-def missing(sections: Mapping[str, Any], space: Space) -> list[Problem]:
+def missing(sections: Sections, space: Space) -> list[Problem]:
     """Return what is wrong with what the sections name and some draw of the distributions needs.
 
-    What is not on this machine at all is `Absent`: folders, GPUs and CPUs, packages. What is there and is not what
-    the file needs is a `Problem`.
+    What is not on this machine is `Absent`: folders and parts of prepared speech, GPUs and CPUs, packages. What is
+    there and is not what the file needs is a `Problem`.
     """
     problems: list[Problem] = []
     model, data, languages = (sections.get(name) for name in ("model", "data", "languages"))
@@ -47,20 +48,20 @@ def missing(sections: Mapping[str, Any], space: Space) -> list[Problem]:
     return problems
 
 
-def notes(sections: Mapping[str, Any]) -> list[str]:
-    """What comes only later."""
+def notes(sections: Sections) -> list[str]:
+    """Return notes on what comes only later."""
     found = ["the demo corpus is generated on first use"] if assets.is_pending(Path(sections["data"].folder)) else []
     return [*found, "resources are checked on joining the Ray cluster"] if cluster_runs() else found
 
 
 def is_hub_id(checkpoint: str) -> bool:
-    """Whether it can be organisation/name on the Hugging Face Hub: no folder of that name, no sign of a path."""
+    """Return whether it can be organisation/name on the Hugging Face Hub: no folder of that name, no sign of a path."""
     signs = checkpoint.startswith((".", "/", "~")) or checkpoint.endswith("/") or checkpoint.count("/") > 1
     return not signs and not Path(checkpoint).exists()
 
 
 def cluster_runs() -> bool:
-    """Whether RAY_ADDRESS names a Ray cluster or one that was started here answers: then it knows what it has.
+    """Return whether RAY_ADDRESS names a Ray cluster or one that was started here answers: then it knows what it has.
 
     Ray is not imported for it, as that takes seconds.
     """
@@ -87,8 +88,9 @@ def _recordings(augmentation: Augmentation, space: Space) -> Iterator[Problem]:
         if folder is not None and can_act(augmentation, key, space):
             from raywce.augmentation.recordings import check_recordings
 
-            found = check_recordings(Path(folder), f"augmentation.{key}.folder").found
-            yield from found if Path(folder).is_dir() else map(_absent, found)
+            kind = Problem if Path(folder).is_dir() else Absent
+            for found in check_recordings(Path(folder), f"augmentation.{key}.folder").found:
+                yield kind(found.path, found.rule, found.got, found.do)
 
 
 def _checkpoint(model: Model) -> Iterator[Problem]:
@@ -129,7 +131,7 @@ def _languages_without_token(model: Model, languages: Languages) -> Iterator[Pro
 
 
 def token_languages(checkpoint: str) -> set[str]:
-    """Codes of the languages with a token: a folder's own, or those that transformers knows of Whisper."""
+    """Return the codes of the languages with a token: a folder's own, or those that transformers knows of Whisper."""
     if tokens := _generation_config(checkpoint).get("lang_to_id"):
         return {token.strip("<|>") for token in tokens}
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
@@ -137,9 +139,9 @@ def token_languages(checkpoint: str) -> set[str]:
     return set(LANGUAGES)
 
 
-def _generation_config(checkpoint: str) -> dict[str, Any]:
+def _generation_config(checkpoint: str) -> Tree:
     file = Path(checkpoint, "generation_config.json")
-    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    config: Tree = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return config
 
 
@@ -153,21 +155,21 @@ def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:
         return
     for language in wanted:
         for split in _TRAINED_AND_EVALUATED:
-            yield from _part(
-                "data.folder", folder, f"{split}/{language}", f"Prepare {language}, or take it out of languages"
-            )
+            do = f"Prepare {language}, or take it out of languages"
+            yield from _part("data.folder", folder, f"{split}/{language}", do)
 
 
 def _part(path: str, folder: str, part: str, do: str) -> Iterator[Problem]:
+    lacks = Problem if is_uri(folder) else Absent  # another machine may have more of a folder, but not of a URI
     try:
         if not has_parquet(folder, part):
-            yield Problem(path, f"must hold {part}/*.parquet", folder, do)
+            yield lacks(path, f"must hold {part}/*.parquet", folder, do)
     except OSError as error:
-        yield Absent(path, "must be readable", f"{folder} ({' '.join(str(error).split())})")
+        yield Absent(path, "must be readable", f"{folder} ({one_line(error)})")
 
 
 def _confirmation(data: Data, languages: Languages, confirm: Confirm) -> Iterator[Problem]:
-    """Dev for both of its parts, and the test splits that the confirm phase opens."""
+    """Yield what dev lacks for both of its parts, and what the test splits lack that the confirm phase opens."""
     tested, wanted = bool(confirm.candidates) and confirm.test, list(dict.fromkeys(languages.all))
     is_there = is_uri(data.folder) or (Path(data.folder).is_dir() and not assets.is_pending(Path(data.folder)))
     for language in wanted if confirm.candidates and is_there else ():
@@ -177,9 +179,8 @@ def _confirmation(data: Data, languages: Languages, confirm: Confirm) -> Iterato
         lacking = [problem for language in wanted for problem in _part(path, extra, f"test/{language}", "")]
         if len(lacking) == len(wanted):  # it may lack some languages, but not all
             rule = "must be a prepared folder with test/<language>/*.parquet of a language of the experiment"
-            problem = Problem(path, rule, extra)
-            is_here = Path(extra).is_dir() or (is_uri(extra) and not any(isinstance(one, Absent) for one in lacking))
-            yield problem if is_here else _absent(problem)
+            kind = Absent if any(isinstance(one, Absent) for one in lacking) else Problem
+            yield kind(path, rule, extra)
         if not tested:
             rule = "must have a search that opens test splits (search.confirm.candidates above 0, test: true)"
             yield Problem(path, rule, extra, "Leave it out, or confirm")
@@ -212,12 +213,8 @@ def _machine(resources: Resources) -> Iterator[Problem]:
             yield Absent("resources.workers", rule, got, "Lower it, or set RAY_ADDRESS")
 
 
-def _absent(problem: Problem) -> Absent:
-    return Absent(problem.path, problem.rule, problem.got, problem.do)
-
-
 def _gpus() -> int:
-    """CUDA devices that a process here may use, counted without loading torch."""
+    """Return the number of CUDA devices that a process here may use, counted without loading torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([device for device in visible.split(",") if device.strip() not in ("", "-1", "NoDevFiles")])

@@ -1,9 +1,8 @@
-"""Reads an experiment file, finds everything that is wrong with it, and says what each of its runs is."""
+"""Read an experiment file, find everything that is wrong with it, and give the experiment of each of its runs."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from raywce import assets
 from raywce.errors import Absent, InputError, Problem, Problems, fail
-from raywce.experiment import alternatives, checks, environment, grid, text, validation
+from raywce.experiment import alternatives, checks, environment, text, validation
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.overrides import put_in as put_overrides_in
 from raywce.experiment.points import FirstPoints, in_draws, published
-from raywce.experiment.schema import Data, Experiment, Model, Search
-from raywce.experiment.space import Distribution, take_out
+from raywce.experiment.schema import Data, Experiment, Model, Search, Sections
+from raywce.experiment.space import Distribution, Scalar, Space, take_out
+from raywce.experiment.text import Tree
 from raywce.storage.files import is_uri
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ class ExperimentFile:
     experiment: Experiment
     space: dict[str, Distribution]
     notes: list[str]
-    _points: list[dict[str, Any]]
-    not_here: list[Absent] = field(default_factory=list)
+    _points: list[dict[str, Scalar]]
+    not_here: list[Problem] = field(default_factory=list)
 
-    def at(self, values: Mapping[str, Any]) -> Experiment:
-        """The experiment with a value for each searched leaf.
+    def at(self, values: Mapping[str, Scalar]) -> Experiment:
+        """Return the experiment with a value for each searched leaf.
 
         Raises:
             InputError: values are lacking, unknown, or none that their distribution could draw.
@@ -66,22 +66,22 @@ class ExperimentFile:
         """The space as a study has it."""
         return {path: distribution.to_optuna() for path, distribution in self.space.items()}
 
-    def settings(self) -> list[dict[str, Any]]:
-        """A grid's settings in its order, without those that are the baseline, whose runs stand for them."""
-        return [values for values in grid.settings(self.space) if not self._is_baseline(values)]
+    def settings(self) -> list[dict[str, Scalar]]:
+        """Return a grid's settings in its order, without those that are the baseline, whose runs stand for them."""
+        return [values for values in self._grid() if not self._is_baseline(values)]
 
-    def stood_for(self) -> list[dict[str, Any]]:
-        """A grid's settings that the baseline's runs stand for."""
-        return [values for values in grid.settings(self.space) if self._is_baseline(values)]
+    def stood_for(self) -> list[dict[str, Scalar]]:
+        """Return a grid's settings that the baseline's runs stand for."""
+        return [values for values in self._grid() if self._is_baseline(values)]
 
     @property
     def trials(self) -> int:
-        """How many trials the search runs: a grid's settings over its seeds, or `search.trials`."""
+        """The number of trials of the search: a grid's settings over its seeds, or `search.trials`."""
         search = self.experiment.search
         return len(self.settings()) * search.seeds if search.trials is None else search.trials
 
     def concrete(self) -> Experiment:
-        """The experiment of a file without distributions; of alternatives, what they change is as the file has it.
+        """Return the experiment of a file without distributions; what alternatives change is as the file has it.
 
         Raises:
             InputError: names each leaf that still has one.
@@ -95,29 +95,36 @@ class ExperimentFile:
     def require_space(self) -> None:
         """Raise an `InputError` where there is nothing to search."""
         if not self.space:
-            fail(
-                "weighting",
-                "a search must have a distribution in some leaf",
-                do="For instance alpha: {uniform: [1, 6]}",
-            )
+            do = "For instance alpha: {uniform: [1, 6]}"
+            fail("weighting", "a search must have a distribution in some leaf", do=do)
 
-    def published_points(self) -> list[dict[str, Any]]:
-        """What the search tries first: the published settings or the points listed, a value for each searched leaf."""
-        return copy.deepcopy(self._points)
+    def published_points(self) -> list[dict[str, Scalar]]:
+        """Return the settings to try first: the published ones or the points listed, a value for each searched leaf."""
+        return [dict(point) for point in self._points]
 
     def baseline(self) -> Experiment:
-        """Plain fine-tuning on the same data: weight 1, no augmentation, `search.baseline`'s optimizer leaves."""
+        """Return plain fine-tuning on the same data, at `search.baseline`'s values of the optimizer."""
         values = {path: value for path, value in self.experiment.search.baseline.items() if path in self.leaves}
         return _with(self.experiment, values | {"weighting": {"kind": "none"}, "augmentation": {}})
 
     def resolved_yaml(self) -> str:
-        """The whole file: defaults filled in, paths absolute, distributions kept. Loading it gives the same."""
+        """Return the whole file: defaults filled in, paths absolute, distributions kept. Loading it gives the same."""
         tree = self.experiment.model_dump()
         searched = {path: distribution.as_yaml() for path, distribution in self.leaves.items()}
         return text.write(validation.put(tree, searched))
 
-    def _is_baseline(self, values: Mapping[str, Any]) -> bool:
-        return grid.is_baseline(self.at(values), self.baseline())
+    def _grid(self) -> Iterator[dict[str, Scalar]]:
+        return alternatives.combinations({path: values.listed() for path, values in self.space.items()})
+
+    def _is_baseline(self, values: Mapping[str, Scalar]) -> bool:
+        """Return whether a setting trains as the baseline does: weights of 1, no augmentation, the same optimizer."""
+        experiment = self.at(values)
+        weighted = any(
+            schedule.adaptive or (schedule.alpha_initial, schedule.alpha_final) != (1.0, 1.0)
+            for schedule in experiment.schedules().values()
+        )
+        same_optimizer = experiment.training.optimizer == self.baseline().training.optimizer
+        return same_optimizer and not weighted and not experiment.augmentation.active
 
 
 def load(
@@ -148,27 +155,27 @@ def load(
     if check_files:
         problems.found += environment.missing(sections, leaves)
     found = list(dict.fromkeys(problems.found))
-    absent = [problem for problem in found if isinstance(problem, Absent)]
-    if len(found) > (len(absent) if allow_absent else 0):
-        raise InputError([problem for problem in found if not (allow_absent and problem in absent)])
+    errors = [problem for problem in found if not (allow_absent and isinstance(problem, Absent))]
+    if errors:
+        raise InputError(errors)
     notes = first.notes + checks.notes(sections) + (environment.notes(sections) if check_files else [])
     experiment = with_both_kinds(Experiment(**sections), leaves)
-    loaded = ExperimentFile(experiment, space, notes, first.points, absent)
+    loaded = ExperimentFile(experiment, space, notes, first.points, found)
     if space and experiment.search.sampler == "grid" and not loaded.settings():
         fail("search.sampler", "a grid must have a setting that is not the baseline", "none")
     return loaded
 
 
-def _found_in(leaves: Mapping[str, Distribution], check_files: bool, tree: dict[str, Any]) -> list[Problem]:
-    """What is wrong with a tree, as far as a level of an alternative can change it."""
+def _found_in(leaves: Space, check_files: bool, tree: Tree) -> list[Problem]:
+    """Return what is wrong with a tree, as far as a level of an alternative can change it."""
     sections = validation.valid_sections(tree)
     found = validation.errors_in(tree, leaves) + checks.combinations(sections, leaves)
     changeable = {name: sections[name] for name in ("augmentation",) if name in sections}
     return found + (environment.missing(changeable, leaves) if check_files else [])
 
 
-def _absolute(sections: dict[str, Any], problems: Problems) -> dict[str, Any]:
-    """Local paths as seen from here, since workers run elsewhere; without sections that can't be resolved."""
+def _absolute(sections: Sections, problems: Problems) -> Sections:
+    """Make local paths absolute, since workers run elsewhere; leave out sections that can't be resolved."""
     out = dict(sections)
     resolvers: dict[str, Callable[[Any], Any]] = {
         "data": _data,
@@ -218,7 +225,7 @@ def _path(written: str) -> str:
     return written if is_uri(written) else str(Path(written).expanduser().absolute())
 
 
-def _first_points(sections: Mapping[str, Any], space: Mapping[str, Distribution]) -> FirstPoints:
+def _first_points(sections: Sections, space: Space) -> FirstPoints:
     nothing = FirstPoints([], [], [])
     if not space or "search" not in sections or "weighting" not in sections:
         return nothing
@@ -231,9 +238,7 @@ def _first_points(sections: Mapping[str, Any], space: Mapping[str, Distribution]
     return nothing if search.points == "none" else FirstPoints([in_draws(p, space) for p in search.points], [], [])
 
 
-def _baseline_problems(
-    tree: dict[str, Any], sections: Mapping[str, Any], space: Mapping[str, Distribution]
-) -> list[Problem]:
+def _baseline_problems(tree: Tree, sections: Sections, space: Space) -> list[Problem]:
     if "search" not in sections:
         return []
     values = {path: value for path, value in sections["search"].baseline.items() if path in space}
@@ -241,8 +246,8 @@ def _baseline_problems(
     return [replace(problem, path=f"search.baseline.{problem.path}") for problem in wrong if problem.path in values]
 
 
-def with_both_kinds(experiment: Experiment, space: Mapping[str, Distribution]) -> Experiment:
-    """`auto` decided once for the file, so that the baseline and every trial see the same data."""
+def with_both_kinds(experiment: Experiment, space: Space) -> Experiment:
+    """Decide `auto` once for the file, so that the baseline and every trial see the same data."""
     if experiment.data.sampling.both_kinds != "auto":
         return experiment
     factors = experiment.search.alternatives
@@ -251,5 +256,5 @@ def with_both_kinds(experiment: Experiment, space: Mapping[str, Distribution]) -
     return _with(experiment, {"data.sampling.both_kinds": both})
 
 
-def _with(experiment: Experiment, values: Mapping[str, Any]) -> Experiment:
+def _with(experiment: Experiment, values: Mapping[str, object]) -> Experiment:
     return Experiment.model_validate(validation.put(experiment.model_dump(), values))

@@ -1,20 +1,20 @@
-"""`key=value` on the command line: a leaf or a whole section of the experiment file, given anew."""
+"""`key=value` on the command line: a leaf or a whole section of the experiment file, replaced."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 from raywce.errors import InputError, Problems, fail
 from raywce.experiment import text
+from raywce.experiment.text import Tree
 
 # Below so many keys, a key is a dotted key path itself.
 _KEYED_BY_PATH = {"search.baseline.": 2, "search.alternatives.": 4}
 
 
-def put_in(tree: dict[str, Any], overrides: Sequence[str], problems: Problems) -> dict[str, Any]:
-    """A copy of `tree` with each override put in, in their order; what is malformed goes into `problems`."""
+def put_in(tree: Tree, overrides: Sequence[str], problems: Problems) -> Tree:
+    """Return a copy of `tree` with each override put in, in their order; what is malformed goes into `problems`."""
     out = copy.deepcopy(tree)
     for override in overrides:
         try:
@@ -25,12 +25,12 @@ def put_in(tree: dict[str, Any], overrides: Sequence[str], problems: Problems) -
 
 
 def keys_of(path: str) -> list[str]:
-    """The keys that a dotted key path passes."""
+    """Return the keys that a dotted key path passes."""
     above = next((count for prefix, count in _KEYED_BY_PATH.items() if path.startswith(prefix)), -1)
     return path.split(".", above)
 
 
-def _put(tree: dict[str, Any], override: str) -> None:
+def _put(tree: Tree, override: str) -> None:
     path, equals, value = override.partition("=")
     path = path.strip()
     if not equals or not all(keys_of(path)):
@@ -41,7 +41,6 @@ def _put(tree: dict[str, Any], override: str) -> None:
         node = node.setdefault(key, {})
         if not isinstance(node, dict):
             above = ".".join(sections[: depth + 1])
-            fail(
-                path, f"{above} must be a section for a key to be put in", text.shown(node), f"Give {above}={{…}} whole"
-            )
+            rule = f"{above} must be a section for a key to be put in"
+            fail(path, rule, text.shown(node), f"Give {above}={{…}} whole")
     node[last] = text.parse(value, f"override {path}")

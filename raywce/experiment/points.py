@@ -9,7 +9,8 @@ from typing import Any
 from raywce.errors import Problem
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.checks import OPTIMIZER
-from raywce.experiment.space import Distribution, Scalar
+from raywce.experiment.schema import Weighting
+from raywce.experiment.space import Distribution, Scalar, Space
 from raywce.experiment.text import shown
 from raywce.weighting import AlphaSchedule
 
@@ -28,15 +29,21 @@ _AUGMENTATION = "augmentation."
 
 @dataclass(frozen=True)
 class FirstPoints:
-    """Attributes: values of the searched leaves, one mapping a point; what was left out, and why; what is wrong."""
+    """First points of a search.
+
+    Attributes:
+        points: values of the searched leaves, one mapping a point.
+        notes: what was left out, and why.
+        problems: what is wrong.
+    """
 
     points: list[dict[str, Scalar]]
     notes: list[str]
     problems: list[Problem]
 
 
-def published(weighting: Any, space: Mapping[str, Distribution], baseline: Mapping[str, Scalar]) -> FirstPoints:
-    """The published settings that the file's weighting can express.
+def published(weighting: Weighting, space: Space, baseline: Mapping[str, Scalar]) -> FirstPoints:
+    """Return the published settings that the file's weighting can express.
 
     Args:
         weighting: the file's weighting; its fixed leaves may exclude a setting, which is then noted and left out.
@@ -61,8 +68,8 @@ def published(weighting: Any, space: Mapping[str, Distribution], baseline: Mappi
     return found
 
 
-def in_draws(point: Mapping[str, Scalar], space: Mapping[str, Distribution]) -> dict[str, Scalar]:
-    """The point with each value that its distribution holds in the type of its draws."""
+def in_draws(point: Mapping[str, Scalar], space: Space) -> dict[str, Scalar]:
+    """Return the point with each value that its distribution holds in the type of its draws."""
     return {
         path: distribution.as_drawn(point[path])
         for path, distribution in space.items()
@@ -70,28 +77,22 @@ def in_draws(point: Mapping[str, Scalar], space: Mapping[str, Distribution]) -> 
     }
 
 
-def _outside(name: str, point: Mapping[str, Scalar], space: Mapping[str, Distribution]) -> Iterator[Problem]:
+def _outside(name: str, point: Mapping[str, Scalar], space: Space) -> Iterator[Problem]:
     for path, value in point.items():
-        if value is None or space[path].holds(value):
-            continue
-        whose = (
-            "search.baseline's value, which the first points take"
-            if path.startswith(OPTIMIZER)
-            else f"published {name}"
-        )
-        do = "Widen it, or set search.points: none"
-        yield Problem(path, f"must hold {shown(value)} ({whose})", str(space[path]), do)
+        if value is not None and not space[path].holds(value):
+            of_baseline = "search.baseline's value, which the first points take"
+            whose = of_baseline if path.startswith(OPTIMIZER) else f"published {name}"
+            do = "Widen it, or set search.points: none"
+            yield Problem(path, f"must hold {shown(value)} ({whose})", str(space[path]), do)
 
 
-def _not_the_papers(space: Mapping[str, Distribution]) -> Iterator[str]:
-    """Where the paper's augmentation cannot be drawn, which does not keep the published weights from being tried."""
+def _not_the_papers(space: Space) -> Iterator[str]:
+    """Yield where the paper's augmentation cannot be drawn; the published weights are tried nevertheless."""
     for path, distribution in space.items():
-        if not path.startswith(_AUGMENTATION):
-            continue
-        paper, taken = _paper_value(path), _augmentation_value(path, distribution)
-        if not distribution.holds(paper):
+        paper = _paper_value(path)
+        if path.startswith(_AUGMENTATION) and not distribution.holds(paper):
             why = "as the paper has none" if paper is None else f"the nearest to the paper's {shown(paper)}"
-            yield f"the first points have {path} = {shown(taken)}, {why}"
+            yield f"the first points have {path} = {shown(distribution.nearest(paper))}, {why}"
 
 
 def _paper_value(path: str) -> Scalar:
@@ -101,19 +102,14 @@ def _paper_value(path: str) -> Scalar:
     return value if isinstance(value, Scalar) else None
 
 
-def _augmentation_value(path: str, distribution: Distribution) -> Scalar:
-    paper = _paper_value(path)
-    return paper if distribution.holds(paper) else distribution.nearest(paper)
-
-
-def _excluding(weighting: Any, space: Mapping[str, Distribution], setting: AlphaSchedule) -> Iterator[str]:
+def _excluding(weighting: Weighting, space: Space, setting: AlphaSchedule) -> Iterator[str]:
     for path, value in _leaves(weighting):
         wanted = _wanted(path, setting)
         if wanted is not None and path not in space and value != wanted:
             yield f"{path} is fixed at {value}, not {wanted}"
 
 
-def _leaves(weighting: Any) -> Iterator[tuple[str, Any]]:
+def _leaves(weighting: Weighting) -> Iterator[tuple[str, Any]]:
     for name, value in weighting:
         if name == "languages":
             for language, own in value.items():
@@ -123,7 +119,7 @@ def _leaves(weighting: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _wanted(path: str, setting: AlphaSchedule) -> float | bool | None:
-    """The setting's value of a weighting leaf; None where any value gives the same weights."""
+    """Return the setting's value of a weighting leaf; None where any value gives the same weights."""
     leaf = path.rpartition(".")[2]
     if leaf == "alpha":
         return setting.alpha_final
@@ -137,7 +133,7 @@ def _value(path: str, setting: AlphaSchedule, baseline: Mapping[str, Scalar], di
     if path.startswith(OPTIMIZER):
         return baseline.get(path)
     if path.startswith(_AUGMENTATION):
-        return _augmentation_value(path, distribution)
+        return distribution.nearest(_paper_value(path))
     wanted = _wanted(path, setting)
     if wanted is None:  # of the values that make no difference, the one nearest to a step
         return 0.0 if distribution.holds(0.0) else distribution.values[0]

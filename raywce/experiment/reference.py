@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from raywce.errors import fail
+from pydantic.json_schema import JsonSchemaValue
+
+from raywce.errors import fail, one_line
 from raywce.experiment.schema import Experiment
 
 BEGIN, END = "<!-- keys -->", "<!-- /keys -->"
@@ -96,13 +97,13 @@ def _escaped(text: str) -> str:
 class _Reader:
     """Walk through pydantic's JSON schema."""
 
-    def __init__(self, schema: dict[str, Any]) -> None:
+    def __init__(self, schema: JsonSchemaValue) -> None:
         self._root, self._definitions = schema, schema["$defs"]
 
     def tables(self) -> Iterator[Table]:
         yield from self._tables("", self._root)
 
-    def _tables(self, path: str, model: dict[str, Any]) -> Iterator[Table]:
+    def _tables(self, path: str, model: JsonSchemaValue) -> Iterator[Table]:
         keys: list[Key] = []
         below: list[Table] = []
         for name, field in model["properties"].items():
@@ -113,15 +114,16 @@ class _Reader:
                 below += self._tables(at, self._model(field))
             else:
                 keys += self._keys(at, name, model)
-        yield Table(path, _in_a_line(model.get("description", "")), tuple(keys))
+        yield Table(path, one_line(model.get("description", "")), tuple(keys))
         yield from below
 
-    def _keys(self, path: str, name: str, model: dict[str, Any]) -> Iterator[Key]:
-        """A field of a model; where it maps languages to sections, those sections' fields too."""
+    def _keys(self, path: str, name: str, model: JsonSchemaValue) -> Iterator[Key]:
+        """Yield a field of a model; where it maps languages to sections, those sections' fields too."""
         field = model["properties"][name]
         by_factory: Any = {} if field.get("type") == "object" else []  # an empty one, which the schema leaves out
-        default = "" if name in model.get("required", []) else _as_json(field.get("default", by_factory))
-        description = _in_a_line(field.get("description", ""))
+        default = json.dumps(field.get("default", by_factory), ensure_ascii=False)
+        default = "" if name in model.get("required", []) else default
+        description = one_line(field.get("description", ""))
         inner = _inner(field)
         if "$ref" not in inner:
             yield Key(path, _values(field), default, description)
@@ -131,25 +133,25 @@ class _Reader:
         for key in section["properties"]:
             yield from self._keys(f"{path}.<language>.{key}", key, section)
 
-    def _kinds(self, path: str, models: list[dict[str, Any]]) -> Table:
+    def _kinds(self, path: str, models: list[JsonSchemaValue]) -> Table:
         kinds = [model["properties"][_KIND]["const"] for model in models]
         found: dict[str, list[tuple[str, Key]]] = {}
         for kind, model in zip(kinds, models, strict=True):
             for name in [name for name in model["properties"] if name != _KIND]:
                 for key in self._keys(f"{path}.{name}", name, model):
                     found.setdefault(key.path, []).append((kind, key))
-        told = (f"`{kind}`: {_in_a_line(model['description'])}" for kind, model in zip(kinds, models, strict=True))
+        told = (f"`{kind}`: {one_line(model['description'])}" for kind, model in zip(kinds, models, strict=True))
         keys = [Key(f"{path}.{_KIND}", "one of these", "", "<br>".join(told))]
         for those in found.values():
             keys.append(replace(those[0][1], kinds=tuple(kind for kind, _ in those)))
         return Table(path, "The weight of the low-resource languages; without the section, it is 1.", tuple(keys))
 
-    def _model(self, field: dict[str, Any]) -> dict[str, Any]:
-        model: dict[str, Any] = self._definitions[field["$ref"].rpartition("/")[2]]
+    def _model(self, field: JsonSchemaValue) -> JsonSchemaValue:
+        model: JsonSchemaValue = self._definitions[field["$ref"].rpartition("/")[2]]
         return model
 
 
-def _values(field: dict[str, Any]) -> str:
+def _values(field: JsonSchemaValue) -> str:
     """Return what a field may hold, in words."""
     if options := field.get("anyOf"):
         any_value = {option.get("type") for option in options} >= _PLAIN
@@ -159,7 +161,7 @@ def _values(field: dict[str, Any]) -> str:
     return _of_type(field)
 
 
-def _of_type(field: dict[str, Any]) -> str:
+def _of_type(field: JsonSchemaValue) -> str:
     kind = str(field.get("type", "any value"))
     if kind == "array":
         return f"list of {_values(field.get('items', {}))}"
@@ -171,15 +173,7 @@ def _of_type(field: dict[str, Any]) -> str:
     return _TYPES.get(kind, kind)
 
 
-def _inner(field: dict[str, Any]) -> dict[str, Any]:
+def _inner(field: JsonSchemaValue) -> JsonSchemaValue:
     """Return the schema of a mapping's values; empty where anything may be there, or it is no mapping."""
     inner = next(iter(field.get("patternProperties", {}).values()), field.get("additionalProperties"))
     return inner if isinstance(inner, dict) else {}
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _in_a_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()

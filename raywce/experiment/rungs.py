@@ -1,20 +1,17 @@
-"""Where a search may stop trials early: evaluations at which their trainings can differ."""
+"""Steps at which a search may stop trials early: evaluations at which their trainings can differ."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-from raywce.experiment.schema import Training
-from raywce.experiment.space import Distribution, Scalar
+from raywce.experiment.schema import Training, Weighting
+from raywce.experiment.space import Space, largest
 
-Space = Mapping[str, Distribution]
 _DIGITS = 9  # of a step: what floating point adds to ramp_start * steps is cut off
 
 
-def rungs(training: Training, weighting: Any, space: Space, factor: float) -> tuple[int, ...]:
-    """The steps at which trials are ranked, in order; empty where no evaluation before the last step allows it.
+def rungs(training: Training, weighting: Weighting, space: Space, factor: float) -> tuple[int, ...]:
+    """Return the steps at which trials are ranked, in order; empty where no evaluation before the last step allows it.
 
     Args:
         training: its steps and evaluations.
@@ -32,25 +29,19 @@ def rungs(training: Training, weighting: Any, space: Space, factor: float) -> tu
     return tuple(found)
 
 
-def first_rung(training: Training, weighting: Any, space: Space) -> int:
-    """The first evaluation after the steps in which all trials are the same; the last step where there is none."""
+def first_rung(training: Training, weighting: Weighting, space: Space) -> int:
+    """Return the first evaluation after the steps in which all trials are the same, or the last step."""
     return _evaluation_at(training, math.floor(same_until(training, weighting, space)) + 1)
 
 
-def same_until(training: Training, weighting: Any, space: Space) -> float:
-    """Steps during which some trials have no weight yet, or are warming up: the largest that can be drawn."""
-    ramp_start = _largest("weighting.ramp_start", getattr(weighting, "ramp_start", 0.0), space)
-    warmup = _largest("training.optimizer.warmup_steps", training.optimizer.warmup_steps, space)
+def same_until(training: Training, weighting: Weighting, space: Space) -> float:
+    """Return for how many steps some trials have no weight yet, or are warming up: the most that can be drawn."""
+    ramp_start = largest("weighting.ramp_start", getattr(weighting, "ramp_start", 0.0), space)
+    warmup = largest("training.optimizer.warmup_steps", training.optimizer.warmup_steps, space)
     return max(round(ramp_start * training.steps, _DIGITS), warmup)
 
 
 def _evaluation_at(training: Training, step: float) -> int:
-    """The first evaluation at `step` or after it."""
+    """Return the first evaluation at `step` or after it."""
     every = training.evaluate_every or training.steps
     return min(math.ceil(round(step, _DIGITS) / every) * every, training.steps)
-
-
-def _largest(path: str, value: Scalar, space: Space) -> float:
-    values = space[path].values if path in space else (value,)
-    # What is no number is reported as such, by the models.
-    return max((float(value) for value in values if isinstance(value, (int, float))), default=0.0)

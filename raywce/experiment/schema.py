@@ -1,11 +1,12 @@
-"""What an experiment file may hold, with concrete values: the models that every other part is configured by.
+"""Models of an experiment file with concrete values: every other part is configured by them.
 
-Distributions are taken out of the file before it is held against these models (`raywce.experiment.space`).
+Distributions are taken out of the file before it is checked by these models (`raywce.experiment.space`).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -80,11 +81,11 @@ class Languages(Section):
 
     @property
     def all(self) -> list[str]:
-        """Low-resource languages first."""
+        """All languages, low-resource languages first."""
         return [*self.low_resource, *self.high_resource]
 
     def token_of(self, language: str) -> str:
-        """The language code whose token `language` is trained and decoded with."""
+        """Return the language code whose token `language` is trained and decoded with."""
         return self.language_tokens.get(language, language)
 
 
@@ -116,26 +117,27 @@ class NoWeighting(Section):
     kind: Literal["none"] = "none"
 
     def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
-        """Weight 1 for each."""
+        """Return weight 1 for each."""
         return {language: AlphaSchedule() for language in languages}
 
     @property
     def scope(self) -> Scope:
-        """Both scopes are the same at weight 1."""
+        """The default: both scopes are the same at weight 1."""
         return "utterance"
 
 
 class _Constant(Section):
+    gated: ClassVar[bool] = False
     alpha: Positive = Field(description="Weight of the low-resource languages, from the first step on.")
     scope: Scope = "utterance"
     languages: dict[Language, ConstantAlpha] = Field(
         default_factory=dict, description="Weights of single low-resource languages; the others have the one above."
     )
 
-    def _schedules(self, languages: list[str], adaptive: bool) -> dict[str, AlphaSchedule]:
-        own = {language: value.alpha for language, value in self.languages.items()}
-        alphas = {language: own.get(language, self.alpha) for language in languages}
-        return {language: AlphaSchedule(a, a, adaptive=adaptive) for language, a in alphas.items()}
+    def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
+        """Return a schedule for each low-resource language."""
+        alphas = {language: self.languages.get(language, self).alpha for language in languages}
+        return {language: AlphaSchedule(a, a, adaptive=self.gated) for language, a in alphas.items()}
 
 
 class ConstantWeighting(_Constant):
@@ -143,19 +145,12 @@ class ConstantWeighting(_Constant):
 
     kind: Literal["constant"]
 
-    def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
-        """A schedule for each low-resource language."""
-        return self._schedules(languages, adaptive=False)
-
 
 class DynamicWeighting(_Constant):
     """The paper's dynamic adaptation: a weight gated by the loss ratio of the global batch."""
 
+    gated: ClassVar[bool] = True
     kind: Literal["dynamic"]
-
-    def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
-        """A schedule for each low-resource language."""
-        return self._schedules(languages, adaptive=True)
 
 
 class _Ramp(Section):
@@ -183,7 +178,7 @@ class LinearProgressiveWeighting(_Ramp):
     kind: Literal["linear_progressive"]
 
     def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
-        """A schedule for each low-resource language."""
+        """Return a schedule for each low-resource language."""
         return self._schedules(languages, 1.0, adaptive=False)
 
 
@@ -194,7 +189,7 @@ class ProgressiveDynamicWeighting(_Ramp):
     ramp_fraction: Share = Field(1.0, description="Share of the steps after ramp_start that the ramp takes.")
 
     def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
-        """A schedule for each low-resource language."""
+        """Return a schedule for each low-resource language."""
         return self._schedules(languages, self.ramp_fraction, adaptive=True)
 
 
@@ -206,7 +201,7 @@ class FamilyWeighting(_Ramp):
     adaptive: bool = Field(False, description="Gate the weight by the loss ratio of the global batch.")
 
     def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
-        """A schedule for each low-resource language."""
+        """Return a schedule for each low-resource language."""
         return self._schedules(languages, self.ramp_fraction, self.adaptive)
 
 
@@ -219,7 +214,6 @@ Weighting = Annotated[
     | FamilyWeighting,
     Field(discriminator="kind"),
 ]
-
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -403,7 +397,7 @@ class Resources(Section):
 
     @property
     def threads_per_worker(self) -> int:
-        """Of torch: as many as a worker has CPUs."""
+        """Threads of torch: as many as a worker has CPUs."""
         return max(1, int(self.cpus_per_worker))
 
 
@@ -426,14 +420,14 @@ class Experiment(Section):
 
     @property
     def slowest(self) -> float:
-        """How many times as long an augmented copy may become."""
+        """The factor by which an augmented copy may become longer."""
         stretch = self.augmentation.time_stretch
         acts = bool(self.augmented_languages) and stretch.probability > 0
         return 1.0 / (1.0 - stretch.rate * self.augmentation.strength) if acts else 1.0
 
     @property
     def decode_settings(self) -> DecodeSettings:
-        """How dev, test and extra test sets are decoded."""
+        """Settings of decoding of dev, test and extra test sets."""
         evaluation = self.evaluation
         return DecodeSettings(
             language_tokens=self.languages.language_tokens,
@@ -446,13 +440,17 @@ class Experiment(Section):
         )
 
     def schedules(self) -> dict[str, AlphaSchedule]:
-        """Each low-resource language's alpha schedule."""
+        """Return the alpha schedule of each low-resource language."""
         return self.weighting.schedules(self.languages.low_resource)
 
     @property
     def augmented_languages(self) -> list[str]:
-        """Whose utterances have augmented draws: nobody's where the augmentation is off."""
+        """The languages with augmented draws: none where the augmentation is off."""
         if not self.augmentation.active:
             return []
         named = self.augmentation.languages
         return list(self.languages.low_resource if named is None else named)
+
+
+Sections = Mapping[str, Any]
+"""Top-level sections of a file by name; those that don't hold may be missing."""

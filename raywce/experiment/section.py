@@ -1,4 +1,4 @@
-"""What every section of the experiment file is made of."""
+"""The base of every section of the experiment file, and the types of its values."""
 
 from __future__ import annotations
 

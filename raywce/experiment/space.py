@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, cast, get_args
 
 from raywce.errors import Problems
-from raywce.experiment.text import shown
+from raywce.experiment.text import Tree, shown
 
 if TYPE_CHECKING:
     import optuna
@@ -44,11 +45,11 @@ class Distribution:
         return f"{{{self.kind}: [{', '.join(shown(value) for value in self.values)}]}}"
 
     def as_yaml(self) -> dict[str, list[Scalar]]:
-        """As the file has it."""
+        """Return it as the file has it."""
         return {self.kind: list(self.values)}
 
     def holds(self, value: Scalar) -> bool:
-        """Whether `value` can be drawn."""
+        """Return whether `value` can be drawn."""
         if self.kind == "choice":
             return any(_same(value, choice) for choice in self.values)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -56,21 +57,30 @@ class Distribution:
         low, high = self.values
         return (self.kind != "int" or value == int(value)) and low <= value <= high  # type: ignore[operator]
 
+    def listed(self) -> tuple[Scalar, ...]:
+        """Return every value of a choice, or of whole numbers; of the others, the bounds."""
+        if self.kind != "int":
+            return self.values
+        low, high = self.values
+        return tuple(range(low, high + 1))  # type: ignore[arg-type, operator]
+
     def as_drawn(self, value: Scalar) -> Scalar:
-        """`value`, which it holds, in the type of its draws: 2 from `uniform` is 2.0."""
+        """Return `value`, which it holds, in the type of its draws: 2 from `uniform` is 2.0."""
         if self.kind == "choice":
             return next(choice for choice in self.values if _same(value, choice))
         return int(value) if self.kind == "int" else float(value)  # type: ignore[arg-type]
 
     def nearest(self, value: Scalar) -> Scalar:
-        """The bound or choice nearest to `value`, which it does not hold; the first where nothing is nearer."""
-        numbers = [held for held in self.values if _is_number(held, (int, float))]
-        if not numbers or not _is_number(value, (int, float)):
+        """Return `value` where it can be drawn, else the bound or choice nearest to it; the first where none is."""
+        if self.holds(value):
+            return value
+        numbers = [held for held in self.values if _is_number(held)]
+        if not numbers or not _is_number(value):
             return self.values[0]
-        return min(numbers, key=lambda held: abs(held - value))  # type: ignore[operator]
+        return min(numbers, key=lambda held: abs(held - value))
 
     def to_optuna(self) -> optuna.distributions.BaseDistribution:
-        """The same for Optuna."""
+        """Return the same for Optuna."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.kind == "choice":
@@ -80,12 +90,22 @@ class Distribution:
         return FloatDistribution(*self.values, log=self.kind == "loguniform")
 
 
+Space = Mapping[str, Distribution]
+
+
+def largest(path: str, value: Scalar, space: Space) -> float:
+    """Return the largest number that a leaf can have, where `value` is what it has if it is not searched."""
+    values = space[path].values if path in space else (value,)
+    # What is no number is reported as such, by the models.
+    return max((float(value) for value in values if isinstance(value, (int, float))), default=0.0)
+
+
 def may_be_searched(path: str) -> bool:
-    """Whether a distribution may stand at this dotted key path."""
+    """Return whether a distribution may stand at this dotted key path."""
     return _SEARCHABLE.fullmatch(path) is not None
 
 
-def take_out(tree: Any, problems: Problems, path: str = "") -> tuple[Any, dict[str, Distribution], set[str]]:
+def take_out(tree: object, problems: Problems, path: str = "") -> tuple[Any, dict[str, Distribution], set[str]]:
     """Part a file's tree into one with a value in every leaf and the distributions that stood there.
 
     Returns:
@@ -111,14 +131,14 @@ def take_out(tree: Any, problems: Problems, path: str = "") -> tuple[Any, dict[s
     return out, space, broken
 
 
-def _is_distribution(path: str, value: Any) -> bool:
+def _is_distribution(path: str, value: object) -> bool:
     if not isinstance(value, dict) or not set(value) & set(KINDS):
         return False
     # `int` is a language's code as well; only a distribution has a list there.
     return may_be_searched(path) or (len(value) == 1 and isinstance(next(iter(value.values())), list))
 
 
-def _read(path: str, value: dict[str, Any], problems: Problems) -> Distribution | None:
+def _read(path: str, value: Tree, problems: Problems) -> Distribution | None:
     if not may_be_searched(path):
         problems.add(path, "must be a value, not a distribution", shown(value), WHERE)
         return None
@@ -135,7 +155,7 @@ def _read(path: str, value: dict[str, Any], problems: Problems) -> Distribution 
     return Distribution(cast(Kind, kind), tuple(values))
 
 
-def _choice_rule(values: Any) -> str:
+def _choice_rule(values: object) -> str:
     if not isinstance(values, list) or not values:
         return "must list at least one value"
     if not all(value is None or isinstance(value, (bool, int, float, str)) for value in values):
@@ -145,10 +165,10 @@ def _choice_rule(values: Any) -> str:
     return ""
 
 
-def _bounds_rule(kind: str, values: Any) -> str:
-    number = int if kind == "int" else (int, float)
-    if not isinstance(values, list) or len(values) != 2 or not all(_is_number(value, number) for value in values):
-        return f"must have two {'whole ' if kind == 'int' else ''}numbers, [lowest, highest]"
+def _bounds_rule(kind: str, values: object) -> str:
+    whole = kind == "int"
+    if not isinstance(values, list) or len(values) != 2 or not all(_is_number(value, whole) for value in values):
+        return f"must have two {'whole ' if whole else ''}numbers, [lowest, highest]"
     if values[0] >= values[1]:
         return "must have a lowest number below the highest; a single one is written without a distribution"
     if kind == "loguniform" and values[0] <= 0:
@@ -156,8 +176,10 @@ def _bounds_rule(kind: str, values: Any) -> str:
     return ""
 
 
-def _is_number(value: Any, kinds: Any) -> bool:
-    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: object, whole: bool = False) -> TypeGuard[float]:
+    if isinstance(value, bool) or (whole and isinstance(value, float)):
+        return False
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _same(a: Scalar, b: Scalar) -> bool:

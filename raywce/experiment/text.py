@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from raywce.errors import fail
+from raywce.errors import fail, one_line
+
+Tree = dict[str, Any]  # keys and values of a file, as YAML has them
 
 # The core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#1032-tag-resolution): pattern, first characters.
 _CORE_SCHEMA = {
@@ -29,13 +32,13 @@ _CORE_SCHEMA = {
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own form)
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases (*name) are not read", mark)
         return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -45,7 +48,7 @@ class _Loader(yaml.SafeLoader):
             seen.add(key.value)
         return {key.value: self.construct_object(value, deep=True) for key, value in node.value}  # type: ignore[no-untyped-call]
 
-    def construct_yaml_int(self, node: Any) -> int:
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         text = str(node.value)
         return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
@@ -53,7 +56,7 @@ class _Loader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML's own form)
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 
@@ -63,8 +66,8 @@ for _tag, (_pattern, _first) in _CORE_SCHEMA.items():
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
-def parse(text: str, source: str) -> Any:
-    """The value that YAML `text` stands for; keys stay text.
+def parse(text: str, source: str) -> object:
+    """Return the value that YAML `text` stands for; keys stay text.
 
     Raises:
         InputError: the text is not YAML; `source` is named, with line and column.
@@ -76,11 +79,11 @@ def parse(text: str, source: str) -> Any:
         where = f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
         fail(where, f"must be YAML: {error.problem or error.context}")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        fail(source, f"must be YAML: {' '.join(str(error).split())}")
+        fail(source, f"must be YAML: {one_line(error)}")
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The mapping that an experiment file holds.
+def read(path: Path) -> Tree:
+    """Return the mapping that an experiment file holds.
 
     Raises:
         InputError: no such file, not text, not YAML, or no mapping.
@@ -96,12 +99,12 @@ def read(path: Path) -> dict[str, Any]:
     return value
 
 
-def write(value: dict[str, Any]) -> str:
-    """YAML text that `parse` reads back as the same value, keys in the order given."""
+def write(value: Mapping[str, object]) -> str:
+    """Return YAML text that `parse` reads back as the same value, keys in the order given."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False))
 
 
-def shown(value: Any) -> str:
-    """A value in a line of a message, shortened where long."""
+def shown(value: object) -> str:
+    """Return a value for a line of a message, shortened where long."""
     line = json.dumps(value, ensure_ascii=False, default=str)
     return line if len(line) <= 80 else f"{line[:77]}..."

@@ -1,11 +1,10 @@
-"""A file's tree held against the models: pydantic's errors, said as rules at the key path that the user wrote."""
+"""A file's tree checked by the models: pydantic's errors, said as rules at the key path that the user wrote."""
 
 from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Mapping
-from itertools import zip_longest
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -14,8 +13,9 @@ from pydantic_core import ErrorDetails
 from raywce.errors import Problem
 from raywce.experiment import text
 from raywce.experiment.overrides import keys_of
-from raywce.experiment.schema import Experiment
-from raywce.experiment.space import Distribution
+from raywce.experiment.schema import Experiment, Sections
+from raywce.experiment.space import Scalar, Space
+from raywce.experiment.text import Tree
 
 # What pydantic's error types mean to someone who writes YAML; the braces are filled from the error's context.
 _RULES = {
@@ -45,26 +45,25 @@ _RULES = {
 }
 _NO_VALUE = {"missing", "extra_forbidden", "union_tag_not_found"}
 # Stands in for a required section that does not hold, while the others are checked.
-_FILLER: dict[str, Any] = {
+_FILLER: Tree = {
     "name": "x",
     "model": {"checkpoint": "x"},
     "data": {"folder": "x"},
     "languages": {"low_resource": ["xx"]},
 }
-_ABSENT = object()
 Path = tuple[str | int, ...]
 
 
-def errors_in(tree: dict[str, Any], space: Mapping[str, Distribution]) -> list[Problem]:
-    """Every rule of the models that `tree` breaks, or would break with a value that a distribution can draw."""
+def errors_in(tree: Tree, space: Space) -> list[Problem]:
+    """Return every rule of the models that `tree` breaks, or would break with a value that a distribution can draw."""
     found: dict[Problem, None] = {}
     for values in _extremes(space):
         found |= dict.fromkeys(_problems(put(tree, values), space))
     return list(found)
 
 
-def put(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `tree` with each value at its dotted key path."""
+def put(tree: Tree, values: Mapping[str, object]) -> Tree:
+    """Return a copy of `tree` with each value at its dotted key path."""
     out = copy.deepcopy(tree)
     for path, value in values.items():
         *sections, last = keys_of(path)
@@ -75,8 +74,8 @@ def put(tree: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def valid_sections(tree: dict[str, Any]) -> dict[str, Any]:
-    """The top-level sections that hold, bad leaves left to their defaults: what further checks can look at."""
+def valid_sections(tree: Tree) -> Sections:
+    """Return the top-level sections that hold, bad leaves left to their defaults: what further checks can look at."""
     tree = copy.deepcopy(tree)
     removed = [_path(entry, tree) for entry in _entries(tree)]
     for path in sorted(removed, key=str, reverse=True):
@@ -87,7 +86,7 @@ def valid_sections(tree: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in experiment if name not in absent}
 
 
-def without_unknown(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def without_unknown(tree: Tree) -> tuple[Tree, Tree]:
     """Part a tree into what the models know, and the values of the keys that they don't, by dotted path."""
     known = copy.deepcopy(tree)
     paths = [_path(entry, tree) for entry in _entries(tree) if entry["type"] == "extra_forbidden"]
@@ -97,27 +96,21 @@ def without_unknown(tree: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     return known, unknown
 
 
-def _at(tree: Any, path: Path) -> Any:
+def _at(tree: Tree, path: Path) -> Any:
+    node: Any = tree
     for key in path:
-        tree = tree[key]
-    return tree
+        node = node[key]
+    return node
 
 
-def _extremes(space: Mapping[str, Distribution]) -> Iterable[dict[str, Any]]:
-    """Draws that together hold each bound and each listed value once: a rule of the models looks at one leaf."""
-    if not space:
-        return [{}]
-    columns = zip_longest(*(distribution.values for distribution in space.values()), fillvalue=_ABSENT)
-    return [
-        {
-            path: distribution.values[0] if value is _ABSENT else value
-            for (path, distribution), value in zip(space.items(), column, strict=True)
-        }
-        for column in columns
-    ]
+def _extremes(space: Space) -> list[dict[str, Scalar]]:
+    """Return draws that together hold each bound and each listed value: a rule of the models looks at one leaf."""
+    values = {path: distribution.values for path, distribution in space.items()}
+    count = max(map(len, values.values()), default=1)
+    return [{path: held[index % len(held)] for path, held in values.items()} for index in range(count)]
 
 
-def _entries(tree: dict[str, Any]) -> list[ErrorDetails]:
+def _entries(tree: Tree) -> list[ErrorDetails]:
     try:
         Experiment.model_validate(tree)
     except ValidationError as error:
@@ -125,7 +118,7 @@ def _entries(tree: dict[str, Any]) -> list[ErrorDetails]:
     return []
 
 
-def _problems(tree: dict[str, Any], space: Mapping[str, Distribution]) -> list[Problem]:
+def _problems(tree: Tree, space: Space) -> list[Problem]:
     entries: dict[Path, list[ErrorDetails]] = {}
     for entry in _entries(tree):
         entries.setdefault(_path(entry, tree), []).append(entry)
@@ -134,7 +127,7 @@ def _problems(tree: dict[str, Any], space: Mapping[str, Distribution]) -> list[P
     return [_problem(path, entries[path], space) for path in furthest]
 
 
-def _problem(path: Path, entries: list[ErrorDetails], space: Mapping[str, Distribution]) -> Problem:
+def _problem(path: Path, entries: list[ErrorDetails], space: Space) -> Problem:
     first, at = entries[0], _dotted(path)
     rules = dict.fromkeys(_rule(entry) for entry in entries)
     rule = " or ".join([next(iter(rules)), *(rule.removeprefix("must be ") for rule in list(rules)[1:])])
@@ -152,34 +145,34 @@ def _rule(entry: ErrorDetails) -> str:
     return rule.format(**entry.get("ctx", {})) if rule else entry["msg"]
 
 
-def _path(entry: ErrorDetails, tree: Any) -> Path:
-    """The error's place as keys of the file: pydantic also names the branch of a union, which the file has not."""
+def _path(entry: ErrorDetails, tree: Tree) -> Path:
+    """Return the error's place as keys of the file: pydantic also names the branch of a union."""
     *above, last = entry["loc"]
     if entry["loc"][0] == "weighting" and len(above) > 0:
         above = ["weighting", *above[2:]]
         if len(entry["loc"]) == 2:  # an error of the branch as a whole
             return ("weighting",)
     path: list[str | int] = []
+    node: Any = tree
     for key in above:
-        if _has(tree, key):
-            tree = tree[key]
+        if _has(node, key):
+            node = node[key]
             path.append(key)
-    if _has(tree, last) or entry["type"] in ("missing", "extra_forbidden"):
+    if _has(node, last) or entry["type"] in ("missing", "extra_forbidden"):
         path.append(last)
     return tuple(path)
 
 
-def _has(node: Any, key: str | int) -> bool:
+def _has(node: object, key: str | int) -> bool:
     if isinstance(node, list):
         return isinstance(key, int) and key < len(node)
     return isinstance(node, dict) and key in node
 
 
-def _remove(tree: Any, path: Path) -> None:
-    for key in path[:-1]:
-        tree = tree[key]
-    if _has(tree, path[-1]):
-        del tree[path[-1]]
+def _remove(tree: Tree, path: Path) -> None:
+    section = _at(tree, path[:-1])
+    if _has(section, path[-1]):
+        del section[path[-1]]
 
 
 def _dotted(path: Path) -> str:
@@ -193,7 +186,7 @@ def _suggestion(path: Path) -> str:
 
 
 def _known_keys(path: Path) -> set[str]:
-    """The keys that the section above `path` may have; of a weighting, those of every kind."""
+    """Return the keys that the section above `path` may have; of a weighting, those of every kind."""
     models: list[type[BaseModel]] = [Experiment]
     for key in path[:-1]:
         fields = [model.model_fields[key].annotation for model in models if key in model.model_fields]
@@ -202,7 +195,7 @@ def _known_keys(path: Path) -> set[str]:
     return {key for model in models for key in model.model_fields}
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
+def _models_in(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,19 +17,24 @@ from raywce.evaluation.normalizer import versioned_name
 from raywce.experiment import text
 from raywce.experiment.environment import is_hub_id
 from raywce.experiment.schema import Experiment
-from raywce.export.figures import Figures, claims, figures
-from raywce.export.source import Source
+from raywce.export.figures import Figures, figures
+from raywce.export.source import Kind, Source
 from raywce.runs.folder import VERSIONS
 from raywce.storage.files import is_uri, read_text
 
-_TEMPLATE = "card.md.jinja"
 _TASK = "automatic-speech-recognition"
-_HOW = {
+_HOW: Mapping[Kind, str] = {
     "confirmed": "the winner of a search, trained again with new seeds; this is the model of the first seed,"
     " regardless of its own figures",
     "best": "the best feasible trial of a search",
     "by id": "a trial of a search, selected by its id",
     "trained": "a single training",
+}
+_CLAIMS: Mapping[Kind, str] = {
+    "best": "This is the best feasible trial by the dev figures shown here, which are therefore optimistic. It is not"
+    " confirmed that it is better than the baseline or keeps the limits of the other languages.",
+    "by id": "The trial was selected by its id: it may not be the best one, and may break limits of other languages.",
+    "trained": "This is one training with given settings: nothing was searched or compared.",
 }
 
 
@@ -45,9 +50,9 @@ def model_card(source: Source, max_new_tokens: int, quantization: str | None = N
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    template = environment.from_string(files("raywce.export").joinpath(_TEMPLATE).read_text(encoding="utf-8"))
+    template = (files("raywce.export") / "card.md.jinja").read_text(encoding="utf-8")
     experiment = source.experiment
-    return template.render(
+    return environment.from_string(template).render(
         head=_head(source, tables).to_yaml(),
         name=experiment.name,
         base=_base(experiment),
@@ -63,8 +68,8 @@ def model_card(source: Source, max_new_tokens: int, quantization: str | None = N
         settings=_settings(experiment),
         speech=_name(experiment.data.folder),
         data=_data(source),
-        claims=claims(source),
-        is_confirmed=source.kind == "confirmed",
+        claim=_claim(source),
+        is_confirmed=source.confirmation is not None,
         max_new_tokens=max_new_tokens,
         quantization=quantization,
         versions=json.loads(source.folder.read_text(VERSIONS)),
@@ -121,6 +126,16 @@ def _settings(experiment: Experiment) -> str:
     sampling = experiment.data.sampling.model_dump()
     resources = experiment.resources.model_dump(include={"workers"})
     return text.write({**sections, "augmentation": augmentation, "sampling": sampling, "resources": resources})
+
+
+def _claim(source: Source) -> str:
+    """Return what the run does and does not show about the model."""
+    if source.confirmation is None:
+        return _CLAIMS[source.kind]
+    choice, confidence = source.confirmation.choice, numbers.confidence(source.confirmation.dev.confidence)
+    verdict = "is better" if choice.claims[choice.winner or ""].better else "is not shown to be better"
+    kept = f"The setting keeps every language's limit, and {verdict} than the baseline, with {confidence} % confidence"
+    return f"{kept}, adjusted for the number of candidates."
 
 
 def _data(source: Source) -> list[list[str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from raywce.errors import Problems, fail
 from raywce.storage.files import read_text
@@ -27,7 +26,7 @@ def check_convertible(checkpoint: str, quantization: str) -> None:
         problems.add("--ctranslate2", "ctranslate2 must be installed", do="Run pip install 'raywce[ctranslate2]'")
     if quantization not in QUANTIZATIONS:
         problems.add("--quantization", f"must be one of {', '.join(QUANTIZATIONS)}", quantization)
-    window = _read(checkpoint, "preprocessor_config.json")["chunk_length"]
+    window = json.loads(read_text(f"{checkpoint}/preprocessor_config.json"))["chunk_length"]
     if window != _WINDOW_S:
         rule = f"the model's window must be {_WINDOW_S} s, as faster-whisper supports no other"
         problems.add("--ctranslate2", rule, f"{window} s", _DO)
@@ -46,8 +45,3 @@ def convert(folder: Path, out: Path, quantization: str) -> None:
     TransformersConverter(str(folder), copy_files=_FILES).convert(str(out), quantization=quantization)
     if not Whisper(str(out)).is_multilingual:
         fail("--ctranslate2", "the model must have Whisper's multilingual vocabulary", "another", _DO)
-
-
-def _read(checkpoint: str, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(read_text(f"{checkpoint}/{name}"))
-    return content

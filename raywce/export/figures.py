@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from raywce import numbers
@@ -10,12 +10,9 @@ from raywce.evaluation.rates import rates_by_language
 from raywce.export.source import Source
 from raywce.runs.tables import TESTS
 from raywce.selection.comparison import Comparison, Interval
-from raywce.selection.outcome import Confirmation
 from raywce.selection.trials import TEST
 from raywce.storage.files import read_table
 from raywce.trial_report import Report
-
-Wers = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -32,71 +29,58 @@ class Figures:
     name: str
     about: str
     columns: Mapping[str, Mapping[str, str]]
-    own: Wers
+    own: Mapping[str, float]
 
     @property
     def rows(self) -> list[list[str]]:
-        """A row for each language."""
+        """Cells of a row for each language."""
         return [[language, *(of.get(language, "") for of in self.columns.values())] for language in self.own]
 
 
 def figures(source: Source) -> list[Figures]:
-    """The tables of the card, test splits first."""
-    if source.kind == "confirmed":
-        return [*_tests(source), _confirmed(source)]
-    return [_single(source)]
+    """Return the tables of the card, test splits first."""
+    if source.confirmation is None:
+        return [_single(source)]
+    found = []
+    for name, comparison in source.confirmation.tests.items():
+        rates = rates_by_language(read_table(source.folder.path(TESTS, name, f"{source.trial_id}.parquet")))
+        own = {of: getattr(rates[of], source.experiment.evaluation.metric) for of in comparison.original.wer}
+        about = "the test split" if name == TEST else f"the test set {name}"
+        found.append(_compared(name, f"{about}, opened once, after the choice", comparison, source, own))
+    about = "dev, speakers held out of the search"
+    return [*found, _compared("dev", about, source.confirmation.dev, source, source.wer)]
 
 
 def _single(source: Source) -> Figures:
     """Return one training's dev figures, beside those of the original and the baseline where the run has them."""
-    languages = source.experiment.languages.all
-    own = source.wer
-    columns = {}
+    columns: dict[str, dict[str, str]] = {}
+    seeds = ""
     if source.outcome:
         references = source.outcome.references
-        deviation = references.baseline_deviation
-        original = {name: numbers.percent(references.original[name]) for name in languages}
-        baseline = {
-            name: numbers.with_deviation(references.baseline[name], deviation[name] if deviation else None)
-            for name in languages
+        deviation = references.baseline_deviation or {}
+        columns["original"] = {name: numbers.percent(references.original[name]) for name in source.wer}
+        columns["baseline"] = {
+            name: numbers.with_deviation(references.baseline[name], deviation.get(name)) for name in source.wer
         }
-        columns = {"original": original, "baseline": baseline}
+        seeds = "; the baseline is a mean ± standard deviation over its seeds" if deviation else ""
     elif source.rows[0]["step"] == 0:
         before = Report.of(source.rows[0]).wer
-        columns = {"original": {name: numbers.percent(before[name]) for name in languages}}
-    columns["this model"] = {name: numbers.percent(wer) for name, wer in own.items()}
-    several = source.outcome and source.outcome.references.baseline_deviation
-    seeds = "; the baseline is a mean ± standard deviation over its seeds" if several else ""
+        columns["original"] = {name: numbers.percent(before[name]) for name in source.wer}
+    columns["this model"] = {name: numbers.percent(wer) for name, wer in source.wer.items()}
     part = "" if source.experiment.evaluation.part == "all" else " (a part of it)"
-    return Figures("dev", f"dev{part}: point estimates without intervals, of one training{seeds}", columns, own)
+    about = f"dev{part}: point estimates without intervals, of one training{seeds}"
+    return Figures("dev", about, columns, source.wer)
 
 
-def _confirmed(source: Source) -> Figures:
-    comparison = _confirmation(source).dev
-    return _compared("dev", "dev, speakers held out of the search", comparison, source, source.wer)
-
-
-def _tests(source: Source) -> list[Figures]:
-    found = []
-    for name, comparison in _confirmation(source).tests.items():
-        table = read_table(source.folder.path(TESTS, name, f"{source.trial_id}.parquet"))
-        rates = rates_by_language(table)
-        own = {of: getattr(rates[of], source.experiment.evaluation.metric) for of in comparison.original.wer}
-        about = "the test split" if name == TEST else f"the test set {name}"
-        found.append(_compared(name, f"{about}, opened once, after the choice", comparison, source, own))
-    return found
-
-
-def _compared(name: str, about: str, comparison: Comparison, source: Source, own: Wers) -> Figures:
+def _compared(name: str, about: str, comparison: Comparison, source: Source, own: Mapping[str, float]) -> Figures:
     """Return means over the seeds with intervals, and the figures of the one seed that is exported."""
     winner = comparison.candidates[source.last["candidate"]]
     columns = {
-        "original": {of: _interval(wer) for of, wer in comparison.original.wer.items()},
-        "baseline": {of: _interval(wer) for of, wer in comparison.baseline.wer.items()},
-        "winner": {of: _interval(wer) for of, wer in winner.wer.items()},
+        "original": _intervals(comparison.original.wer),
+        "baseline": _intervals(comparison.baseline.wer),
+        "winner": _intervals(winner.wer),
         "change from baseline": {
-            of: numbers.change_interval(wer.value, wer.low, wer.high)
-            for of, wer in (winner.against_baseline or {}).items()
+            of: numbers.change_interval(wer) for of, wer in (winner.against_baseline or {}).items()
         },
         "this model": {of: numbers.percent(wer) for of, wer in own.items()},
     }
@@ -105,32 +89,5 @@ def _compared(name: str, about: str, comparison: Comparison, source: Source, own
     return Figures(name, f"{about}; {intervals}; {seeds}", columns, own)
 
 
-def _interval(interval: Interval) -> str:
-    return numbers.percent_interval(interval.value, interval.low, interval.high)
-
-
-def _confirmation(source: Source) -> Confirmation:
-    assert source.outcome is not None
-    assert source.outcome.confirmation is not None
-    return source.outcome.confirmation
-
-
-def claims(source: Source) -> Sequence[str]:
-    """Return what the run does and does not show about the model."""
-    if source.kind == "trained":
-        return ["This is one training with given settings: nothing was searched or compared."]
-    if source.kind == "by id":
-        return [
-            "The trial was selected by its id: it may not be the best one, and may break limits of other languages."
-        ]
-    if source.kind == "best":
-        return [
-            "This is the best feasible trial by the dev figures shown here, which are therefore optimistic. It is not"
-            " confirmed that it is better than the baseline or keeps the limits of the other languages."
-        ]
-    confirmation = _confirmation(source)
-    better = confirmation.choice.claims[confirmation.choice.winner or ""].better
-    confidence = f"{numbers.confidence(confirmation.dev.confidence)} %"
-    verdict = "is better" if better else "is not shown to be better"
-    kept = f"The setting keeps every language's limit, and {verdict} than the baseline, with {confidence} confidence"
-    return [f"{kept}, adjusted for the number of candidates."]
+def _intervals(wers: Mapping[str, Interval]) -> dict[str, str]:
+    return {of: numbers.percent_interval(wer) for of, wer in wers.items()}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -44,25 +42,19 @@ def export(source: Source, out: Path, quantization: str | None = None) -> None:
         out: new or empty (`check_out`).
         quantization: of CTranslate2's format, written too; None: not written.
     """
-    with _beside(out) as folder:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
+        folder = Path(work, out.name)
+        folder.mkdir()
         _copy_checkpoint(source.checkpoint, folder)
         _clear_default_language(folder)
-        card = model_card(source, _max_new_tokens(folder), quantization)
+        positions = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_target_positions"]
+        card = model_card(source, positions - PROMPT_TOKENS, quantization)
         (folder / "README.md").write_text(card, encoding="utf-8")
         if quantization:
             from raywce.export.convert import convert
 
             convert(folder, folder / CTRANSLATE2, quantization)
-
-
-@contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """Yield a folder that becomes `out` at the end of the block."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
-        folder = Path(work, out.name)
-        folder.mkdir()
-        yield folder
         folder.rename(out)
 
 
@@ -83,8 +75,3 @@ def _clear_default_language(folder: Path) -> None:
         if getattr(generation, name, None) is not None:
             setattr(generation, name, None)
     generation.save_pretrained(folder)
-
-
-def _max_new_tokens(folder: Path) -> int:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return int(config["max_target_positions"]) - PROMPT_TOKENS

@@ -12,15 +12,16 @@ from raywce.experiment.schema import Experiment
 from raywce.runs.folder import OUTCOME, TRIALS, RunFolder, checkpoint_name
 from raywce.runs.outcome_file import read_outcome
 from raywce.runs.recorded import recorded
-from raywce.runs.tables import as_drawn, rows_in
-from raywce.selection.outcome import SearchOutcome
+from raywce.runs.tables import rows_in
+from raywce.selection.outcome import Confirmation, SearchOutcome
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, PHASES, values_of
 from raywce.storage.files import exists
 from raywce.training.run import MODEL, REPORTS
 from raywce.trial_report import Report
 
 Kind = Literal["confirmed", "best", "by id", "trained"]
-Row = Mapping[str, Any]
+Row = dict[str, Any]
+"""A row of the table of trials, or a report of a training."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Source:
         checkpoint: path or URI of its transformers folder.
         experiment: with the values that it was trained with, its seed too.
         rows: its rows of the table, or its reports, by step.
-        outcome: what the search came to; None without one.
+        outcome: of the search; None without one.
     """
 
     folder: RunFolder
@@ -47,8 +48,13 @@ class Source:
 
     @property
     def last(self) -> Row:
-        """The row of the last step, with the model's figures."""
+        """Row of the last step, with the model's figures."""
         return self.rows[-1]
+
+    @property
+    def confirmation(self) -> Confirmation | None:
+        """Outcome of the confirm phase whose winner it is; None for other models."""
+        return self.outcome.confirmation if self.outcome and self.kind == "confirmed" else None
 
     @property
     def wer(self) -> Mapping[str, float]:
@@ -78,7 +84,8 @@ def find_source(run: str, trial: str | None = None) -> Source:
     file = recorded(folder)
     source = _of_search(folder, file, trial) if folder.has(TRIALS) else _of_training(folder, file, trial)
     if not exists(f"{source.checkpoint}/config.json"):
-        do = f"Train it again, or select another with --trial; known: {', '.join(_complete(rows_in(folder)))}"
+        known = ", ".join(_complete(rows_in(folder, file.space)))
+        do = f"Train it again, or select another with --trial; known: {known}"
         fail("RUN", "must still hold the model's checkpoint", f"nothing at {source.checkpoint}", do)
     return source
 
@@ -93,7 +100,7 @@ def _of_training(folder: RunFolder, file: ExperimentFile, trial: str | None) -> 
 
 
 def _of_search(folder: RunFolder, file: ExperimentFile, trial: str | None) -> Source:
-    rows = rows_in(folder)
+    rows = rows_in(folder, file.space)
     outcome = read_outcome(folder)
     by_id: tuple[Kind, str] | None = ("by id", trial) if trial else None
     kind, trial_id = by_id or _winner(folder, outcome, rows)
@@ -101,13 +108,12 @@ def _of_search(folder: RunFolder, file: ExperimentFile, trial: str | None) -> So
     if trial_id not in done:
         fail("--trial", "must be a trial of the run that is complete", trial_id, f"Known: {', '.join(done)}")
     last = done[trial_id]
-    experiment = _experiment(file, last)
     checkpoint = folder.path("trials", trial_id, checkpoint_name(last["step"]))
     of_trial = sorted((row for row in rows if row["trial_id"] == trial_id), key=lambda row: int(row["step"]))
-    return Source(folder, kind, trial_id, checkpoint, experiment, of_trial, outcome)
+    return Source(folder, kind, trial_id, checkpoint, _experiment(file, last), of_trial, outcome)
 
 
-def _winner(folder: RunFolder, outcome: SearchOutcome | None, rows: list[dict[str, Any]]) -> tuple[Kind, str]:
+def _winner(folder: RunFolder, outcome: SearchOutcome | None, rows: Sequence[Row]) -> tuple[Kind, str]:
     if outcome is None:
         do = "Resume it with the command that started it, or select one of its trials with --trial"
         fail("RUN", "must be a finished search", f"no {OUTCOME} in {folder.uri}", do)
@@ -118,20 +124,20 @@ def _winner(folder: RunFolder, outcome: SearchOutcome | None, rows: list[dict[st
         return "confirmed", min(of_winner, key=lambda row: int(row["seed"]))["trial_id"]
     if outcome.best is None:
         assert outcome.nearest is not None
-        nearest = outcome.nearest.trial_id.partition(",")[0]
+        nearest = outcome.nearest.trial_ids[0]
         do = f"Use --trial {nearest} to export the nearest one anyway"
         fail("RUN", "must have a feasible trial", f"none among {outcome.trials}", do)
-    return "best", outcome.best.trial_id.partition(",")[0]  # of a grid's setting, its first seed
+    return "best", outcome.best.trial_ids[0]  # of a grid's setting, its first seed
 
 
-def _complete(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Each complete trial's last row, by id, in the order of the phases."""
+def _complete(rows: Sequence[Row]) -> dict[str, Row]:
+    """Return each complete trial's last row, by id, in the order of the phases."""
     done = [row for row in rows if row["state"] == COMPLETE and row["final"]]
     return {row["trial_id"]: row for row in sorted(done, key=lambda row: PHASES.index(row["phase"]))}
 
 
 def _experiment(file: ExperimentFile, row: Row) -> Experiment:
     is_baseline = BASELINE in (row["phase"], row["candidate"])
-    experiment = file.baseline() if is_baseline else file.at(as_drawn(values_of(row), file.optuna_space))
+    experiment = file.baseline() if is_baseline else file.at(values_of(row))
     training = experiment.training.model_copy(update={"seed": row["seed"]})
     return experiment.model_copy(update={"training": training})

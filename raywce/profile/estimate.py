@@ -26,7 +26,7 @@ class Trial:
 
     @property
     def seconds(self) -> float:
-        """The sum of the parts."""
+        """Sum of the parts."""
         return self.around + self.steps + self.evaluations + self.checkpoints
 
 
@@ -62,7 +62,7 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """From start to end."""
+        """Seconds from start to end."""
         return self.connect_s + sum(phase.seconds for phase in self.phases)
 
 
@@ -98,33 +98,29 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
         test: utterances of its test splits, which a confirm phase decodes.
     """
     experiment = file.experiment
-    search, resources = experiment.search, experiment.resources
+    search, resources, confirm = experiment.search, experiment.resources, experiment.search.confirm
     at_once = max(1, trials_at_once(resources, measured.nodes))
     at_once = min(at_once, search.max_concurrent_trials or at_once)
-    confirms = search.confirm.candidates > 0
-    dev = measured.dev["search" if confirms else experiment.evaluation.part]
     starts = experiment.training.evaluate_at_start
-    share = _share_of_steps(file)
 
-    def phase(name: str, trainings: int, trial: Trial) -> Phase:
-        return Phase(name, trainings, math.ceil(trainings / at_once) * trial.seconds, trainings * trial.seconds)
+    def phase(name: str, trainings: int, trial: Trial, once: float = 0.0) -> Phase:
+        batches = math.ceil(trainings / at_once)
+        return Phase(name, trainings, batches * trial.seconds + once, trainings * trial.seconds + once)
 
+    dev = measured.dev["search" if confirm.candidates else experiment.evaluation.part]
     full = trial_of(experiment, measured, dev, starts)
+    stopped = trial_of(experiment, measured, dev, starts, _share_of_steps(file))
     original = trial_of(experiment, measured, dev, True).seconds - full.seconds  # once, of the first baseline run
-    baseline = phase("baseline", search.baseline_seeds, full)
-    phases = [
-        Phase("baseline", baseline.trainings, baseline.seconds + original, baseline.training_seconds + original),
-        phase("search", file.trials, trial_of(experiment, measured, dev, starts, share)),
-    ]
+    phases = [phase("baseline", search.baseline_seeds, full, original), phase("search", file.trials, stopped)]
     if search.time_limit_s and phases[1].seconds > search.time_limit_s:
         within = search.time_limit_s / phases[1].seconds
         trainings, busy = round(within * file.trials), within * phases[1].training_seconds
         phases[1] = Phase("search", trainings, search.time_limit_s, busy)
-    if confirms:
-        count = (search.confirm.candidates + 1) * search.confirm.seeds
-        phases.append(phase("confirm", count, trial_of(experiment, measured, measured.dev["confirm"], starts)))
-    if confirms and search.confirm.test:
-        models = 1 + 2 * search.confirm.seeds  # the original, and the seeds of baseline and winner
+    if confirm.candidates:
+        trial = trial_of(experiment, measured, measured.dev["confirm"], starts)
+        phases.append(phase("confirm", (confirm.candidates + 1) * confirm.seeds, trial))
+    if confirm.candidates and confirm.test:
+        models = 1 + 2 * confirm.seeds  # the original, and the seeds of baseline and winner
         seconds = models * test / measured.decoded_per_second
         phases.append(Phase("test splits", 0, seconds, seconds))
     hours = sum(one.training_seconds for one in phases) / 3600

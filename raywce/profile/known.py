@@ -14,6 +14,9 @@ from raywce.storage.node_copy import rows_in
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
 
+Figures = dict[str, Any]
+"""An estimate as plain values, for JSON."""
+
 
 def estimate_of(file: ExperimentFile, measured: Measured) -> Estimate:
     """Return the estimate of a search; its test splits are counted where it opens them."""
@@ -23,7 +26,7 @@ def estimate_of(file: ExperimentFile, measured: Measured) -> Estimate:
     return estimate(file, measured, sum(rows_in(folder, parts) for folder in folders))
 
 
-def last_estimate(file: ExperimentFile) -> dict[str, Any] | None:
+def last_estimate(file: ExperimentFile) -> Figures | None:
     """Return the estimate from the last profile; None without a profile.
 
     `changed` names the sections that differ from those profiled; where there are any, there is no estimate.
@@ -32,20 +35,16 @@ def last_estimate(file: ExperimentFile) -> dict[str, Any] | None:
     measured = Measured.read(RunFolder.of(experiment.storage, experiment.name))
     if measured is None:
         return None
-    found: dict[str, Any] = {
-        "profiled": measured.when,
-        "nodes": measured.nodes,
-        "changed": measured.changed(experiment),
-    }
+    found = {"profiled": measured.when, "nodes": measured.nodes, "changed": measured.changed(experiment)}
     return found if found["changed"] else found | figures_of(estimate_of(file, measured))
 
 
-def figures_of(estimated: Estimate) -> dict[str, Any]:
+def figures_of(estimated: Estimate) -> Figures:
     """Return the estimate as plain values, with its sums."""
     return asdict(estimated) | {"seconds": estimated.seconds, "trial_seconds": estimated.trial.seconds}
 
 
-def estimate_line(figures: dict[str, Any]) -> str:
+def estimate_line(figures: Figures) -> str:
     """Return the estimate in one line."""
     nodes = figures["nodes"]
     cpus, gpus = (sum(node[name] for node in nodes) for name in ("CPU", "GPU"))
@@ -55,10 +54,6 @@ def estimate_line(figures: dict[str, Any]) -> str:
         return f"unknown: {', '.join(figures['changed'])} changed since it was {where}; run raywce profile again"
     trainings = sum(phase["trainings"] for phase in figures["phases"])
     took = f"{trainings} trainings of {numbers.duration(figures['trial_seconds'])}, {figures['at_once']} at a time"
-    return f"about {numbers.duration(figures['seconds'])} ({took}; {used(figures)}); {where}"
-
-
-def used(figures: dict[str, Any]) -> str:
-    """Return the GPU-hours, or the CPU-hours where no GPU is used."""
     gpu, cpu = figures["gpu_hours"], figures["cpu_hours"]
-    return f"{numbers.hours(gpu)} GPU-hours" if gpu else f"{numbers.hours(cpu)} CPU-hours"
+    used = f"{numbers.hours(gpu)} GPU-hours" if gpu else f"{numbers.hours(cpu)} CPU-hours"
+    return f"about {numbers.duration(figures['seconds'])} ({took}; {used}); {where}"

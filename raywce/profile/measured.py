@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,8 +31,8 @@ class Batches:
     batch_size: int
     accumulation_steps: int
     micro_batch: int
-    utterances_per_second: float | None
-    gigabytes: float | None
+    utterances_per_second: float | None = None
+    gigabytes: float | None = None
     why_not: str | None = None
 
 
@@ -93,34 +93,14 @@ class Measured:
         if not folder.has(PROFILE):
             return None
         try:
-            stored = json.loads(folder.read_text(PROFILE))
-            return cls(**{**stored, "batches": [Batches(**one) for one in stored["batches"]]})
+            return cls.of(json.loads(folder.read_text(PROFILE)))
         except (ValueError, TypeError, KeyError):
             return None
 
     @classmethod
-    def of(
-        cls,
-        experiment: Experiment,
-        nodes: Sequence[Mapping[str, float]],
-        figures: Mapping[str, Any],
-        when: str,
-        *,
-        connect_s: float,
-        around_s: float,
-    ) -> Measured:
-        """Return the measurements of a worker (`raywce.profile.worker`) and those around it."""
-        known = [{name: node.get(name, 0.0) for name in ("CPU", "GPU")} for node in nodes]
-        own: dict[str, Any] = {name: figures[name] for name in cls.__dataclass_fields__ if name in figures}
-        own["batches"] = [Batches(**one) for one in figures["batches"]]
-        return cls(
-            experiment=experiment.model_dump(mode="json"),
-            nodes=known,
-            when=when,
-            connect_s=connect_s,
-            around_s=around_s,
-            **own,
-        )
+    def of(cls, figures: Mapping[str, Any]) -> Measured:
+        """Return the measurements with these values, as the file has them."""
+        return cls(**{**figures, "batches": [Batches(**one) for one in figures["batches"]]})
 
     def fastest(self) -> Batches | None:
         """Return the fastest way to split the file's own batch; all of them train the same."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from pathlib import Path
 
 import psutil
 import torch
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-_PEAK = "VmHWM:"  # in KiB
-_RESET = "5"
 _KEPT_FREE = 0.1
 
 
@@ -27,19 +26,17 @@ class Memory:
             torch.cuda.reset_peak_memory_stats(self._device)
         elif _CLEAR.exists():
             _give_back()
-            _CLEAR.write_text(_RESET)
+            _CLEAR.write_text("5")  # resets the peak
 
     def peak(self) -> float | None:
-        """Gigabytes at the most since then; None where unknown."""
+        """Return the gigabytes at the most since then; None where unknown."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_reserved(self._device) / 1e9
-        if not _STATUS.exists():
-            return None
-        line = next((line for line in _STATUS.read_text().splitlines() if line.startswith(_PEAK)), None)
-        return int(line.split()[1]) * 1024 / 1e9 if line else None
+        kibibytes = re.search(r"^VmHWM:\s*(\d+)", _STATUS.read_text(), re.MULTILINE) if _STATUS.exists() else None
+        return int(kibibytes[1]) * 1024 / 1e9 if kibibytes else None
 
     def room(self, workers: int) -> float:
-        """Gigabytes that this worker's peak may reach, where so many of a CPU's share what is free."""
+        """Return the gigabytes that this worker's peak may reach, where so many of a CPU's share what is free."""
         if self._device.type == "cuda":
             return float(torch.cuda.get_device_properties(self._device).total_memory) / 1e9
         memory = psutil.virtual_memory()

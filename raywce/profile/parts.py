@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -13,6 +14,13 @@ import torch
 from raywce.training.step import Stepper
 
 NAMES = ("data", "features", "forward", "backward", "update")
+
+
+def now(device: torch.device) -> float:
+    """Return seconds, once what was begun on the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic()
 
 
 class Parts:
@@ -24,24 +32,19 @@ class Parts:
         self._forward_began = 0.0
         stepper.model.register_forward_pre_hook(self._begin)
         stepper.model.register_forward_hook(self._end)
-        if stepper.augmenter:
-            watched: Any = _Watched(stepper.augmenter, self)
+        as_features = self.timed("features")
+        if augmenter := stepper.augmenter:
+            watched: Any = SimpleNamespace(keys=augmenter.keys, features=as_features(augmenter.features))
             self.stepper = replace(stepper, augmenter=watched)
         else:
-            self.stepper = replace(stepper, log_mel=self._watched(stepper.log_mel))
+            self.stepper = replace(stepper, log_mel=as_features(stepper.log_mel))
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Time the block as that part."""
-        began = self.now()
+        """Time the block, or each call of the function that it decorates, as that part."""
+        began = now(self._device)
         yield
-        self._seconds[name] += self.now() - began
-
-    def now(self) -> float:
-        """Return seconds, once what was begun on the device is done."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.monotonic()
+        self._seconds[name] += now(self._device) - began
 
     def shares(self) -> dict[str, float]:
         """Return each part's share of the time; backward includes the exchange between workers."""
@@ -50,28 +53,8 @@ class Parts:
         total = sum(seconds.values())
         return {name: seconds[name] / total for name in NAMES}
 
-    def _watched(self, log_mel: Any) -> Any:
-        def watched(audio: torch.Tensor, frames: int | None) -> torch.Tensor:
-            with self.timed("features"):
-                features: torch.Tensor = log_mel(audio, frames)
-                return features
+    def _begin(self, *_: object) -> None:
+        self._forward_began = now(self._device)
 
-        return watched
-
-    def _begin(self, *_: Any) -> None:
-        self._forward_began = self.now()
-
-    def _end(self, *_: Any) -> None:
-        self._seconds["forward"] += self.now() - self._forward_began
-
-
-class _Watched:
-    """An augmenter whose time is that of the features."""
-
-    def __init__(self, augmenter: Any, parts: Parts) -> None:
-        self._augmenter, self._parts = augmenter, parts
-        self.keys = augmenter.keys
-
-    def features(self, *arguments: Any) -> Any:
-        with self._parts.timed("features"):
-            return self._augmenter.features(*arguments)
+    def _end(self, *_: object) -> None:
+        self._seconds["forward"] += now(self._device) - self._forward_began

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import ray
 
@@ -40,29 +39,32 @@ def profile_training(experiment: Experiment, folder: RunFolder, seconds: float, 
     drive = ray.remote(num_cpus=cpus, resources=resources, max_retries=0)(_drive)
     start = time.monotonic()
     try:
-        measured, problem = ray.get(drive.remote(experiment.model_dump(), folder.uri, seconds))
+        figures, problem = ray.get(drive.remote(experiment.model_dump(), folder.uri, seconds))
     finally:
         delete_folder(folder.path(NAME))
     if problem:
         raise RunFailed(problem)
-    around = time.monotonic() - start - measured["worker_s"]
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    return Measured.of(experiment, alive_nodes(), measured, when, connect_s=connect_s, around_s=around)
+    around_s = time.monotonic() - start - figures.pop("worker_s")
+    around = {
+        "experiment": experiment.model_dump(mode="json"),
+        "nodes": [{name: node.get(name, 0.0) for name in ("CPU", "GPU")} for node in alive_nodes()],
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "connect_s": connect_s,
+        "around_s": around_s,
+    }
+    return Measured.of(around | figures)
 
 
-def _drive(experiment: Mapping[str, Any], folder: str, seconds: float) -> tuple[Mapping[str, Any], str]:
-    """Return what was measured, or why there is nothing."""
-    try:
-        last = run_trial(Experiment.model_validate(experiment), folder, NAME, worker=_worker(seconds))
-        return last.profile or {}, ""
-    except TrialFailed as error:
-        return {}, str(error)
+def _drive(experiment: Mapping[str, object], folder: str, seconds: float) -> tuple[Mapping[str, object], str]:
+    """Return the figures, or why there are none."""
 
-
-def _worker(seconds: float) -> Callable[[Mapping[str, Any]], None]:
-    def raywce_profile(config: Mapping[str, Any]) -> None:
+    def raywce_profile(config: Mapping[str, object]) -> None:
         from raywce.profile.worker import profile_worker
 
         profile_worker(config, seconds)
 
-    return raywce_profile
+    try:
+        last = run_trial(Experiment.model_validate(experiment), folder, NAME, worker=raywce_profile)
+        return last.profile or {}, ""
+    except TrialFailed as error:
+        return {}, str(error)

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import ray.train
 import torch
 from torch import distributed
+from torch.distributed import ReduceOp
 
 from raywce.data.dev_split import Part
 from raywce.data.loader import Loader, StepBatch
@@ -17,7 +18,7 @@ from raywce.data.schema import SAMPLE_RATE
 from raywce.model import UtteranceLosses
 from raywce.profile.measured import Batches
 from raywce.profile.memory import Memory
-from raywce.profile.parts import Parts
+from raywce.profile.parts import Parts, now
 from raywce.training.dev import count
 from raywce.training.optimizer import learning_rate, set_learning_rate
 from raywce.training.setup import Worker, on_any_rank, work
@@ -29,8 +30,8 @@ _STEPS, _PARTS, _EVALUATIONS, _BATCHES = 0.4, 0.1, 0.2, 0.3  # of the time
 _LEAST = 3  # steps, however long they take
 
 
-def profile_worker(config: Mapping[str, Any], seconds: float) -> None:
-    """Ray Train's entry point; `config` as in `raywce.training.setup.work`, and the seconds that it may take."""
+def profile_worker(config: Mapping[str, object], seconds: float) -> None:
+    """Profile as one of Ray Train's workers; `config` as in `raywce.training.setup.work`, and the seconds to take."""
     work(config, lambda run: _Profile(run, seconds).report())
 
 
@@ -42,7 +43,7 @@ class _Profile:
         self.wrapped = run.wrapped()
 
     def report(self) -> None:
-        """Measure all; the last report has the figures."""
+        """Measure all of it; the last report has the figures."""
         figures: dict[str, Any] = {"open_s": time.monotonic() - self.run.started}
         figures |= self._steps()
         start = time.monotonic()
@@ -52,8 +53,8 @@ class _Profile:
         figures["batches"] = [asdict(one) for one in self._batches(figures["step_s"])]
         self.run.report(Report(2, profile={**figures, "worker_s": time.monotonic() - self.run.started}))
 
-    def _steps(self) -> dict[str, Any]:
-        """Steps as in training; then some whose parts are timed."""
+    def _steps(self) -> dict[str, object]:
+        """Do steps as in training, then some whose parts are timed, and return their figures."""
         stepper = self.run.stepper(self.wrapped)
         loader = self.run.loader_of(self.training.batch_size, self.training.accumulation_steps)
         batches = _endless(loader)
@@ -78,26 +79,26 @@ class _Profile:
             "steps": len(steps),
             "step_s": step_s,
             "utterances_per_second": self.training.batch_size / step_s,
-            "audio_per_second": self._summed(sum(audio for _, audio in steps)) / total,
+            "audio_per_second": self._over_ranks(sum(audio for _, audio in steps), ReduceOp.SUM) / total,
             "shares": parts.shares(),
             "gigabytes": peak,
         }
 
     def _step(self, stepper: Stepper, batches: Iterator[tuple[int, StepBatch]]) -> tuple[float, float]:
         """Do a step; return its seconds, with the wait for its batch, and the seconds of this worker's audio in it."""
-        began = self._now()
+        began = now(self.run.device)
         number, batch = next(batches)
         set_learning_rate(self.run.optimizer, learning_rate(self.run.settings, number, self.training.steps))
         stepper.gradients(batch, number)
         self._update()
         samples = sum(sum(micro.samples) for micro in batch.micro_batches)
-        return self._now() - began, samples / SAMPLE_RATE
+        return now(self.run.device) - began, samples / SAMPLE_RATE
 
     def _update(self) -> None:
         update(self.run.model, self.run.optimizer, self.run.settings.max_gradient_norm, self.run.scaler)
 
-    def _evaluations(self) -> dict[str, Any]:
-        """Utterances of dev that there are, and that are decoded a second."""
+    def _evaluations(self) -> dict[str, object]:
+        """Return how many utterances dev has, and how many are decoded a second."""
         dev = {part: count(self.run.dev.dev, self.experiment, part) for part in get_args(Part)}
         one_batch = self.experiment.evaluation.batch_size * self.run.workers / dev["all"]
         seconds, decoded = self._decode(min(1.0, one_batch))
@@ -107,9 +108,9 @@ class _Profile:
         return {"decoded_per_second": decoded / seconds, "dev": dev}
 
     def _decode(self, share: float) -> tuple[float, int]:
-        start = self._now()
-        count = self.run.dev.decode_share(self.run.model, share)
-        return self._now() - start, count
+        start = now(self.run.device)
+        decoded = self.run.dev.decode_share(self.run.model, share)
+        return now(self.run.device) - start, decoded
 
     def _batches(self, step_s: float) -> list[Batches]:
         """Measure ways to make batches: the file's own, larger micro-batches until one does not fit, then smaller ones.
@@ -127,28 +128,22 @@ class _Profile:
             needs = 2 * step_s * one.batch_size / self.training.batch_size
             late = self._agreed(float(time.monotonic() + needs > end)) and len(found) > 0
             why_not = "no time left (--seconds)" if late else self._too_large(one, found)
-            rate, gigabytes = None, None
-            if not why_not:
-                rate, gigabytes, why_not = self._measured(one)
-            found = [*found, replace(one, utterances_per_second=rate, gigabytes=gigabytes, why_not=why_not)]
-            if why_not:
+            found = [*found, replace(one, why_not=why_not) if why_not else self._measured(one)]
+            if found[-1].why_not:
                 break
         return found
 
     def _too_large(self, one: Batches, found: Sequence[Batches]) -> str | None:
         """Return why not to try it: a CPU's memory must not run out, as a GPU's may."""
         needs = predicted([(known.micro_batch, known.gigabytes) for known in found if known.gigabytes], one.micro_batch)
-        least_room = -self._largest(-self.memory.room(self._neighbours()))
+        neighbours = ray.train.get_context().get_local_world_size()
+        least_room = self._over_ranks(self.memory.room(neighbours), ReduceOp.MIN)
         if self.run.device.type == "cuda" or needs is None or needs <= least_room:
             return None
         return f"a worker would need about {needs:.1f} GB, and {least_room:.1f} GB are free"
 
-    def _neighbours(self) -> int:
-        """Return the number of workers on this worker's node."""
-        return int(ray.train.get_context().get_local_world_size())
-
-    def _measured(self, one: Batches) -> tuple[float | None, float | None, str | None]:
-        """Return utterances a second of all workers, and gigabytes at the peak; or why a worker could not."""
+    def _measured(self, one: Batches) -> Batches:
+        """Return it with utterances a second of all workers and gigabytes at the peak, or why a worker could not."""
         stepper = self.run.stepper(UtteranceLosses(self.run.model))
         batches = _endless(self.run.loader_of(one.batch_size, one.accumulation_steps))
         self.memory.reset()
@@ -164,36 +159,24 @@ class _Profile:
             batches.close()
             self.run.optimizer.zero_grad(set_to_none=True)
         problem = on_any_rank(problem)
-        slowest, peak = self._largest(seconds), self._most_memory()
-        return (None, None, problem) if problem else (one.batch_size / slowest, peak, None)
+        slowest, peak = self._over_ranks(seconds, ReduceOp.MAX), self._most_memory()
+        if problem:
+            return replace(one, why_not=problem)
+        return replace(one, utterances_per_second=one.batch_size / slowest, gigabytes=peak)
 
     def _most_memory(self) -> float | None:
         """Return the gigabytes at the peak, of the worker with the most."""
-        return self._largest(self.memory.peak() or 0.0) or None
+        return self._over_ranks(self.memory.peak() or 0.0, ReduceOp.MAX) or None
 
     def _count(self, share: float, seconds: float) -> int:
         """Return how many steps of that length fit into a share of the time; the same on all ranks."""
         return max(_LEAST, int(self._agreed(share * self.seconds / seconds)))
 
-    def _now(self) -> float:
-        if self.run.device.type == "cuda":
-            torch.cuda.synchronize(self.run.device)
-        return time.monotonic()
-
     def _agreed(self, value: float) -> float:
         """Return the first rank's value, on all of them."""
-        shared = torch.tensor(value, dtype=torch.float64, device=self.run.device)
-        if distributed.is_initialized():
-            distributed.broadcast(shared, 0)
-        return shared.item()
+        return self._over_ranks(value if self.run.rank == 0 else 0.0, ReduceOp.SUM)
 
-    def _largest(self, value: float) -> float:
-        return self._over_ranks(value, distributed.ReduceOp.MAX)
-
-    def _summed(self, value: float) -> float:
-        return self._over_ranks(value, distributed.ReduceOp.SUM)
-
-    def _over_ranks(self, value: float, operation: Any) -> float:
+    def _over_ranks(self, value: float, operation: ReduceOp.RedOpType) -> float:
         shared = torch.tensor(value, dtype=torch.float64, device=self.run.device)
         if distributed.is_initialized():
             distributed.all_reduce(shared, operation)
@@ -213,7 +196,7 @@ def ways(batch_size: int, workers: int, accumulation_steps: int) -> tuple[list[B
     """
 
     def of(batch_size: int, accumulation: int) -> Batches:
-        return Batches(batch_size, accumulation, batch_size // (workers * accumulation), None, None)
+        return Batches(batch_size, accumulation, batch_size // (workers * accumulation))
 
     each = batch_size // workers
     sizes = [size for size in (2**power for power in range(each.bit_length())) if each % size == 0]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from raywce import numbers
 from raywce.report.corpus import corpus
-from raywce.report.curves import alpha_curves, curves
-from raywce.report.examples import Examples, examples_of, no_examples, of_trial
-from raywce.report.figures import RunReport, TrialPoint, WerTable
-from raywce.report.finding import finding
+from raywce.report.examples import Examples, examples_of, no_examples
+from raywce.report.figures import PhaseCost, RunReport, SetUp, TrialPoint, WerTable
 from raywce.report.importance import importance
 from raywce.report.run import Run
-from raywce.report.setup import set_up
-from raywce.report.trials import ranked, trial_points
-from raywce.report.wers import allowances, chosen_in, ids_of, wer_tables
+from raywce.report.trials import alpha_curves, curve, ranked, trial_points
+from raywce.report.wers import allowances, chosen_in, wer_tables
+from raywce.runs.folder import EXPERIMENT
+from raywce.runs.test_openings import openings
+from raywce.screen.confirmation import finding as confirmed_finding
 from raywce.selection.outcome import SearchOutcome
-from raywce.selection.trials import BASELINE, CONFIRM, FAIL, PRUNED, SEARCH
+from raywce.selection.trials import BASELINE, CONFIRM, FAIL, PHASES, PRUNED, SEARCH
 
 BEST_TRIALS = 5
 
@@ -23,8 +26,10 @@ def build(run: Run) -> RunReport:
     outcome, experiment = run.outcome, run.experiment
     points = trial_points(run)
     done, tables = ranked(points), wer_tables(run)
+    states = Counter(point.state for point in points if point.phase == SEARCH)
     best = _best(outcome)
-    shown = _distinct(_first(done, best))[:BEST_TRIALS]
+    # The best one first, also where the confirm phase chose another than the search.
+    shown = _distinct(sorted(done, key=lambda point: point.trial_id != best))[:BEST_TRIALS]
     return RunReport(
         name=experiment.name,
         folder=run.folder.uri,
@@ -34,27 +39,27 @@ def build(run: Run) -> RunReport:
         low_resource=list(experiment.languages.low_resource),
         high_resource=list(experiment.languages.high_resource),
         finished=run.finished,
-        finding=finding(run, tables),
+        finding=numbers.with_minus(_finding(run, tables)),
         label=tables[0].label if tables else "trial",
-        notes=_notes(run, points),
+        notes=_notes(outcome) if outcome else [],
         wanted=run.file.trials,
         completed=len(done),
         feasible=sum(bool(point.feasible) for point in done),
-        failed=_count(points, FAIL),
-        stopped=_count(points, PRUNED),
+        failed=states[FAIL],
+        stopped=states[PRUNED],
         baseline_objective=outcome.baseline_objective if outcome else None,
         wers=tables,
-        claims=dict(outcome.confirmation.choice.claims) if outcome and outcome.confirmation else {},
+        claims=outcome.confirmation.choice.claims if outcome and outcome.confirmation else {},
         trials=points,
         best=best,
         allowed=allowances(outcome, experiment) if outcome else {},
         alphas=alpha_curves(run, shown),
-        curves=curves(run, [*run.table.trial_ids(BASELINE)[:1], *(trial.trial_id for trial in shown)]),
+        curves=[curve(run, one) for one in (*run.table.trial_ids(BASELINE)[:1], *(point.trial_id for point in shown))],
         importance=importance(run, done),
-        settings=list(outcome.settings or []) if outcome else [],
-        examples=_examples(run, tables),
+        settings=(outcome.settings if outcome else None) or [],
+        examples=_examples(run, best),
         corpus=corpus(experiment.data.folder),
-        set_up=set_up(run),
+        set_up=_set_up(run),
     )
 
 
@@ -64,12 +69,7 @@ def _best(outcome: SearchOutcome | None) -> str | None:
         return None
     shown = chosen_in(outcome.confirmation) if outcome.confirmation else None
     trial = outcome.best or outcome.nearest
-    return shown or (ids_of(trial)[0] if trial else None)
-
-
-def _first(points: list[TrialPoint], best: str | None) -> list[TrialPoint]:
-    """Return the best one first, also where the confirm phase chose another than the search."""
-    return sorted(points, key=lambda point: point.trial_id != best)
+    return shown or (trial.trial_ids[0] if trial else None)
 
 
 def _distinct(points: list[TrialPoint]) -> list[TrialPoint]:
@@ -77,42 +77,89 @@ def _distinct(points: list[TrialPoint]) -> list[TrialPoint]:
     return [point for index, point in enumerate(points) if all(point.wer != other.wer for other in points[:index])]
 
 
-def _count(points: list[TrialPoint], state: str) -> int:
-    return sum(point.state == state for point in points if point.phase == SEARCH)
+def _finding(run: Run, tables: list[WerTable]) -> str:
+    """Return the outcome of the run in a sentence or two, with its interval."""
+    outcome = run.outcome
+    if outcome is None:
+        return f"There is no finding yet: {run.why_no_outcome}."
+    if outcome.confirmation:
+        confirmed = confirmed_finding(outcome.confirmation)
+        has_more = outcome.confirmation.choice.winner is None and outcome.confirmation.choice.claims
+        return f"{confirmed} It {_change(run, tables[0])}." if has_more else confirmed
+    begun = "" if run.finished else f"The search is not finished ({outcome.trials} of {run.file.trials} trials). "
+    change = _change(run, tables[0])
+    if outcome.best is None:
+        assert outcome.nearest is not None
+        worst = outcome.nearest.worst
+        by = f"{worst[0]} is {numbers.distance(worst[1])} points above its limit" if worst else "it has no figures"
+        return f"{begun}Nothing feasible: in the nearest trial, {outcome.nearest.trial_id}, {by}. It {change}."
+    name = outcome.best.trial_id
+    if outcome.better:
+        caution = "It was chosen by these figures; no confirm phase has tested it on other speech."
+        return f"{begun}The best feasible trial, {name}, {change}. {caution}"
+    return f"{begun}No feasible trial beats the baseline: the best one, {name}, {change}."
 
 
-def _notes(run: Run, points: list[TrialPoint]) -> list[str]:
-    outcome, notes = run.outcome, []
-    if outcome and outcome.out_of_time:
-        notes.append("The time limit was reached before all trials had been run.")
-    if outcome and outcome.confirmation and outcome.confirmation.closed:
-        notes.append(f"The test split stays closed: {outcome.confirmation.closed}")
-    failed = outcome.confirmation.failed if outcome and outcome.confirmation else {}
-    notes += [f"{name} is left out because one of its runs failed: {reason}" for name, reason in failed.items()]
+def _change(run: Run, table: WerTable) -> str:
+    gain, languages = table.gain, " and ".join(run.experiment.languages.low_resource)
+    assert gain is not None
+    verb = "lowers" if gain.value < 0 else "raises"
+    by = f"{verb} the WER of {languages} by {numbers.distance(100 * gain.value)} points"
+    change = f"{by if gain.value else f'leaves the WER of {languages} as it is'} compared with the baseline"
+    if gain.low is None:
+        return change
+    level = numbers.confidence(run.experiment.search.confirm.confidence)
+    return f"{change} ({level} % interval of the change: {numbers.change_bounds(gain.low, gain.high)})"
+
+
+def _notes(outcome: SearchOutcome) -> list[str]:
+    notes = ["The time limit was reached before all trials had been run."] if outcome.out_of_time else []
+    if outcome.confirmation:
+        closed, failed = outcome.confirmation.closed, outcome.confirmation.failed
+        notes += [f"The test split stays closed: {closed}"] if closed else []
+        notes += [f"{name} is left out because one of its runs failed: {reason}" for name, reason in failed.items()]
     return notes
 
 
-def _examples(run: Run, tables: list[WerTable]) -> Examples:
-    """Return examples for the first seed of both trainings, on the utterances of the first table."""
-    pair = _pair(run)
-    if pair is None:
+def _examples(run: Run, best: str | None) -> Examples:
+    """Return examples for the first seed of the best and of the baseline, on the utterances of the first table."""
+    if run.outcome is None or best is None:
         return no_examples("there is no training to compare with the baseline yet")
-    phase, baseline, chosen = pair
-    found = run.utterances([baseline, chosen])
-    parts = [] if found is None else [of_trial(found, *one) for one in ((phase[0], baseline), (phase[1], chosen))]
-    if not parts or any(part.num_rows == 0 for part in parts):
-        return no_examples("utterances.parquet does not have these trainings yet")
-    return examples_of(parts[0], parts[1], [baseline, chosen], run.experiment.evaluation.metric)
-
-
-def _pair(run: Run) -> tuple[tuple[str, str], str, str] | None:
-    """Return the phases and ids of the baseline's training and of the chosen one."""
-    outcome = run.outcome
-    if outcome is None:
-        return None
-    shown = chosen_in(outcome.confirmation) if outcome.confirmation else None
-    if shown:
+    pair = [(BASELINE, run.table.trial_ids(BASELINE)[0]), (SEARCH, best)]
+    if run.outcome.confirmation and best in run.outcome.confirmation.choice.claims:
         first = {run.table.of(one)[-1]["candidate"]: one for one in reversed(run.table.trial_ids(CONFIRM))}
-        return (CONFIRM, CONFIRM), first[BASELINE], first[shown]
-    trial = outcome.best or outcome.nearest
-    return ((BASELINE, SEARCH), run.table.trial_ids(BASELINE)[0], ids_of(trial)[0]) if trial else None
+        pair = [(CONFIRM, first[BASELINE]), (CONFIRM, first[best])]
+    parts = run.decoded(pair)
+    if parts is None:
+        return no_examples("utterances.parquet does not have these trainings yet")
+    baseline, chosen = parts
+    return examples_of(baseline, chosen, [trial_id for _, trial_id in pair], run.experiment.evaluation.metric)
+
+
+def _set_up(run: Run) -> SetUp:
+    """Return configuration, versions, seeds, time and cost."""
+    experiment = run.experiment
+    confirm = experiment.search.confirm
+    return SetUp(
+        experiment=run.folder.read_text(EXPERIMENT),
+        choice=run.outcome.choice if run.outcome else "",
+        versions=run.versions,
+        seeds={
+            "training.seed": experiment.training.seed,
+            "search.seed": experiment.search.seed,
+            "search.baseline_seeds": experiment.search.baseline_seeds,
+            "search.seeds": experiment.search.seeds,
+            "search.confirm.seeds": confirm.seeds if confirm.candidates else 0,
+        },
+        test_split=[f"{one['opened']}, {one['command']}: {', '.join(one['models'])}" for one in openings(run.folder)],
+        costs=[_cost(run, phase) for phase in PHASES if run.table.trial_ids(phase)],
+        search_seconds=run.search_seconds,
+    )
+
+
+def _cost(run: Run, phase: str) -> PhaseCost:
+    resources, trial_ids = run.experiment.resources, run.table.trial_ids(phase)
+    seconds = sum(run.table.of(trial_id)[-1].get("time_s") or 0.0 for trial_id in trial_ids)
+    hours = seconds * resources.workers / 3600
+    gpu_hours, cpu_hours = hours * resources.gpus_per_worker, hours * resources.cpus_per_worker
+    return PhaseCost(phase, len(trial_ids), seconds, cpu_hours=cpu_hours, gpu_hours=gpu_hours)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -63,10 +63,9 @@ def _unknown(folder: str, why: str) -> Corpus:
     return Corpus(folder, 0, 0, [], [], why)
 
 
-def _some(rows: list[dict[str, Any]]) -> list[RejectedRow]:
-    found: dict[str, list[RejectedRow]] = {}
+def _some(rows: Sequence[Mapping[str, str]]) -> list[RejectedRow]:
+    of_reason: dict[str, list[RejectedRow]] = {}
     for row in rows:
-        of_reason = found.setdefault(row["reason"], [])
-        if len(of_reason) < _ROWS:
-            of_reason.append(RejectedRow(**{name: row[name] for name in RejectedRow.__dataclass_fields__}))
-    return [row for of in found.values() for row in of]
+        own = {name: row[name] for name in RejectedRow.__dataclass_fields__}
+        of_reason.setdefault(row["reason"], []).append(RejectedRow(**own))
+    return [row for of in of_reason.values() for row in of[:_ROWS]]

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import jiwer
 import pyarrow as pa
-import pyarrow.compute as pc
 
 MOST = 8  # of each list
+Row = Mapping[str, Any]
+"""A row of a table of utterances."""
 Kind = Literal["hit", "substitution", "deletion", "insertion"]
 
 
@@ -99,14 +100,6 @@ def no_examples(why: str) -> Examples:
     return Examples([], 0, 0, 0, [], [], why)
 
 
-def of_trial(table: pa.Table, phase: str, trial_id: str) -> pa.Table:
-    """Return what a trial decoded of dev in a phase."""
-    labels = {"phase": phase, "trial_id": trial_id, "split": "dev"}
-    for name, label in labels.items():
-        table = table.filter(pc.equal(table[name], label))
-    return table
-
-
 def aligned(reference: str, baseline: str, chosen: str) -> list[Column]:
     """Return each word of the reference with the words of both models, and the insertions in between."""
     words = reference.split()
@@ -137,11 +130,11 @@ def _alignment(reference: str, hypothesis: str) -> tuple[list[Word], dict[int, l
     return made, inserted
 
 
-def _errors(row: Mapping[str, Any], kind: str) -> int:
+def _errors(row: Row, kind: str) -> int:
     return int(sum(row[f"words_{kind}_{edit}"] for edit in ("substitutions", "deletions", "insertions")))
 
 
-def _example(row: Mapping[str, Any], own: Mapping[str, Any], kind: str) -> Example:
+def _example(row: Row, own: Row, kind: str) -> Example:
     suffix = "_normalized" if kind == "normalized" else ""
     texts = [
         " ".join(str(one).split())

@@ -5,9 +5,10 @@ WERs and differences of WERs are fractions; what is called points is points of W
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
+from raywce.experiment.space import Scalar
 from raywce.report.corpus import Corpus
 from raywce.report.examples import Examples
 from raywce.selection.comparison import Claim
@@ -24,13 +25,14 @@ class Figure:
     high: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LanguageRow:
     """One language of a comparison.
 
     Attributes:
         baseline_deviation: standard deviation over the baseline's seeds, a fraction; None where not known.
-        allowed: points by which the WER may be above the baseline's; None without a limit.
+        allowed: points by which the WER may be above the baseline's; None without a limit, and on other speech than
+            that of the search.
         above_limit: points above the limit; in the confirm phase, their upper bound; <= 0 holds.
         identified: share of utterances whose language is recognised by the model chosen; None where not measured.
     """
@@ -42,10 +44,10 @@ class LanguageRow:
     chosen: Figure
     against_baseline: Figure
     against_original: Figure | None
-    baseline_deviation: float | None
-    allowed: float | None
+    baseline_deviation: float | None = None
+    allowed: float | None = None
     above_limit: float | None
-    identified: float | None
+    identified: float | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class TrialPoint:
     objective: float | None
     worst_change: float | None
     in_pareto_set: bool
-    values: dict[str, Any]
+    values: Mapping[str, Scalar]
     wer: dict[str, float | None]
     time_s: float | None
     reason: str | None
@@ -111,9 +113,9 @@ class StepReport:
     """One report of a training: by language the WER on dev, the training cross-entropy and the alpha in force."""
 
     step: int
-    wer: dict[str, float]
-    loss: dict[str, float]
-    alpha: dict[str, float]
+    wer: Mapping[str, float]
+    loss: Mapping[str, float]
+    alpha: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ class RunReport:
     stopped: int
     baseline_objective: float | None
     wers: list[WerTable]
-    claims: dict[str, Claim]
+    claims: Mapping[str, Claim]
     trials: list[TrialPoint]
     best: str | None
     allowed: dict[str, float]
@@ -226,7 +228,6 @@ class RunReport:
     corpus: Corpus
     set_up: SetUp
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the figures for JSON, with null for NaN."""
-        figures: dict[str, Any] = with_nulls(asdict(self))
-        return figures
+        return dict(with_nulls(asdict(self)))

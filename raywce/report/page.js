@@ -19,7 +19,7 @@
   const draw = (id) => {
     const { data, layout } = coloured(plots[id], getComputedStyle(document.documentElement));
     if (touch.matches) layout.dragmode = false;  // a finger scrolls the page
-    if (narrow.matches) layout.font.size = 11;
+    if (narrow.matches) layout.font = { size: 11 };  // the rest of it is the template's
     return Plotly.react(id, data, layout, { responsive: true, displayModeBar: false, displaylogo: false });
   };
 

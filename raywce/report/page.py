@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
-from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
 
 from raywce import numbers
+from raywce.experiment.space import Scalar
 from raywce.report import plots
 from raywce.report.figures import RunReport
 from raywce.report.importance import contour_figure, importance_figure
-from raywce.report.names import short_names
 from raywce.report.run import Run
 from raywce.report.trials import ranked
 
@@ -47,10 +47,10 @@ def page(report: RunReport, run: Run) -> str:
     template = environment.get_template("page.html.j2")
     return template.render(
         report=report,
-        names=short_names(path for trial in report.trials for path in trial.values),
+        names=plots.short_names(path for trial in report.trials for path in trial.values),
         css=Markup(_asset("page.css")),
         script=Markup(_asset("page.js")),
-        plotly=Markup(_plotly()),
+        plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
         plots=Markup(_in_script(all_plots(report, run))),
     )
 
@@ -84,7 +84,7 @@ def figure(value: float | None, kind: str = "number") -> Markup:
     return Markup('<data value="{}">{}</data>').format(json.dumps(value), numbers.with_minus(_FORMATS[kind](value)))
 
 
-def cell(value: Any) -> Markup:
+def cell(value: Scalar) -> Markup:
     """Return the value of a searched key."""
     if isinstance(value, bool) or value is None:
         return escape("" if value is None else str(value).lower())
@@ -95,16 +95,7 @@ def _asset(name: str) -> str:
     return (files(__package__) / name).read_text(encoding="utf-8")
 
 
-def _plotly() -> str:
-    """Return plotly.js, which plotly ships."""
-    return (
-        (files("plotly") / "package_data" / "plotly.min.js")
-        .read_text(encoding="utf-8")
-        .replace("</script", "<\\/script")
-    )
-
-
-def _in_script(value: Mapping[str, Any] | Sequence[Any]) -> str:
+def _in_script(value: Plots) -> str:
     """Return JSON that can't end the script element that it is in."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from raywce.experiment.schema import Experiment
 from raywce.runs.folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder
 from raywce.runs.outcome_file import read_outcome
 from raywce.runs.recorded import recorded
-from raywce.runs.tables import TrialTable, trial_schema
+from raywce.runs.tables import TrialTable
 from raywce.selection.outcome import SearchOutcome, outcome
 from raywce.selection.trials import SEARCH
 
@@ -49,12 +49,18 @@ class Run:
         """The experiment of the file, searched keys at a value each."""
         return self.file.experiment
 
-    def utterances(self, trial_ids: Collection[str]) -> pa.Table | None:
-        """Return what some trials decoded last; None where `utterances.parquet` was not written yet."""
+    def decoded(self, trainings: Sequence[tuple[str, str]]) -> list[pa.Table] | None:
+        """Return what trainings, given by phase and id, decoded last of dev; None if one is not in the table yet."""
         if not self.folder.has(UTTERANCES):
             return None
-        wanted = pc.is_in(pc.field("trial_id"), pa.array(trial_ids, pa.string()))
-        return _readable(self.folder.path(UTTERANCES), lambda: self.folder.read_table(UTTERANCES, wanted))
+        wanted = pc.is_in(pc.field("trial_id"), pa.array([trial_id for _, trial_id in trainings], pa.string()))
+        table = _readable(self.folder.path(UTTERANCES), lambda: self.folder.read_table(UTTERANCES, wanted))
+        table = table.filter(pc.equal(table["split"], "dev"))
+        parts = []
+        for phase, trial_id in trainings:
+            part = table.filter(pc.equal(table["trial_id"], trial_id))
+            parts.append(part.filter(pc.equal(part["phase"], phase)))
+        return parts if all(part.num_rows for part in parts) else None
 
 
 def read_run(folder: RunFolder) -> Run:
@@ -69,11 +75,9 @@ def read_run(folder: RunFolder) -> Run:
             rule = f"must be a search's run folder, with {EXPERIMENT} and {TRIALS}"
             fail("RUN", rule, f"no {name} in {folder.uri}", do)
     file = recorded(folder)
-    table = _readable(folder.path(TRIALS), lambda: _table(folder, file))
+    table = _readable(folder.path(TRIALS), lambda: TrialTable.open(folder, file.space, file.experiment.languages))
     stored = _readable(folder.path(OUTCOME), lambda: read_outcome(folder))
     judged, why_not = _judged(table, file, stored)
-    if judged and stored:
-        judged = replace(judged, confirmation=stored.confirmation, choice=stored.choice)
     clock = _json(folder, _CLOCK)
     return Run(
         folder=folder,
@@ -87,29 +91,23 @@ def read_run(folder: RunFolder) -> Run:
     )
 
 
-def _table(folder: RunFolder, file: ExperimentFile) -> TrialTable:
-    languages = file.experiment.languages
-    return TrialTable.open(folder, trial_schema(file.optuna_space, languages.low_resource, languages.high_resource))
-
-
 def _judged(
     table: TrialTable, file: ExperimentFile, stored: SearchOutcome | None
 ) -> tuple[SearchOutcome | None, str | None]:
     out_of_time = stored is not None and len(table.trial_ids(SEARCH)) < file.trials
-    tables = stored.tables if stored else {}
     try:
-        return outcome(table, file.experiment, tables, out_of_time), None
+        found = outcome(table, file.experiment, stored.tables if stored else {}, out_of_time)
     except RunFailed as error:
         return None, str(error)
     except (IndexError, KeyError):
         return None, "the baseline has no figures yet"
+    return replace(found, confirmation=stored.confirmation, choice=stored.choice) if stored else found, None
 
 
 def _json(folder: RunFolder, name: str) -> dict[str, Any] | None:
     if not folder.has(name):
         return None
-    found: dict[str, Any] = _readable(folder.path(name), lambda: json.loads(folder.read_text(name)))
-    return found
+    return dict(_readable(folder.path(name), lambda: json.loads(folder.read_text(name))))
 
 
 def _readable(path: str, read: Callable[[], Read]) -> Read:

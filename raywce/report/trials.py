@@ -1,23 +1,25 @@
-"""The trainings as points with their figures, the best of the search first."""
+"""The trainings as points with their figures, the best of the search first, and curves of some over their steps."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from raywce.report.figures import TrialPoint
+from raywce.report.figures import AlphaCurve, Curve, StepReport, TrialPoint
 from raywce.report.run import Run
-from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, SEARCH, values_of
+from raywce.selection.limits import objective
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, PHASES, SEARCH, values_of
 from raywce.trial_report import Report
+from raywce.weighting import AlphaSchedule
+
+_MOST_REPORTS = 60  # without an evaluation, of a training
 
 
 def trial_points(run: Run) -> list[TrialPoint]:
     """Return all trainings: the search's completed ones by feasibility and WER, its others, baseline, confirm runs."""
-    pareto = {trial_id for one in run.outcome.pareto for trial_id in one.trial_id.split(", ")} if run.outcome else set()
-    searched = [_point(run, trial_id, pareto) for trial_id in run.table.trial_ids(SEARCH)]
-    others = [_point(run, trial_id, set()) for phase in (BASELINE, CONFIRM) for trial_id in run.table.trial_ids(phase)]
-    return sorted(searched, key=_rank) + others
+    pareto = {trial_id for one in run.outcome.pareto for trial_id in one.trial_ids} if run.outcome else set()
+    points = {phase: [_point(run, one, pareto) for one in run.table.trial_ids(phase)] for phase in PHASES}
+    return sorted(points[SEARCH], key=_rank) + points[BASELINE] + points[CONFIRM]
 
 
 def ranked(points: Sequence[TrialPoint]) -> list[TrialPoint]:
@@ -25,14 +27,39 @@ def ranked(points: Sequence[TrialPoint]) -> list[TrialPoint]:
     return [point for point in points if point.phase == SEARCH and point.state == COMPLETE]
 
 
-def _rank(point: TrialPoint) -> tuple[Any, ...]:
-    is_done = point.state == COMPLETE
-    return (
-        not is_done,
-        not point.feasible,
-        point.objective if point.objective is not None else math.inf,
-        point.trial_id,
-    )
+def alpha_curves(run: Run, trials: Sequence[TrialPoint]) -> list[AlphaCurve]:
+    """Return the schedule of each trial and low-resource language."""
+    found = []
+    for trial in trials:
+        experiment = run.file.at(trial.values)
+        last = experiment.training.steps
+        for language, schedule in experiment.schedules().items():
+            steps = _turns(schedule, last)
+            alpha = [schedule.alpha(step, last) for step in steps]
+            found.append(AlphaCurve(trial.trial_id, language, schedule.adaptive, steps, alpha))
+    return found
+
+
+def curve(run: Run, trial_id: str) -> Curve:
+    """Return the reports of a training."""
+    reports = [Report.of(row) for row in run.table.of(trial_id) if row["step"] is not None]
+    others = [report for report in reports if not report.wer]
+    kept = others[:: math.ceil(len(others) / _MOST_REPORTS) or 1]
+    shown = sorted([*kept, *(report for report in reports if report.wer)], key=lambda report: report.step)
+    steps = [StepReport(report.step, report.wer, report.loss, report.alpha) for report in shown]
+    return Curve(trial_id, steps, len(others) - len(kept))
+
+
+def _turns(schedule: AlphaSchedule, last: int) -> list[int]:
+    """Return the steps between which the schedule is linear: its ends, and both sides of the ramp's ends."""
+    end = schedule.ramp_start + schedule.ramp_fraction * (1 - schedule.ramp_start)
+    corners = [math.ceil(share * last) + side for share in (schedule.ramp_start, end) for side in (-1, 0)]
+    return sorted({0, last, *(step for step in corners if 0 <= step <= last)})
+
+
+def _rank(point: TrialPoint) -> tuple[bool, bool, float, str]:
+    wer = math.inf if point.objective is None else point.objective
+    return point.state != COMPLETE, not point.feasible, wer, point.trial_id
 
 
 def _point(run: Run, trial_id: str, pareto: set[str]) -> TrialPoint:
@@ -40,7 +67,7 @@ def _point(run: Run, trial_id: str, pareto: set[str]) -> TrialPoint:
     last = rows[-1]
     evaluated = [report for report in map(Report.of, rows) if report.wer and report.step != 0]
     report = evaluated[-1] if evaluated else Report()
-    wer = {language: report.wer.get(language) for language in languages.all}
+    has_objective = report.wer.keys() >= set(languages.low_resource)
     return TrialPoint(
         phase=last["phase"],
         trial_id=trial_id,
@@ -48,26 +75,20 @@ def _point(run: Run, trial_id: str, pareto: set[str]) -> TrialPoint:
         state=last["state"],
         step=last["step"],
         feasible=report.feasible,
-        objective=_mean(wer, languages.low_resource),
-        worst_change=_worst_change(run, wer),
+        objective=objective(report.wer, languages.low_resource) if has_objective else None,
+        worst_change=_worst_change(run, report.wer),
         in_pareto_set=trial_id in pareto,
         values=values_of(last),
-        wer=wer,
+        wer={language: report.wer.get(language) for language in languages.all},
         time_s=last.get("time_s"),
         reason=last.get("reason"),
     )
 
 
-def _mean(wer: Mapping[str, float | None], languages: Sequence[str]) -> float | None:
-    known = [value for language in languages if (value := wer[language]) is not None]
-    return sum(known) / len(known) if len(known) == len(languages) else None
-
-
-def _worst_change(run: Run, wer: Mapping[str, float | None]) -> float | None:
+def _worst_change(run: Run, wer: Mapping[str, float]) -> float | None:
     """Return the largest change of a high-resource WER from the baseline's end, in points."""
-    if run.outcome is None:
+    languages = run.experiment.languages.high_resource
+    if run.outcome is None or not wer.keys() >= set(languages):
         return None
     baseline = run.outcome.references.baseline
-    high_resource = run.experiment.languages.high_resource
-    changes = [100 * (value - baseline[name]) for name in high_resource if (value := wer[name]) is not None]
-    return max(changes) if high_resource and len(changes) == len(high_resource) else None
+    return max((100 * (wer[language] - baseline[language]) for language in languages), default=None)

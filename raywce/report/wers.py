@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from raywce.evaluation.confidence import Rates, Resampled, Speech
 from raywce.evaluation.paired import paired_errors
@@ -15,8 +14,8 @@ from raywce.report.figures import Figure, LanguageRow, WerTable
 from raywce.report.run import Run
 from raywce.selection.comparison import Comparison, Decoded, Interval, Side, compare
 from raywce.selection.limits import limits
-from raywce.selection.outcome import Confirmation, SearchOutcome, TrialFigures
-from raywce.selection.trials import BASELINE, ORIGINAL
+from raywce.selection.outcome import Confirmation, References, SearchOutcome, TrialFigures
+from raywce.selection.trials import BASELINE, ORIGINAL, SEARCH
 
 _SPEECH = "Intervals cover other speech of the same kind, for these trainings."
 _SEEDS = "Intervals cover other speech of the same kind and other seeds."
@@ -40,10 +39,8 @@ def wer_tables(run: Run) -> list[WerTable]:
     found = []
     if confirmation and shown:
         label = "winner" if confirmation.choice.winner else "nearest candidate"
-        bounds = dict(confirmation.choice.claims[shown].bounds)
-        found.append(
-            _of_comparison("dev, speakers held out of the search", confirmation.dev, shown, label, allowed, bounds)
-        )
+        bounds, title = confirmation.choice.claims[shown].bounds, "dev, speakers held out of the search"
+        found.append(_of_comparison(title, confirmation.dev, shown, label, allowed, bounds))
         found += [_of_comparison(name, test, shown, label, allowed, {}) for name, test in confirmation.tests.items()]
     return [*found, _of_search(run, outcome, allowed)]
 
@@ -70,8 +67,6 @@ def _of_comparison(
             chosen=_figure(wer),
             against_baseline=_figure(own.against_baseline[language]),
             against_original=_figure(own.against_original[language]),
-            baseline_deviation=None,
-            allowed=None,  # limits refer to the baseline on this speech: see `above_limit`
             above_limit=bounds.get(language),
             identified=own.language_identification.get(language),
         )
@@ -87,82 +82,59 @@ def _few_speakers(figures: Comparison) -> str:
 
 
 def _of_search(run: Run, outcome: SearchOutcome, allowed: Mapping[str, float]) -> WerTable:
-    trial = outcome.best or outcome.nearest
+    trial, references = outcome.best or outcome.nearest, outcome.references
     assert trial is not None
+    title, label = "dev, as the search saw it", "best trial" if outcome.best else "nearest trial"
     figures = _compared(run, trial)
-    references, title = outcome.references, "dev, as the search saw it"
-    label = "best trial" if outcome.best else "nearest trial"
-    note = _NO_INTERVALS
     if figures:
-        note = (_SEEDS if figures.seeds > 1 else _SPEECH) + _few_speakers(figures)
-        compared = _of_comparison(title, figures, trial.trial_id, label, allowed, {})
-        of_language = {row.language: row for row in compared.languages}
-    rows = []
-    for language in run.experiment.languages.all:
-        wer, baseline, original = trial.wer[language], references.baseline[language], references.original[language]
-        row = of_language[language] if figures else None
-        deviation = references.baseline_deviation
-        rows.append(
-            LanguageRow(
-                language=language,
-                low_resource=language not in allowed,
-                original=row.original if row else Figure(original),
-                baseline=row.baseline if row else Figure(baseline),
-                chosen=row.chosen if row else Figure(wer),
-                against_baseline=row.against_baseline if row else Figure(wer - baseline),
-                against_original=row.against_original if row else Figure(wer - original),
-                baseline_deviation=deviation[language] if deviation else None,
-                allowed=allowed.get(language),
-                above_limit=trial.violations.get(language),
-                identified=row.identified if row else None,
-            )
-        )
-    gain = compared.gain if figures else Figure(trial.objective - outcome.baseline_objective)
-    return WerTable(title, trial.trial_id, label, len(ids_of(trial)), note, gain, rows)
+        table = _of_comparison(title, figures, trial.trial_id, label, allowed, trial.violations)
+        if figures.seeds == 1:
+            table = replace(table, note=f"{_SPEECH}{_few_speakers(figures)}")
+    else:
+        rows = [_without_intervals(language, trial, references, allowed) for language in run.experiment.languages.all]
+        gain = Figure(trial.objective - outcome.baseline_objective)
+        table = WerTable(title, trial.trial_id, label, 1, _NO_INTERVALS, gain, rows)
+    deviation = references.baseline_deviation or {}
+    rows = [
+        replace(row, baseline_deviation=deviation.get(row.language), allowed=allowed.get(row.language))
+        for row in table.languages
+    ]
+    return replace(table, seeds=len(trial.trial_ids), languages=rows)
+
+
+def _without_intervals(
+    language: str, trial: TrialFigures, references: References, allowed: Mapping[str, float]
+) -> LanguageRow:
+    wer, baseline, original = trial.wer[language], references.baseline[language], references.original[language]
+    return LanguageRow(
+        language=language,
+        low_resource=language not in allowed,
+        original=Figure(original),
+        baseline=Figure(baseline),
+        chosen=Figure(wer),
+        against_baseline=Figure(wer - baseline),
+        against_original=Figure(wer - original),
+        above_limit=trial.violations.get(language),
+    )
 
 
 def _compared(run: Run, trial: TrialFigures) -> Comparison | None:
     """Return the trainings of the search with intervals, paired by seed where both have the same several seeds."""
-    baselines, trials = _by_seed(run, run.table.trial_ids(BASELINE)), _by_seed(run, ids_of(trial))
-    table = run.utterances([ORIGINAL, *baselines, *trials])
-    if table is None:
+    baselines, trials = _by_seed(run, run.table.trial_ids(BASELINE)), _by_seed(run, trial.trial_ids)
+    trainings = [(BASELINE, one) for one in (ORIGINAL, *baselines)] + [(SEARCH, one) for one in trials]
+    original, *parts = run.decoded(trainings) or [None]
+    languages = run.experiment.languages.all
+    if original is None or not set(languages) <= set(original["language"].to_pylist()):
         return None
-    parts = {name: _dev(table, name) for name in [ORIGINAL, *baselines, *trials]}
-    if any(part.num_rows == 0 for part in parts.values()):
-        return None
-    decoded = Decoded(
-        original=parts[ORIGINAL],
-        baseline=[parts[name] for name in baselines],
-        candidates={trial.trial_id: [parts[name] for name in trials]},
-    )
+    decoded = Decoded(original, parts[: len(baselines)], {trial.trial_id: parts[len(baselines) :]})
     paired = len(trials) == len(baselines) > 1
     kind = Side if paired else AveragedSide
-    present = set(parts[ORIGINAL]["language"].to_pylist())
-    sides = {name: kind(decoded, name, run.experiment) for name in run.experiment.languages.all if name in present}
-    if len(sides) < len(run.experiment.languages.all):
-        return None
-    comparison = compare(decoded, sides, run.experiment)
-    return comparison if paired else _with_one_seed(comparison)
-
-
-def _dev(table: pa.Table, trial_id: str) -> pa.Table:
-    """Return what a trial of the first two phases decoded of dev."""
-    is_dev, is_trial = pc.equal(table["split"], "dev"), pc.equal(table["trial_id"], trial_id)
-    is_search = pc.not_equal(table["phase"], "confirm")
-    return table.filter(pc.and_(pc.and_(is_dev, is_trial), is_search))
-
-
-def ids_of(trial: TrialFigures) -> list[str]:
-    """Return the trainings behind the figures: for a setting of a grid, one for each seed."""
-    return trial.trial_id.split(", ")
+    comparison = compare(decoded, {name: kind(decoded, name, run.experiment) for name in languages}, run.experiment)
+    return comparison if paired else replace(comparison, seeds=1)
 
 
 def _by_seed(run: Run, trial_ids: Sequence[str]) -> list[str]:
     return sorted(trial_ids, key=lambda trial_id: int(run.table.of(trial_id)[-1]["seed"]))
-
-
-def _with_one_seed(comparison: Comparison) -> Comparison:
-    return Comparison(**{**vars(comparison), "seeds": 1})
 
 
 class AveragedSide(Side):

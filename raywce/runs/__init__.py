@@ -1,1 +1,1 @@
-"""What a run leaves on disk, here or behind a URI."""
+"""Files of a run, on a disk or behind a URI."""

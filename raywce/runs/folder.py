@@ -21,7 +21,7 @@ from raywce.storage import files
 
 EXPERIMENT, VERSIONS, OUTCOME = "experiment.yaml", "versions.json", "outcome.json"
 TRIALS, UTTERANCES, REPORT = "trials.parquet", "utterances.parquet", "report.html"
-STATE_FILE = "training_state.pt"  # beside the weights of a checkpoint, for a training that goes on
+STATE_FILE = "training_state.pt"  # beside the weights of a checkpoint, for a training that is resumed
 CHECKPOINT = "step-"  # how the name of a checkpoint's folder begins
 _PACKAGES = ("ray", "torch", "transformers", "optuna")
 
@@ -34,16 +34,16 @@ class RunFolder:
 
     @classmethod
     def at(cls, place: str) -> RunFolder:
-        """The folder at a path (relative ones too) or a URI."""
+        """Return the folder at a path (relative ones too) or a URI."""
         return cls(place.rstrip("/") if files.is_uri(place) else str(Path(place).expanduser().resolve()))
 
     @classmethod
     def of(cls, storage: str, name: str) -> RunFolder:
-        """The folder of the experiment `name` under a path (relative ones too) or a URI."""
+        """Return the folder of the experiment `name` under a path (relative ones too) or a URI."""
         return cls(f"{cls.at(storage).uri.rstrip('/')}/{name}")
 
     def path(self, *parts: str) -> str:
-        """The path or URI of what is inside."""
+        """Return the path or URI of a file or folder inside."""
         return "/".join([self.uri, *parts])
 
     @property
@@ -52,7 +52,7 @@ class RunFolder:
         return None if files.is_uri(self.uri) else Path(self.uri)
 
     def has(self, name: str) -> bool:
-        """Whether a file or folder of that name is inside."""
+        """Return whether a file or folder of that name is inside."""
         return files.exists(self.path(name))
 
     def open(self, resolved: str) -> None:
@@ -86,7 +86,7 @@ class RunFolder:
             lock.release()
 
     def read_text(self, name: str) -> str:
-        """A file's text."""
+        """Return a file's text."""
         return files.read_text(self.path(name))
 
     def write_text(self, name: str, text: str) -> None:
@@ -94,7 +94,7 @@ class RunFolder:
         files.write_text(self.path(name), text)
 
     def read_table(self, name: str, filters: pc.Expression | None = None) -> pa.Table:
-        """A parquet file's table, or those of its rows that pass the filter."""
+        """Return a parquet file's table, or those of its rows that pass the filter."""
         return files.read_table(self.path(name), filters)
 
     def write_table(self, name: str, table: pa.Table) -> None:
@@ -108,19 +108,18 @@ def checkpoint_name(step: int) -> str:
 
 
 def versions() -> str:
-    """Versions of what a run's figures depend on, and the git revision where the package is in a checkout, as JSON."""
+    """Return as JSON the versions that a run's figures depend on, and the git revision of a package in a checkout."""
     found = {"python": platform.python_version(), "raywce": raywce.__version__}
     found |= {name: version(name) for name in _PACKAGES}
     return json.dumps({**found, "git_revision": _git_revision()}, indent=2) + "\n"
 
 
 def _git_revision() -> str | None:
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    git = ["git", "-C", str(Path(__file__).resolve().parent)]
     try:
-        listed = ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__]
-        if subprocess.run(listed, check=False, capture_output=True).returncode:
-            return None  # installed into some other project's folder
+        # It fails where the package is installed into some other project's folder.
+        subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=True)
+        command = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

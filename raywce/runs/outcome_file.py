@@ -1,4 +1,4 @@
-"""`outcome.json`: what a finished search came to, written and read."""
+"""The outcome of a finished search, written to and read from `outcome.json`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from raywce.selection.outcome import SearchOutcome
 
 
 def write_outcome(folder: RunFolder, outcome: SearchOutcome) -> None:
-    """Keep what the search came to; the file stands for its end."""
+    """Write the outcome; a search with this file is finished."""
     folder.write_text(OUTCOME, outcome.to_json())
 
 
 def read_outcome(folder: RunFolder) -> SearchOutcome | None:
-    """Return what the search came to; None where it is not finished.
+    """Return the outcome; None where the search is not finished.
 
     Raises:
         ValidationError: the file is damaged.

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from raywce.assets import MICRO_WHISPER, is_micro_whisper
 from raywce.errors import InputError, Problem, Problems, fail
 from raywce.experiment import alternatives, text, validation
 from raywce.experiment.load import ExperimentFile, with_both_kinds
 from raywce.experiment.schema import Experiment
-from raywce.experiment.space import Distribution, take_out
+from raywce.experiment.space import Distribution, Scalar, take_out
 from raywce.runs.folder import EXPERIMENT, RunFolder
 
 # Keys that the schema had once, by dotted path, with the defaults that they had.
-GONE: Mapping[str, Any] = {
+GONE: Mapping[str, Scalar] = {
     "training.context_bucket": 0.2,
     "training.context_jitter": 0.0,
     "training.full_context_share": 0.0,
@@ -43,7 +42,7 @@ class Recorded:
     """
 
     file: ExperimentFile
-    unknown: Mapping[str, Any]
+    unknown: Mapping[str, object]
     refused: list[Problem]
 
 
@@ -60,7 +59,7 @@ def recorded(folder: RunFolder) -> ExperimentFile:
 
 
 def check_same(folder: RunFolder, file: ExperimentFile) -> None:
-    """See that the run folder is new, or was made from a file with the same values.
+    """Check that the run folder is new, or was made from a file with the same values.
 
     Raises:
         InputError: with a problem for each key that differs.
@@ -117,15 +116,15 @@ def _differences(recorded: Recorded, file: ExperimentFile, run: str) -> Iterator
             yield Problem(path, f"must be {_shown(was)}, as in {run}", got, do)
 
 
-def _flat(file: ExperimentFile) -> dict[str, Any]:
-    """Each leaf's value or distribution, by dotted path."""
+def _flat(file: ExperimentFile) -> dict[str, object]:
+    """Return each leaf's value or distribution, by dotted path."""
     tree = file.experiment.model_dump()
     if is_micro_whisper(Path(tree["model"]["checkpoint"])):  # wherever this package is installed
         tree["model"]["checkpoint"] = MICRO_WHISPER
-    return dict(_leaves(tree)) | file.leaves
+    return {**dict(_leaves(tree)), **file.leaves}
 
 
-def _leaves(node: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(node: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:
     for key, value in node.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{above}{key}.")
@@ -133,5 +132,5 @@ def _leaves(node: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
             yield f"{above}{key}", value
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return str(value) if isinstance(value, Distribution) else text.shown(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypedDict
 
 from raywce.errors import fail
 from raywce.runs.folder import EXPERIMENT, RunFolder
@@ -17,9 +17,18 @@ FLAG = "--open-test-again"
 SEARCH, EVALUATE = "raywce search", "raywce evaluate"
 
 
-def openings(folder: RunFolder) -> list[dict[str, Any]]:
+class Opening(TypedDict):
+    """A record of an opening."""
+
+    opened: str
+    command: str
+    models: list[str]
+    again: bool
+
+
+def openings(folder: RunFolder) -> list[Opening]:
     """Return every opening of the test split for this run, in order."""
-    found: list[dict[str, Any]] = json.loads(folder.read_text(RECORD)) if folder.has(RECORD) else []
+    found: list[Opening] = json.loads(folder.read_text(RECORD)) if folder.has(RECORD) else []
     return found
 
 

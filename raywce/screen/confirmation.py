@@ -6,7 +6,7 @@ from rich.table import Table
 
 from raywce import numbers
 from raywce.screen.console import plain_table, show_line, show_table
-from raywce.selection.comparison import Choice, Claim, Comparison, Interval
+from raywce.selection.comparison import Choice, Claim, Comparison
 from raywce.selection.outcome import Confirmation
 
 
@@ -47,7 +47,7 @@ def finding(found: Confirmation) -> str:
         return f"Nothing confirmed: no candidate keeps all limits with {confidence}. The nearest is {nearest}: {by}."
     gain = found.dev.candidates[winner].low_resource_gain
     assert gain is not None
-    change = f"{_change(gain)} points of low-resource WER compared with the baseline"
+    change = f"{numbers.change_interval(gain)} points of low-resource WER compared with the baseline"
     if found.choice.claims[winner].better:
         return f"Confirmed: {winner} keeps all limits and is better than the baseline with {confidence}: {change}."
     return (
@@ -68,7 +68,8 @@ def wer_table(figures: Comparison, candidate: str) -> Table:
     """Return the WER of original, baseline and candidate with intervals, in %, a row for each language."""
     table = plain_table("language", "original", "baseline", "candidate")
     for language, wer in figures.candidates[candidate].wer.items():
-        table.add_row(language, *map(_wer, (figures.original.wer[language], figures.baseline.wer[language], wer)))
+        wers = (figures.original.wer[language], figures.baseline.wer[language], wer)
+        table.add_row(language, *map(numbers.percent_interval, wers))
     return table
 
 
@@ -88,7 +89,8 @@ def change_table(figures: Comparison, candidate: str, claim: Claim | None = None
     headings += ["identified"] if own.language_identification else []
     table = plain_table(*headings)
     for language in own.wer:
-        cells = [language, _change(own.against_baseline[language]), _change(own.against_original[language])]
+        changes = (own.against_baseline[language], own.against_original[language])
+        cells = [language, *map(numbers.change_interval, changes)]
         cells += [numbers.points(claim.bounds.get(language))] if claim else []
         if own.language_identification:
             cells.append(f"{numbers.percent(own.language_identification[language], digits=1)} %")
@@ -106,17 +108,5 @@ def _show_comparison(figures: Comparison, candidate: str, where: str, claim: Cla
 
 def _nearest(found: Confirmation) -> str | None:
     """Return the candidate whose highest bound is the lowest."""
-    claims = found.choice.claims
-    return min(claims, key=lambda name: _worst(claims[name]), default=None)
-
-
-def _worst(claim: Claim) -> float:
-    return claim.worst[1] if claim.worst else 0.0
-
-
-def _wer(interval: Interval) -> str:
-    return numbers.percent_interval(interval.value, interval.low, interval.high)
-
-
-def _change(interval: Interval) -> str:
-    return numbers.change_interval(interval.value, interval.low, interval.high)
+    worst = {name: claim.worst[1] if claim.worst else 0.0 for name, claim in found.choice.claims.items()}
+    return min(worst, key=lambda name: worst[name], default=None)

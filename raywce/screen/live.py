@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import rich
 from rich.console import Console, Group
@@ -16,12 +16,11 @@ from rich.text import Text
 from raywce import numbers
 from raywce.experiment.schema import Experiment
 from raywce.screen.console import plain_table
-from raywce.screen.progress import Progress
+from raywce.screen.progress import Progress, Row
 from raywce.screen.throttle import ALIVE_S, Throttle
 from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING
 from raywce.trial_report import Report
 
-Row = Mapping[str, Any]
 _DRAW_S = 0.5
 _AROUND = 9  # lines of the screen that are not for trials: title, headings, failures, progress
 
@@ -55,27 +54,24 @@ class PlainView:
     def __init__(self, console: Console, experiment: Experiment, leaves: Sequence[str], progress: Progress) -> None:
         self.console, self.languages, self.leaves = console, experiment.languages.all, leaves
         self.training, self.progress = experiment.training, progress
-        self._printed: dict[str, set[tuple[Any, ...]]] = {}
+        self._printed: set[tuple[str, str | int]] = set()  # states and steps of trials
         self._running: dict[str, Sequence[Row]] = {}
         self._throttle = Throttle(ALIVE_S, at_once=False)
 
     def show(self, rows: Sequence[Row]) -> None:
         """Print what has not been printed yet."""
         row = rows[-1]
+        state, step = row["state"], row.get("step")
         self._running.pop(row["trial_id"], None)
-        if row["state"] == RUNNING:
+        if state == RUNNING:
             self._running[row["trial_id"]] = rows
-        printed = self._printed.setdefault(row["trial_id"], set())
-        if row["state"] == RUNNING and ("state", RUNNING) not in printed:
-            printed.add(("state", RUNNING))
-            self._print(row, f"starts {_values(row, self.leaves)}")
+            if self._is_new(row, state):
+                self._print(row, f"starts {_values(row, self.leaves)}")
         wer = Report.of(row).wer
-        if row.get("step") is not None and wer.keys() >= set(self.languages) and ("step", row["step"]) not in printed:
-            printed.add(("step", row["step"]))
+        if step is not None and wer.keys() >= set(self.languages) and self._is_new(row, step):
             wers = ", ".join(f"{language} {numbers.percent(rate)}" for language, rate in wer.items())
-            self._print(row, f"step {row['step']}, WER in %: {wers}; {_feasible(row)}".rstrip("; ") + ".")
-        if row["state"] != RUNNING and ("state", row["state"]) not in printed:
-            printed.add(("state", row["state"]))
+            self._print(row, f"step {step}, WER in %: {wers}; {_feasible(row)}".rstrip("; ") + ".")
+        if state != RUNNING and self._is_new(row, state):
             self._print(row, f"{_state(row)}. {self.progress.line()}.")
 
     def tick(self) -> None:
@@ -84,6 +80,12 @@ class PlainView:
             with self._throttle:
                 for rows in self._running.values():
                     self._print(rows[-1], self._position(rows))
+
+    def _is_new(self, row: Row, what: str | int) -> bool:
+        """Return whether a trial's state or step has not been printed yet; now it is."""
+        before = len(self._printed)
+        self._printed.add((row["trial_id"], what))
+        return len(self._printed) > before
 
     def _position(self, rows: Sequence[Row]) -> str:
         step = rows[-1].get("step")
@@ -188,17 +190,13 @@ def _state(row: Row) -> str:
         return f"failed: {row.get('reason')}"
     if row["state"] == PRUNED:
         return f"stopped early at step {row.get('step')}"
-    return f"{'done' if row['state'] == COMPLETE else 'running'}{_restarts(row)}"
+    restarts = f", restarts: {row['restarts']}" if row.get("restarts") else ""
+    return f"{'done' if row['state'] == COMPLETE else 'running'}{restarts}"
 
 
 def _short_state(row: Row) -> str:
     """Return the state without the reason and the step, which stand elsewhere."""
     return {FAIL: "failed", PRUNED: "stopped early"}.get(row["state"]) or _state(row)
-
-
-def _restarts(row: Row) -> str:
-    restarts = row.get("restarts")
-    return f", restarts: {restarts}" if restarts else ""
 
 
 def _values(row: Row, leaves: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from raywce.selection.limits import objective
 from raywce.selection.trials import BASELINE, COMPLETE, FAIL, RUNNING, Trials
 from raywce.trial_report import Report
 
-Row = Mapping[str, Any]
+Row = Mapping[str, Any]  # of a trial in the table
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class Progress:
 
     @property
     def running(self) -> int:
-        """How many trials are running."""
+        """The number of trials that are running."""
         return len(self._started)
 
     @property
     def done(self) -> int:
-        """How many trials have ended: completed, failed or stopped."""
+        """The number of trials that have ended: completed, failed or stopped."""
         return sum(state != RUNNING for state in self.states.values())
 
     def seconds_left(self) -> float | None:

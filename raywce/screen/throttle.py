@@ -8,7 +8,7 @@ ALIVE_S = 30.0  # between two lines of progress in a log
 
 
 class Throttle:
-    """Limits repeated work: due after `seconds`, or later where the work takes more than a tenth of the time.
+    """Limit on repeated work: due after `seconds`, or later where the work takes more than a tenth of the time.
 
     The work is done in a `with` block, which measures it. A search of a thousand trials with a report a second each
     thus spends little of its time on tables.

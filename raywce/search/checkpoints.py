@@ -1,25 +1,24 @@
-"""Keeps the disk use of a search bounded: what ended trials no longer need is removed."""
+"""Removes what ended trials no longer need, so that the disk use of a search is bounded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pyarrow import fs
 
 from raywce.runs.folder import CHECKPOINT, STATE_FILE, RunFolder, checkpoint_name
 from raywce.runs.tables import TrialTable
-from raywce.selection.trials import COMPLETE, PHASES, RUNNING, SEARCH
+from raywce.selection.trials import COMPLETE, PHASES, RUNNING, SEARCH, Row
 from raywce.storage.files import delete_file, delete_folder, entries
 
 _TRIALS = "trials"
 _OURS = tuple(f"{phase}-" for phase in PHASES)  # how the names of trials begin
 
 
-def best_trials(last_rows: Sequence[Mapping[str, Any]], count: int) -> list[str]:
-    """The best of the complete trials: feasible ones first, by objective, then those nearest to feasible."""
+def best_trials(last_rows: Sequence[Row], count: int) -> list[str]:
+    """Return the best of the complete trials: feasible ones first, by objective, then those nearest to feasible."""
 
-    def order(row: Mapping[str, Any]) -> tuple[bool, float, float, str]:
+    def order(row: Row) -> tuple[bool, float, float, str]:
         beyond = 0.0 if row["feasible"] else row["violation"]
         return not row["feasible"], beyond, row["objective"], row["trial_id"]
 
@@ -28,29 +27,29 @@ def best_trials(last_rows: Sequence[Mapping[str, Any]], count: int) -> list[str]
 
 
 class Sweeper:
-    """Removes, of trials that have ended in the written table, all but the models that are to stay.
+    """Removes files of trials that have ended in the written table, all but the models that are to stay.
 
-    Of the search phase, those of the best trials stay; of baseline and confirm phase, all. A trial that is to go on
-    needs the optimizer's state beside the weights; an ended one does not.
+    Of the search phase, those of the best trials stay; of baseline and confirm phase, all. A trial that is to be
+    resumed needs the optimizer's state beside the weights; an ended one does not.
     """
 
     def __init__(self, folder: RunFolder, keep: int) -> None:
-        """Say where and how many: `search.keep_models`."""
+        """Set the run folder and how many models stay: `search.keep_models`."""
         self._folder, self._keep = folder, keep
         self._swept: dict[str, bool] = {}  # by trial, whether its model stayed
 
     def sweep(self, table: TrialTable) -> None:
-        """After the table was written: trials that have ended since the last time, or are no longer among the best."""
-        last = {trial_id: table.of(trial_id)[-1] for phase in PHASES for trial_id in table.trial_ids(phase)}
-        best = best_trials([row for row in last.values() if row["phase"] == SEARCH], self._keep)
-        for trial_id, row in last.items():
+        """Clear trials that have ended since the last time, or are no longer among the best; the table is written."""
+        best = best_trials(table.last_rows(SEARCH), self._keep)
+        for row in (row for phase in PHASES for row in table.last_rows(phase)):
+            trial_id = row["trial_id"]
             stays = row["state"] == COMPLETE and (row["phase"] != SEARCH or trial_id in best)
             if row["state"] != RUNNING and self._swept.get(trial_id) is not stays:
                 self._clear(trial_id, checkpoint_name(row["step"]) if stays else None)
                 self._swept[trial_id] = stays
 
     def sweep_all(self, table: TrialTable) -> None:
-        """At the end of a phase: also what stopped trials wrote last, and trials that the table does not know."""
+        """Clear, at a phase's end, also what stopped trials wrote last, and trials that the table does not know."""
         self._swept.clear()
         self.sweep(table)
         for info in entries(self._folder.path(_TRIALS)):

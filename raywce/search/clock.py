@@ -1,15 +1,14 @@
-"""The time that the search phase may take, kept in the run folder: a search that goes on does not begin it anew."""
+"""The time that the search phase may take, kept in the run folder: a resumed search continues to count."""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 from ray.tune import Stopper
 
 from raywce.runs.folder import RunFolder
-from raywce.trial_report import FINAL
+from raywce.trial_report import FINAL, Flat
 
 _FILE = "search_clock.json"
 
@@ -33,15 +32,15 @@ class SearchClock:
         return float(self._before + time.monotonic() - self._started)
 
     def seconds_left(self) -> float:
-        """The time until the limit; infinite without one, below 0 where it is over."""
+        """Return the time until the limit; infinite without one, below 0 where it is over."""
         return float("inf") if self.limit_s is None else self.limit_s - self.seconds
 
     def is_over(self) -> bool:
-        """Whether the limit is reached."""
+        """Return whether the limit is reached."""
         return self.seconds_left() <= 0
 
     def save(self) -> None:
-        """Keep the time until now."""
+        """Write the time until now."""
         self._folder.write_text(_FILE, json.dumps({"seconds": self.seconds}) + "\n")
 
 
@@ -51,10 +50,10 @@ class StopAtLimit(Stopper):  # type: ignore[misc]
     def __init__(self, clock: SearchClock) -> None:
         self._clock = clock
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether this trial stops; one that has come to its last step ends by itself."""
+    def __call__(self, trial_id: str, result: Flat) -> bool:
+        """Return whether this trial stops; one that has come to its last step ends by itself."""
         return self._clock.is_over() and not result.get(FINAL)
 
     def stop_all(self) -> bool:
-        """Never all at once: trials would be cut off between two reports."""
+        """Return False: trials stopped all at once would be cut off between two reports."""
         return False

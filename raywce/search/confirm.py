@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING
 
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
-from raywce.runs.tables import TrialTable, as_drawn
+from raywce.runs.tables import TrialTable
 from raywce.search.driver import Run
 from raywce.selection.comparison import Comparison, Decoded, choose, compare, side_by_side
 from raywce.selection.outcome import Confirmation, TrialFigures
-from raywce.selection.trials import BASELINE, CONFIRM, FAIL
+from raywce.selection.trials import BASELINE, CONFIRM, FAIL, Row
 from raywce.storage.files import read_table
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def candidates(feasible: Sequence[TrialFigures], count: int) -> list[TrialFigures]:
-    """The best trials, of those with the same WER in every language the first: they are the same training.
+    """Return the best trials, of those with the same WER in every language the first: they are the same training.
 
     A weight that never acts, such as an alpha below an adaptive weight's loss ratio, makes such trials.
     """
@@ -33,11 +31,10 @@ def candidates(feasible: Sequence[TrialFigures], count: int) -> list[TrialFigure
 
 
 def runs(chosen: Sequence[TrialFigures], file: ExperimentFile) -> list[Run]:
-    """The baseline and each candidate over the same new seeds; the baseline's first also evaluates the original."""
+    """Return the runs of baseline and candidates over the same new seeds; the first also evaluates the original."""
     search = file.experiment.search
     first = max(search.baseline_seeds, search.seeds)
-    space = file.optuna_space
-    settings = [(BASELINE, None), *((name_of(trial), as_drawn(trial.values, space)) for trial in chosen)]
+    settings = [(BASELINE, None), *((name_of(trial), trial.values) for trial in chosen)]
     return [
         Run(
             trial_id=f"{CONFIRM}-{name}-{seed}",
@@ -52,38 +49,41 @@ def runs(chosen: Sequence[TrialFigures], file: ExperimentFile) -> list[Run]:
 
 
 def name_of(trial: TrialFigures) -> str:
-    """What a candidate is called: the id of its trial; of a grid's setting, that of its first seed."""
-    return trial.trial_id.partition(",")[0]
+    """Return a candidate's name: the id of its trial; of a grid's setting, that of its first seed."""
+    return trial.trial_ids[0]
+
+
+def candidate_rows(table: TrialTable, candidate: str) -> list[Row]:
+    """Return the last row of each of a candidate's runs, by seed."""
+    rows = [row for row in table.last_rows(CONFIRM) if row["candidate"] == candidate]
+    return sorted(rows, key=lambda row: row["seed"])
 
 
 def failures(table: TrialTable) -> dict[str, str]:
-    """Why each candidate of which a run failed is left out.
+    """Return why each candidate of which a run failed is left out.
 
     Raises:
         RunFailed: a run of the baseline failed.
     """
-    last = [table.of(trial_id)[-1] for trial_id in table.trial_ids(CONFIRM)]
-    failed = {row["candidate"]: f"{row['trial_id']}: {row['reason']}" for row in last if row["state"] == FAIL}
+    rows = table.last_rows(CONFIRM)
+    failed = {row["candidate"]: f"{row['trial_id']}: {row['reason']}" for row in rows if row["state"] == FAIL}
     if BASELINE in failed:
         raise RunFailed(f"the baseline failed ({failed[BASELINE]})")
     return failed
 
 
 def decoded(table: TrialTable, chosen: Sequence[TrialFigures]) -> Decoded:
-    """What the phase's runs decoded of dev after their last step, without the candidates of `failures`."""
-    rows = [table.of(trial_id) for trial_id in table.trial_ids(CONFIRM)]
+    """Return the phase's texts of dev after the last step, without the candidates of `failures`."""
     failed = failures(table)
-    original = next(of[0] for of in rows if of[0].get("candidate") == BASELINE and of[0]["step"] == 0)
-    names = [name for name in map(name_of, chosen) if name not in failed]
-    return Decoded(
-        original=read_table(original["utterances"]),
-        baseline=_by_seed(rows, BASELINE),
-        candidates={name: _by_seed(rows, name) for name in names},
-    )
+    first = [rows[0] for rows in table.of_phase(CONFIRM).values()]
+    original = next(row for row in first if row["candidate"] == BASELINE and row["step"] == 0)
+    names = [BASELINE, *(name for name in map(name_of, chosen) if name not in failed)]
+    tables = {name: [read_table(row["utterances"]) for row in candidate_rows(table, name)] for name in names}
+    return Decoded(read_table(original["utterances"]), tables.pop(BASELINE), tables)
 
 
 def judged(table: TrialTable, chosen: Sequence[TrialFigures], experiment: Experiment) -> Confirmation:
-    """What the phase's trainings come to on dev, and whom they choose; the test splits are not opened yet."""
+    """Return the figures of the phase's trainings on dev, and the choice; the test splits are not opened yet."""
     dev = decoded(table, chosen)
     sides = side_by_side(dev, experiment)
     return Confirmation(
@@ -97,10 +97,5 @@ def judged(table: TrialTable, chosen: Sequence[TrialFigures], experiment: Experi
 
 
 def compared_tests(tests: Mapping[str, Decoded], experiment: Experiment) -> dict[str, Comparison]:
-    """Of each test split, the winner's figures beside the others'."""
+    """Return the winner's figures on each test split, beside the others'."""
     return {name: compare(test, side_by_side(test, experiment), experiment) for name, test in tests.items()}
-
-
-def _by_seed(trials: Sequence[Sequence[Mapping[str, Any]]], candidate: str) -> list[pa.Table]:
-    last = [rows[-1] for rows in trials if rows[-1]["candidate"] == candidate]
-    return [read_table(row["utterances"]) for row in sorted(last, key=lambda row: row["seed"])]

@@ -1,24 +1,25 @@
-"""What one Tune trial runs: the experiment of its values, with objective and violations added to each report."""
+"""One Tune trial: runs the experiment of its values, and adds objective and violations to each report."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from raywce.data.dev_split import Part
 from raywce.errors import InputError, RunFailed
 from raywce.experiment.schema import Experiment
+from raywce.experiment.space import Scalar
 from raywce.selection.limits import Limit, is_feasible, objective, violations, worst
 from raywce.storage.failures import is_passing, is_storage_failure
 from raywce.storage.files import wait_until_writable
-from raywce.trial_report import OBJECTIVE, Report
+from raywce.trial_report import OBJECTIVE, Flat, Report
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
 
-OUTAGES = 3  # of the storage, that a trial goes on after
+OUTAGES = 3  # of the storage, after which a trial resumes
 
 RunTrial = Callable[[Experiment, str, str, Callable[[Report], None]], object]
 
@@ -35,14 +36,14 @@ class Run:
     """
 
     trial_id: str
-    values: Mapping[str, Any] | None = None
+    values: Mapping[str, Scalar] | None = None
     seed_index: int = 0
     candidate: str | None = None
     evaluates_original: bool = False
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Run:
-        """From Tune's config: what a searcher suggested, or one of the runs that were listed under `run`."""
+    def of(cls, config: Flat) -> Run:
+        """Return the run of Tune's config: of a searcher's suggestion, or of a listed run under `run`."""
         return cls(**config.get("run", config))
 
 
@@ -65,7 +66,7 @@ class Driver:
     limits: Mapping[str, Limit] | None = None
     limits_at: Mapping[int, Mapping[str, Limit]] = field(default_factory=dict)
 
-    def __call__(self, config: dict[str, Any]) -> None:
+    def __call__(self, config: Flat) -> None:
         """Run the trial of `config` (`Run.of`); after an outage of the storage, resume from the last checkpoint."""
         run = Run.of(config)
         last = Report()
@@ -96,7 +97,7 @@ class Driver:
         return None
 
     def _is_back(self) -> bool:
-        """Whether the storage can be written again, after some patience."""
+        """Return whether the storage can be written again, after some patience."""
         try:
             wait_until_writable(self.folder)
         except OSError:
@@ -104,7 +105,7 @@ class Driver:
         return True
 
     def experiment(self, run: Run) -> Experiment:
-        """The concrete experiment of one trial."""
+        """Return the concrete experiment of one trial."""
         experiment = self.file.baseline() if run.values is None else self.file.at(run.values)
         training = experiment.training
         at_start = training.evaluate_at_start or run.evaluates_original
@@ -113,7 +114,7 @@ class Driver:
         return experiment.model_copy(update={"training": changed, "evaluation": evaluation})
 
     def why_unusable(self, last: Report) -> str | None:
-        """What the last report lacks to be compared with others, or None."""
+        """Return what the last report lacks to be compared with others, or None."""
         if not last.final:
             return "the training ended without a final report"
         languages = self.file.experiment.languages.all

@@ -14,8 +14,9 @@ from raywce.runs.folder import RunFolder, checkpoint_name
 from raywce.runs.tables import TESTS, TestFile, TrialTable
 from raywce.screen.console import show_line
 from raywce.screen.throttle import ALIVE_S, Throttle
+from raywce.search.confirm import candidate_rows
 from raywce.selection.comparison import Decoded
-from raywce.selection.trials import BASELINE, CONFIRM, ORIGINAL, TEST
+from raywce.selection.trials import BASELINE, ORIGINAL, TEST
 from raywce.storage.files import exists, read_table, write_table
 from raywce.storage.node_copy import on_node
 
@@ -36,14 +37,14 @@ def decode_on_cluster(
 
 
 class DecodedSoFar:
-    """Called with utterances just decoded, it says every half minute how many they are by now."""
+    """Counts decoded utterances, and prints every half minute how many they are."""
 
     def __init__(self) -> None:
         self.utterances = 0
         self._throttle = Throttle(ALIVE_S, at_once=False)
 
     def __call__(self, done: int) -> None:
-        """Count them."""
+        """Count `done` more."""
         self.utterances += done
         if self._throttle.is_due():
             with self._throttle:
@@ -51,26 +52,22 @@ class DecodedSoFar:
 
 
 def files_of(folder: RunFolder, table: TrialTable, experiment: Experiment, winner: str) -> list[TestFile]:
-    """What is to be decoded, and where it is kept."""
+    """Return the files to be decoded."""
     models = [ORIGINAL, *_runs(table, BASELINE), *_runs(table, winner)]
     sets = [TEST, *experiment.data.extra_test]
     return [TestFile(name, model, folder.path(TESTS, name, f"{model}.parquet")) for name in sets for model in models]
 
 
 def decode_tests(folder: RunFolder, files: Sequence[TestFile], experiment: Experiment, decode: Decode) -> None:
-    """Decode what is not there yet; each file is complete as soon as it has its name."""
+    """Decode the files that do not exist yet; each is complete as soon as it has its name."""
     missing = [file for file in files if not exists(file.uri)]
-
-    def keep(index: int, table: pa.Table) -> None:
-        write_table(missing[index].uri, table)
-
     if missing:
         evaluations = [_evaluation(folder, file, experiment) for file in missing]
-        decode(evaluations, experiment.resources, keep)
+        decode(evaluations, experiment.resources, lambda index, table: write_table(missing[index].uri, table))
 
 
 def decoded_tests(files: Sequence[TestFile], table: TrialTable, winner: str) -> dict[str, Decoded]:
-    """What was decoded, by test split."""
+    """Return what was decoded, by test split."""
     tables = {(file.name, file.model): read_table(file.uri) for file in files}
     return {
         name: Decoded(
@@ -83,10 +80,7 @@ def decoded_tests(files: Sequence[TestFile], table: TrialTable, winner: str) -> 
 
 
 def _runs(table: TrialTable, candidate: str) -> list[str]:
-    """The confirm phase's trials of a candidate, by seed."""
-    last = [table.of(trial_id)[-1] for trial_id in table.trial_ids(CONFIRM)]
-    of_candidate = [row for row in last if row["candidate"] == candidate]
-    return [row["trial_id"] for row in sorted(of_candidate, key=lambda row: row["seed"])]
+    return [row["trial_id"] for row in candidate_rows(table, candidate)]
 
 
 def _evaluation(folder: RunFolder, file: TestFile, experiment: Experiment) -> Evaluation:

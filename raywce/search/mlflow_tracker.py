@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 from raywce.search.trackers import figures, hyperparameters
-from raywce.trial_report import STEP, Report
+from raywce.trial_report import STEP, Flat, Report
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
 
 _logger = logging.getLogger(__name__)
 
@@ -20,32 +24,32 @@ class MLflow(MLflowLoggerCallback):  # type: ignore[misc]
         super().__init__(tracking_uri, experiment_name=experiment, tags={"phase": phase})
         self._is_lost = False
 
-    def setup(self, *args: Any, **kwargs: Any) -> None:
+    def setup(self, *args: object, **kwargs: object) -> None:
         """Find or make the experiment."""
-        self._trial_runs: dict[Any, str] = {}
+        self._trial_runs: dict[Trial, str] = {}
         self._safely(super().setup, *args, **kwargs)
 
-    def log_trial_start(self, trial: Any) -> None:
+    def log_trial_start(self, trial: Trial) -> None:
         """Begin a run."""
         self._safely(self._start, trial)
 
-    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
+    def log_trial_result(self, iteration: int, trial: Trial, result: Flat) -> None:
         """Write a report's figures at its step."""
         run_id = self._trial_runs.get(trial)
         self._safely(self.mlflow_util.log_metrics, result[STEP], figures(result), run_id=run_id)
 
-    def log_trial_end(self, trial: Any, failed: bool = False) -> None:
+    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """End the run; a trial that reported why it failed has failed."""
         status = "FAILED" if failed or Report.of(trial.last_result or {}).failure else "FINISHED"
         self._safely(self.mlflow_util.end_run, status=status, run_id=self._trial_runs.get(trial))
 
-    def _start(self, trial: Any) -> None:
+    def _start(self, trial: Trial) -> None:
         if trial not in self._trial_runs:
             run = self.mlflow_util.start_run(tags=self.tags, run_name=str(trial))
             self._trial_runs[trial] = run.info.run_id
             self.mlflow_util.log_params(hyperparameters(trial), run_id=run.info.run_id)
 
-    def _safely(self, call: Any, *args: Any, **kwargs: Any) -> None:
+    def _safely(self, call: Callable[..., object], *args: object, **kwargs: object) -> None:
         if self._is_lost:
             return
         try:

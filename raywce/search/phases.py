@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from raywce.cluster.capacity import Room, check_resources
 from raywce.cluster.connect import connect, local_resources, running_address
@@ -23,7 +23,7 @@ from raywce.search.confirm import candidates, compared_tests, judged, runs
 from raywce.search.driver import Driver, Run, RunTrial
 from raywce.search.held_out import Decode, decode_on_cluster, decode_tests, decoded_tests, files_of
 from raywce.search.scheduler import FeasibleFirstASHA
-from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, SamplerChoice
+from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns
 from raywce.search.study import open_journal
 from raywce.search.tune_run import TuneRuns, quiet
 from raywce.selection.limits import limits
@@ -37,24 +37,22 @@ from raywce.selection.outcome import (
     references,
 )
 from raywce.selection.sampler_choice import Choice, chosen
-from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH, Row
 from raywce.storage.failures import report_storage_failures
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
 
-Rows = Sequence[Mapping[str, Any]]  # of one trial in the table, by step
-
 _STUDY = "optuna.journal"
 
 
 def is_finished(file: ExperimentFile, folder: RunFolder, resume: bool, open_test_again: bool = False) -> bool:
-    """Whether the folder holds this experiment's finished search; refuses a folder of another file.
+    """Return whether the folder holds this experiment's finished search; refuse a folder of another file.
 
     Args:
         file: the experiment.
         folder: its run folder.
-        resume: whether there must be something to go on with.
+        resume: whether there must be something to resume.
         open_test_again: whether test splits that stayed closed, as they had been opened before, are wanted now.
 
     Raises:
@@ -105,7 +103,8 @@ def run_search(
         phases.search(against)
         table = phases.table()
         out_of_time = len(table.trial_ids(SEARCH)) < file.trials
-        result = replace(outcome(table, file.experiment, _tables(folder), out_of_time), choice=str(phases.choice))
+        tables = {"trials": folder.path(TRIALS), "utterances": folder.path(UTTERANCES)}
+        result = replace(outcome(table, file.experiment, tables, out_of_time), choice=str(phases.choice))
         if result.best and file.experiment.search.confirm.candidates:
             result = replace(result, confirmation=phases.confirm(decode, open_test_again))
         write_outcome(folder, result)
@@ -132,7 +131,7 @@ class _Phases:
         return self.tune_runs.table()
 
     def baseline(self) -> References:
-        """Run the seeds that are not complete; a trial's own folder lets it go on where it was."""
+        """Run the seeds that are not complete; a trial resumes from what its own folder holds."""
         seeds = range(self.experiment.search.baseline_seeds)
         runs = [Run(f"{BASELINE}-{index}", seed_index=index, evaluates_original=index == 0) for index in seeds]
         self._listed(BASELINE, runs, self._part("search"))
@@ -163,21 +162,21 @@ class _Phases:
 
     def _listed(self, phase: str, wanted: Sequence[Run], part: Part) -> None:
         """Run those of the listed runs that are not complete."""
-        table = self.table()
-        left = [run for run in wanted if not _is_complete(table, run.trial_id)]
+        complete = {row["trial_id"] for row in self.table().last_rows(phase) if row["state"] == COMPLETE}
+        left = [run for run in wanted if run.trial_id not in complete]
         if left:
             driver = Driver(self.file, self.folder.path("trials"), self.trial, part)
             self.tune_runs.run(phase, driver, ListedRuns(left), len(left), len(wanted))
 
     def _part(self, of_phase: Part) -> Part:
-        """What a phase may see of dev; without a confirm phase, nothing is kept back for it."""
+        """Return the part of dev that a phase may see; without a confirm phase, nothing is kept back for it."""
         return of_phase if self.experiment.search.confirm.candidates else self.experiment.evaluation.part
 
     def search(self, against: References) -> None:
         """Run the trials that are left, where an earlier run stopped."""
         wanted, settings, table = self.file.trials, self.experiment.search, self.table()
         clock = SearchClock(self.folder, settings.time_limit_s)
-        earlier = {trial_id: table.of(trial_id) for trial_id in table.trial_ids(SEARCH)}
+        earlier = table.of_phase(SEARCH)
         ended = sum(rows[-1]["state"] != RUNNING for rows in earlier.values())
         if ended >= wanted or (clock.is_over() and ended == len(earlier)):
             return
@@ -194,12 +193,13 @@ class _Phases:
         searcher, scheduler = self._searcher(earlier, clock), self._scheduler(earlier)
         self.tune_runs.run(SEARCH, driver, searcher, wanted - ended, wanted, scheduler, clock)
 
-    def _searcher(self, earlier: Mapping[str, Rows], clock: SearchClock) -> ConstrainedOptunaSearch:
+    def _searcher(self, earlier: Mapping[str, Sequence[Row]], clock: SearchClock) -> ConstrainedOptunaSearch:
         settings = self.experiment.search
         return ConstrainedOptunaSearch(
             self.file.optuna_space,
             constraints=self.experiment.languages.high_resource,
-            sampler=SamplerChoice(self.choice.sampler, settings.seed),
+            sampler=self.choice.sampler,
+            seed=settings.seed,
             study_name=self.experiment.name,
             points=self.file.settings() if settings.sampler == "grid" else self.file.published_points(),
             seeds=settings.seeds,
@@ -208,8 +208,8 @@ class _Phases:
             is_over=clock.is_over,
         )
 
-    def _scheduler(self, earlier: Mapping[str, Rows]) -> FeasibleFirstASHA | None:
-        """None: each trial has its full length."""
+    def _scheduler(self, earlier: Mapping[str, Sequence[Row]]) -> FeasibleFirstASHA | None:
+        """Return the scheduler; None where each trial has its full length."""
         if not self.choice.rungs:
             return None
         factor = self.experiment.search.reduction_factor
@@ -221,12 +221,3 @@ def _run_trial() -> RunTrial:
     from raywce.training.trial import run_trial
 
     return run_trial
-
-
-def _tables(folder: RunFolder) -> dict[str, str]:
-    return {"trials": folder.path(TRIALS), "utterances": folder.path(UTTERANCES)}
-
-
-def _is_complete(table: TrialTable, trial_id: str) -> bool:
-    rows = table.of(trial_id)
-    return bool(rows) and rows[-1]["state"] == COMPLETE

@@ -1,15 +1,18 @@
-"""No trial leaves its workers' placement group behind: with one left, the next trial could wait for ever."""
+"""Removes the placement groups that ended trials leave behind: with one left, the next trial could wait for ever."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ray.tune import Callback
 
-from raywce.trial_report import Report
+from raywce.trial_report import Flat, Report
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
 
 _UNKNOWN_S = 30.0  # the GCS forgets actors that died long ago
 _END_S = 60.0
@@ -34,33 +37,27 @@ class PlacementGroupReaper(Callback):
         self._groups: dict[str, set[tuple[str, str]]] = defaultdict(set)
         self._left: list[_Left] = []
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"_groups": defaultdict(set), "_left": []}
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: Flat, **_: object) -> None:
         """Remember each worker group of the trial: a restart has a new one."""
         report = Report.of(result)
         if report.controller_id and report.placement_group_id:
             self._groups[trial.trial_id].add((report.controller_id, report.placement_group_id))
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **_: object) -> None:
         """Mark its groups."""
         self._mark(trial.trial_id)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Mark its groups."""
-        self._mark(trial.trial_id)
+    on_trial_error = on_trial_recover = on_trial_complete
 
-    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Mark its groups."""
-        self._mark(trial.trial_id)
-
-    def on_step_begin(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """Remove what is marked and has nobody left."""
+    def on_step_begin(self, iteration: int, trials: list[Trial], **_: object) -> None:
+        """Remove marked groups whose controllers are dead."""
         self._left = [left for left in self._left if not _is_gone(left)]
 
-    def on_experiment_end(self, trials: list[Any], **_: Any) -> None:
-        """Go on until nothing marked is left."""
+    def on_experiment_end(self, trials: list[Trial], **_: object) -> None:
+        """Wait until no marked group is left."""
         for trial_id in list(self._groups):
             self._mark(trial_id)
         end = time.monotonic() + _END_S
@@ -69,12 +66,11 @@ class PlacementGroupReaper(Callback):
             time.sleep(0.2)
 
     def _mark(self, trial_id: str) -> None:
-        now = time.monotonic()
-        self._left += [_Left(*pair, now) for pair in sorted(self._groups.pop(trial_id, ()))]
+        self._left += [_Left(*pair, time.monotonic()) for pair in sorted(self._groups.pop(trial_id, ()))]
 
 
 def _is_gone(left: _Left) -> bool:
-    """Whether controller and group are gone; removes the group of a dead controller."""
+    """Return whether controller and group are gone; removes the group of a dead controller."""
     from ray._private import state
     from ray._raylet import PlacementGroupID
     from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from raywce.trial_report import OBJECTIVE, STEP, Report
+from raywce.selection.trials import Row
+from raywce.trial_report import OBJECTIVE, STEP, Flat, Report
+
+if TYPE_CHECKING:
+    from ray.tune.execution.tune_controller import TuneController
+    from ray.tune.experiment import Trial
 
 _INFEASIBLE = 1.0  # every feasible trial's rank is below
 
@@ -33,7 +38,7 @@ def rank(report: Report) -> float | None:
 class FeasibleFirstASHA(AsyncHyperBandScheduler):
     """Tune's asynchronous successive halving by `rank`, on the training step.
 
-    A trial that comes to a rung goes on if it is among the best 1 / `reduction_factor` of those that came there
+    A trial that comes to a rung continues if it is among the best 1 / `reduction_factor` of those that came there
     before. Reports without an evaluation stop nothing, and neither does the last one: the training is over then, and
     to be stopped would only take the driver away from what it has left to do.
     """
@@ -43,15 +48,15 @@ class FeasibleFirstASHA(AsyncHyperBandScheduler):
         rungs: Sequence[int],
         steps: int,
         reduction_factor: float,
-        earlier: Iterable[Mapping[str, Any]] = (),
+        earlier: Iterable[Row] = (),
     ) -> None:
         """Set the rungs up.
 
         Args:
             rungs: of `raywce.experiment.rungs`, at least one; Tune places the others as it does from the first.
             steps: of a whole training.
-            reduction_factor: one in this many goes on.
-            earlier: rows of `trials.parquet`, of a search that is gone on with; they are put on the rungs again.
+            reduction_factor: one in this many continues.
+            earlier: rows of `trials.parquet`, of a search that is resumed; they are put on the rungs again.
         """
         super().__init__(
             time_attr=STEP,
@@ -67,30 +72,27 @@ class FeasibleFirstASHA(AsyncHyperBandScheduler):
             self.on_trial_add(None, trial)
             self.on_trial_result(None, trial, row)
 
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial is known, perhaps from an earlier run."""
-        super().on_trial_add(tune_controller, _Named(trial.config["trial_id"]))
+    def on_trial_add(self, tune_controller: TuneController | None, trial: Trial) -> None:
+        """Add a trial, perhaps from an earlier run."""
+        super().on_trial_add(tune_controller, _named(trial))
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: TuneController | None, trial: Trial, result: Flat) -> str:
         """Return whether the trial continues, or is stopped."""
         report = Report.of(result)
         value = rank(report)
         if value is None or report.final:
             return str(TrialScheduler.CONTINUE)
-        trial_id = trial.config["trial_id"]
-        return str(super().on_trial_result(tune_controller, _Named(trial_id), {STEP: report.step, OBJECTIVE: value}))
+        return str(super().on_trial_result(tune_controller, _named(trial), {STEP: report.step, OBJECTIVE: value}))
 
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> None:
-        """The trial ended; what it came to stays on the rungs."""
+    def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: Flat) -> None:
+        """Remove the trial; its figures stay on the rungs."""
         self.on_trial_remove(tune_controller, trial)
 
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """The trial is no longer asked about."""
-        super().on_trial_remove(tune_controller, _Named(trial.config["trial_id"]))
+    def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Remove the trial."""
+        super().on_trial_remove(tune_controller, _named(trial))
 
 
-class _Named:
-    """A trial by the id that the table knows it by, and not by Tune's own."""
-
-    def __init__(self, trial_id: str) -> None:
-        self.trial_id = trial_id
+def _named(trial: Trial) -> SimpleNamespace:
+    """Return the trial by its id in the table, in place of Tune's own."""
+    return SimpleNamespace(trial_id=trial.config["trial_id"])

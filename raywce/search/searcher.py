@@ -1,4 +1,4 @@
-"""What Tune runs next: Optuna's suggestions under named constraints, or known runs, while there is room."""
+"""Searchers for Tune: Optuna's suggestions under named constraints, or known runs, while there is room."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import count
-from typing import Any
 
 import numpy as np
 import optuna
@@ -22,41 +21,16 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.search.optuna import OptunaSearch
 from threadpoolctl import threadpool_limits
 
-from raywce.runs.tables import as_drawn
+from raywce.experiment.space import Scalar
 from raywce.search.driver import Run
 from raywce.selection.sampler_choice import SamplerKind
-from raywce.selection.trials import FAIL, RUNNING, values_of
-from raywce.trial_report import OBJECTIVE, Report
+from raywce.selection.trials import FAIL, RUNNING, Row, values_of
+from raywce.trial_report import OBJECTIVE, Flat, Report
 
 NEVER_EVALUATED = "stopped before its first evaluation"
 
 _MORE_RANDOM = 2  # trials drawn at random after the first points, before the Gaussian process begins
 _LARGEST = 1e6  # Optuna's samplers standardise constraints: an infinite one would spoil all others
-
-
-@dataclass(frozen=True)
-class SamplerChoice:
-    """Which sampler draws, and from which seed."""
-
-    kind: SamplerKind
-    seed: int
-
-    def build(self, suggestion: int, points: Sequence[Mapping[str, Any]]) -> BaseSampler:
-        """The sampler of one suggestion: made afresh from (seed, suggestion), so that it can be made again.
-
-        The first suggestions are the given points.
-        """
-        seed = int(np.random.SeedSequence([self.seed, suggestion]).generate_state(1)[0])
-        if suggestion < len(points):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                # Not Optuna's queue: what is taken from it and then lost would never be tried.
-                return PartialFixedSampler(dict(points[suggestion]), RandomSampler(seed=seed))
-        if self.kind == "random":
-            return RandomSampler(seed=seed)
-        if self.kind == "tpe":
-            return TPESampler(seed=seed, constant_liar=True)
-        return GPSampler(seed=seed, n_startup_trials=len(points) + _MORE_RANDOM)
 
 
 class ConstrainedOptunaSearch(OptunaSearch):
@@ -79,12 +53,13 @@ class ConstrainedOptunaSearch(OptunaSearch):
         space: dict[str, BaseDistribution],
         *,
         constraints: Sequence[str],
-        sampler: SamplerChoice,
+        sampler: SamplerKind,
+        seed: int,
         study_name: str,
-        points: Sequence[Mapping[str, Any]] = (),
+        points: Sequence[Mapping[str, Scalar]] = (),
         seeds: int = 1,
         storage: optuna.storages.BaseStorage | None = None,
-        earlier: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        earlier: Mapping[str, Sequence[Row]] | None = None,
         is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Open the study, and make it agree with the table.
@@ -92,17 +67,18 @@ class ConstrainedOptunaSearch(OptunaSearch):
         Args:
             space: key path to distribution, never empty.
             constraints: names in the order in which every trial carries them.
-            sampler: kind and seed.
+            sampler: which draws the trials.
+            seed: of all its draws.
             study_name: the experiment's name, as experiments may share a storage.
             points: values over exactly the space's key paths, tried first; with a grid they are all that is tried.
             seeds: how often the points are tried, all of them with one seed before the next.
             storage: Optuna's; None: in memory.
-            earlier: rows of `trials.parquet` by trial, of a search that is gone on with. What has ended there has
+            earlier: rows of `trials.parquet` by trial, of a search that is resumed. What has ended there has
                 ended in the study; what has not is suggested again, before anything new.
             is_over: whether the time for new trials is over.
         """
         self._constraints = tuple(constraints)
-        self._choice = sampler
+        self._kind, self._first_seed = sampler, seed
         self._is_over = is_over
         self._evaluated: dict[str, Report] = {}  # the last report with an evaluation, of running trials
         self._points = tuple(points) * seeds
@@ -111,26 +87,27 @@ class ConstrainedOptunaSearch(OptunaSearch):
             space,
             metric=OBJECTIVE,
             mode="min",
-            sampler=RandomSampler(sampler.seed),  # each suggestion has its own
+            sampler=RandomSampler(seed),  # each suggestion has its own
             study_name=study_name,
             storage=storage,
         )
-        trials = self._known(earlier or {})
+        earlier = earlier or {}
+        trials = self._known(earlier)
         self._suggested = set(map(_suggestion_of, trials))
-        self._unfinished = list(self._unfinished_of(trials, earlier or {}))
+        self._unfinished = list(self._unfinished_of(trials, earlier))
 
     @property
     def study(self) -> optuna.Study:
         """The Optuna study."""
         return self._ot_study
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial's id and values; the same again for a `trial_id` that was asked before.
+    def suggest(self, trial_id: str) -> dict[str, object] | str:
+        """Return the next trial's id and values; the same again for a `trial_id` that was asked before.
 
-        A grid that is through, and a search whose time is over, are `FINISHED`.
+        At the end of a grid, and when the time is over, it is `FINISHED`.
         """
         if trial_id not in self._ot_trials:
-            is_through = self._choice.kind == "grid" and self._next >= len(self._points)
+            is_through = self._kind == "grid" and self._next >= len(self._points)
             if self._unfinished:
                 self._ot_trials[trial_id], self._evaluated[trial_id] = self._unfinished.pop(0)
             elif is_through or self._is_over():
@@ -147,9 +124,9 @@ class ConstrainedOptunaSearch(OptunaSearch):
 
     def _ask(self) -> optuna.Trial:
         suggestion = self._next
-        self._ot_study.sampler = self._choice.build(suggestion, self._points)
+        self._ot_study.sampler = self._sampler_of(suggestion)
         # A Gaussian process is small: more threads only wait for each other where trainings hold the processors.
-        with threadpool_limits(1) if self._choice.kind == "gp" else nullcontext():
+        with threadpool_limits(1) if self._kind == "gp" else nullcontext():
             trial = self._ot_study.ask(fixed_distributions=self._space)
         seed_index = self._seed_index(suggestion)
         trial.set_user_attr("seed_index", seed_index)
@@ -157,10 +134,24 @@ class ConstrainedOptunaSearch(OptunaSearch):
         self._suggested.add(suggestion)
         return trial
 
+    def _sampler_of(self, suggestion: int) -> BaseSampler:
+        """Return the sampler of one suggestion: made afresh from (seed, suggestion), so that it can be made again."""
+        seed = int(np.random.SeedSequence([self._first_seed, suggestion]).generate_state(1)[0])
+        if suggestion < len(self._points):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                # Not Optuna's queue: what is taken from it and then lost would never be tried.
+                return PartialFixedSampler(dict(self._points[suggestion]), RandomSampler(seed=seed))
+        if self._kind == "random":
+            return RandomSampler(seed=seed)
+        if self._kind == "tpe":
+            return TPESampler(seed=seed, constant_liar=True)
+        return GPSampler(seed=seed, n_startup_trials=len(self._points) + _MORE_RANDOM)
+
     def _seed_index(self, suggestion: int) -> int:
         return suggestion // self._points_of_a_seed if suggestion < len(self._points) else 0
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+    def on_trial_result(self, trial_id: str, result: Flat) -> None:
         """Pass an evaluation on to Optuna, at its own step; other reports hold nothing for it."""
         if trial_id in self._ot_trials and not self._is_finished(trial_id):
             report = Report.of(result)
@@ -168,8 +159,8 @@ class ConstrainedOptunaSearch(OptunaSearch):
             if not _is_missing(report.objective):
                 self._evaluated[trial_id] = report
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Say to Optuna how the trial ended, once."""
+    def on_trial_complete(self, trial_id: str, result: Flat | None = None, error: bool = False) -> None:
+        """Report to Optuna how the trial ended, once."""
         if trial_id not in self._ot_trials or self._is_finished(trial_id):
             return
         ending = Report.of(result or {})
@@ -178,7 +169,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         self._end(self._ot_trials[trial_id], [self._evaluated.pop(trial_id, Report()), ending])
 
     def _end(self, trial: optuna.Trial, reports: Sequence[Report]) -> None:
-        """Say to Optuna how a trial ended, by its last reports."""
+        """Report to Optuna how a trial ended, by its last reports."""
         last = reports[-1]
         if not (last.final or last.failure):  # stopped: what counts is where it was evaluated last
             evaluated = [one for one in reports if not _is_missing(one.objective)]
@@ -191,14 +182,14 @@ class ConstrainedOptunaSearch(OptunaSearch):
         # Tune gives the last result of a trial that it stops to nobody else.
         self._pass_on(trial, last)
         for name in self._constraints:
-            trial.set_constraint(name, _bounded(last.violations[name]))
+            trial.set_constraint(name, max(-_LARGEST, min(_LARGEST, last.violations[name])))
         if last.final:
             self._ot_study.tell(trial, last.objective)
         else:
             self._ot_study.tell(trial, state=TrialState.PRUNED)
 
-    def _known(self, earlier: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, optuna.Trial]:
-        """All trials that were suggested before, in that order; the study gets those of the table that it lacks."""
+    def _known(self, earlier: Mapping[str, Sequence[Row]]) -> dict[str, optuna.Trial]:
+        """Return all trials suggested before, in that order; the study gets those of the table that it lacks."""
         found = {}
         for stored in self._ot_study.get_trials(deepcopy=False):
             if "trial_id" in stored.user_attrs:
@@ -209,10 +200,10 @@ class ConstrainedOptunaSearch(OptunaSearch):
             found[trial_id] = self._added(trial_id, earlier[trial_id][0])
         return {trial_id: found[trial_id] for trial_id in sorted(found, key=_suggestion_of)}
 
-    def _added(self, trial_id: str, row: Mapping[str, Any]) -> optuna.Trial:
+    def _added(self, trial_id: str, row: Row) -> optuna.Trial:
         running = optuna.trial.create_trial(
             state=TrialState.RUNNING,
-            params=as_drawn(values_of(row), self._space),
+            params=values_of(row),
             distributions=self._space,
             user_attrs={"seed_index": self._seed_index(_suggestion_of(trial_id)), "trial_id": trial_id},
         )
@@ -220,9 +211,9 @@ class ConstrainedOptunaSearch(OptunaSearch):
         return optuna.Trial(self._ot_study, self._ot_study.get_trials(deepcopy=False)[-1]._trial_id)
 
     def _unfinished_of(
-        self, trials: Mapping[str, optuna.Trial], earlier: Mapping[str, Sequence[Mapping[str, Any]]]
+        self, trials: Mapping[str, optuna.Trial], earlier: Mapping[str, Sequence[Row]]
     ) -> Iterator[tuple[optuna.Trial, Report]]:
-        """Say to the study what has ended in the table; gives the other trials, each with its last evaluation."""
+        """Report to the study what has ended in the table; yield the other trials, each with its last evaluation."""
         for trial_id, trial in trials.items():
             rows = earlier.get(trial_id, ())
             if not rows or rows[-1]["state"] == RUNNING:
@@ -258,18 +249,17 @@ class ListedRuns(Searcher):  # type: ignore[misc]
         super().__init__(metric=None, mode=None)
         self._left = list(runs)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, object] | str:
         """Return the next run, or that there is none."""
         return {"run": asdict(self._left.pop(0))} if self._left else str(self.FINISHED)
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: Flat | None = None, error: bool = False) -> None:
         """Do nothing: there is nothing to learn."""
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: nothing is resumed from Tune's own state."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Do nothing: nothing is resumed from Tune's own state."""
+    restore = save
 
 
 class WithinRoom(ConcurrencyLimiter):  # type: ignore[misc]
@@ -283,15 +273,15 @@ class WithinRoom(ConcurrencyLimiter):  # type: ignore[misc]
         self._holds = holds
         super().__init__(searcher, max_concurrent=1)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, object] | str | None:
         """Return the other's suggestion, or None: not now."""
         self.max_concurrent = self._holds(len(self.live_trials))
-        suggestion: dict[str, Any] | str | None = super().suggest(trial_id)
+        suggestion: dict[str, object] | str | None = super().suggest(trial_id)
         return suggestion
 
 
-def suggestion_id(suggestion: int, values: Mapping[str, Any], seed_index: int = 0) -> str:
-    """A trial's id: its suggestion's index, and a digest of its values and of a seed that is not the first."""
+def suggestion_id(suggestion: int, values: Mapping[str, Scalar], seed_index: int = 0) -> str:
+    """Return a trial's id: its suggestion's index, and a digest of its values and of a seed that is not the first."""
     digested = {**values, "training.seed": seed_index} if seed_index else dict(values)
     digest = hashlib.sha256(json.dumps(digested, sort_keys=True).encode()).hexdigest()
     return f"search-{suggestion:03d}-{digest[:6]}"
@@ -302,7 +292,7 @@ def _suggestion_of(trial_id: str) -> int:
 
 
 def _stored(trial: optuna.Trial) -> optuna.trial.FrozenTrial:
-    """The trial as the storage has it.
+    """Return the trial as the storage has it.
 
     Not by `Study.get_trials`, which lists all trials for each report of each.
     """
@@ -311,7 +301,3 @@ def _stored(trial: optuna.Trial) -> optuna.trial.FrozenTrial:
 
 def _is_missing(value: float | None) -> bool:
     return value is None or math.isnan(value)
-
-
-def _bounded(value: float) -> float:
-    return max(-_LARGEST, min(_LARGEST, float(value)))

@@ -1,4 +1,4 @@
-"""The search's Optuna study in a file, for a search that goes on and for Optuna's own tools."""
+"""The search's Optuna study in a file, for a resumed search and for Optuna's own tools."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _logger = logging.getLogger(__name__)
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """The study's storage, mended where a full disk or a kill left it torn; the folder must be held.
+    """Return the study's storage, repaired where a full disk or a kill left it torn; the folder must be held.
 
-    A last line without its end is cut off: what it told is told again from the table. A file that can't be read at
-    all is set aside as `<name>.broken`, and the study is made again from the table.
+    A last line without its end is cut off: its content comes again from the table. A file that can't be read at
+    all is renamed to `<name>.broken`, and the study is made again from the table.
     """
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)  # of a killed command
     if path.exists():

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from optuna.distributions import BaseDistribution
 from ray.tune import Callback
 
-from raywce.experiment.schema import Experiment
+from raywce.experiment.checks import OPTIMIZER
+from raywce.experiment.space import Scalar
 from raywce.runs.folder import RunFolder
-from raywce.runs.tables import Trial, TrialTable, trial_schema
-from raywce.screen.live import View, open_view
+from raywce.runs.tables import Trial, TrialTable
+from raywce.screen.live import open_view
 from raywce.screen.progress import Progress, TimeLimit, baseline_of
 from raywce.screen.throttle import Throttle
 from raywce.search.checkpoints import Sweeper
 from raywce.search.clock import SearchClock
 from raywce.search.driver import Run
 from raywce.search.searcher import NEVER_EVALUATED
-from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING
-from raywce.trial_report import OBJECTIVE, Report
+from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING, Row
+from raywce.trial_report import OBJECTIVE, Flat, Report
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial as TuneTrial
+
+    from raywce.experiment.load import ExperimentFile
 
 _WRITE_S = 1.0
 
@@ -27,69 +32,56 @@ _WRITE_S = 1.0
 class TableCallback(Callback):
     """Writes `trials.parquet` after reports and changes of state, at most once a second, and shows both.
 
-    The table is what an interrupted search is gone on with: what was not written yet when it was killed runs again.
+    An interrupted search is resumed from the table: what was not written yet when it was killed runs again.
     """
 
     def __init__(
         self,
         folder: RunFolder,
         phase: str,
-        experiment: Experiment,
-        space: dict[str, BaseDistribution],
-        fixed: dict[str, Any],
+        file: ExperimentFile,
         total: int,
         at_once: Callable[[], int],
         sweeper: Sweeper,
         clock: SearchClock | None = None,
     ) -> None:
-        """Say what is written where.
+        """Set what is written where.
 
         Args:
-            experiment: the file's, for languages and seed.
-            space: the searched leaves.
-            fixed: the values of the searched leaves that the baseline has.
+            folder: of the run.
+            phase: whose trials they are.
+            file: the experiment with its distributions.
             total: how many trials the phase has.
             at_once: gives how many of them can run at the same time.
             sweeper: removes what ended trials no longer need, once the table has their end.
             clock: kept with the table.
         """
-        self.folder, self.phase, self.experiment, self.space, self.fixed = folder, phase, experiment, space, fixed
+        self.folder, self.phase, self.file = folder, phase, file
+        self._fixed = _fixed(file)
         self._total, self._at_once, self._sweeper, self._clock = total, at_once, sweeper, clock
-        self._table: TrialTable | None = None
-        self._view: View | None = None
-        self._progress: Progress | None = None
-        self._throttle = Throttle(_WRITE_S)
         self._is_written = True
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_table": None, "_view": None, "_progress": None}
+    def __getstate__(self) -> dict[str, object]:
+        from_setup = ("table", "view", "_progress", "_throttle")
+        return {name: value for name, value in vars(self).items() if name not in from_setup}
 
-    def setup(self, **_: Any) -> None:
+    def setup(self, **_: object) -> None:
         """Open table and screen."""
-        self._throttle = Throttle(_WRITE_S)  # the clock of another process says nothing
-        self._table = TrialTable.open(self.folder, schema_of(self.experiment, self.space))
+        experiment, space = self.file.experiment, self.file.space
+        self._throttle = Throttle(_WRITE_S)
+        self.table = TrialTable.open(self.folder, space, experiment.languages)
         self._progress = self._begun()
-        self._view = open_view(self.experiment, list(self.space), self._progress)
+        self.view = open_view(experiment, list(space), self._progress)
 
-    @property
-    def table(self) -> TrialTable:
-        """The table."""
-        assert self._table is not None, "Tune calls setup first"
-        return self._table
-
-    @property
-    def view(self) -> View:
-        """The screen."""
-        assert self._view is not None, "Tune calls setup first"
-        return self._view
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A trial began, or began again."""
+    def on_trial_start(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: object) -> None:
+        """Record that a trial began, or began again."""
         self.table.finish(self._trial(trial), RUNNING)
         self._show(trial)
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        """A report came."""
+    def on_trial_result(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: Flat, **_: object
+    ) -> None:
+        """Record a report."""
         report = Report.of(result)
         if report.storage_failure:
             raise OSError(report.storage_failure)
@@ -98,26 +90,26 @@ class TableCallback(Callback):
         self.table.record(self._trial(trial), report)
         self._show(trial)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A trial ended by itself, well or with a reason, or Tune stopped it."""
+    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: object) -> None:
+        """Record how a trial ended by itself, or that Tune stopped it."""
         last = Report.of(trial.last_result or {})
         reason = last.failure
-        if not (reason or last.final or self._is_evaluated(trial)):
+        if not (reason or last.final or any(row.get(OBJECTIVE) is not None for row in self._rows(trial))):
             reason = NEVER_EVALUATED
         self._end(trial, FAIL if reason else COMPLETE if last.final else PRUNED, reason)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """A trial's driver died, or raised what it should not."""
+    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: object) -> None:
+        """Record that a trial's driver died, or raised an unexpected error."""
         lines = str(trial.get_error() or "the driver was lost").strip().splitlines()
         self._end(trial, FAIL, lines[-1])
 
-    def on_experiment_end(self, trials: list[Any], **_: Any) -> None:
-        """The phase is through, or was interrupted."""
+    def on_experiment_end(self, trials: list[TuneTrial], **_: object) -> None:
+        """Write the table and close the screen: the phase is finished, or was interrupted."""
         self._write()
         self.view.close()
 
-    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """Tune has handled what came in."""
+    def on_step_end(self, iteration: int, trials: list[TuneTrial], **_: object) -> None:
+        """Write the table where that is due, and update the screen."""
         if not self._is_written and self._throttle.is_due():
             self._write()
         self.view.tick()
@@ -130,39 +122,40 @@ class TableCallback(Callback):
                 self._clock.save()
         self._is_written = True
 
-    def _end(self, trial: Any, state: str, reason: str | None) -> None:
+    def _end(self, trial: TuneTrial, state: str, reason: str | None) -> None:
         self.table.finish(self._trial(trial), state, reason)
         self._show(trial)
 
-    def _is_evaluated(self, trial: Any) -> bool:
-        return any(row.get(OBJECTIVE) is not None for row in self.table.of(Run.of(trial.config).trial_id))
+    def _rows(self, trial: TuneTrial) -> list[Row]:
+        return self.table.of(Run.of(trial.config).trial_id)
 
-    def _show(self, trial: Any) -> None:
+    def _show(self, trial: TuneTrial) -> None:
         self._is_written = False
-        rows = self.table.of(Run.of(trial.config).trial_id)
-        assert self._progress is not None, "Tune calls setup first"
+        rows = self._rows(trial)
         self._progress.see(rows)
         self.view.show(rows)
 
     def _begun(self) -> Progress:
-        """How far the phase is by the table."""
-        low_resource, clock = self.experiment.languages.low_resource, self._clock
+        """Return how far the phase is by the table."""
+        experiment, clock = self.file.experiment, self._clock
         limit = None
         if clock and clock.limit_s is not None:
-            limit = TimeLimit(clock.seconds_left, self.experiment.search.at_time_limit == "stop")
-        baseline = None if self.phase == BASELINE else baseline_of(self.table, low_resource)
+            limit = TimeLimit(clock.seconds_left, experiment.search.at_time_limit == "stop")
+        baseline = None if self.phase == BASELINE else baseline_of(self.table, experiment.languages.low_resource)
         progress = Progress(self.phase, self._total, self._at_once, baseline, limit)
-        for rows in map(self.table.of, self.table.trial_ids(self.phase)):
+        for rows in self.table.of_phase(self.phase).values():
             if rows[-1]["state"] != RUNNING:  # the others begin again
                 progress.see(rows)
         return progress
 
-    def _trial(self, trial: Any) -> Trial:
+    def _trial(self, trial: TuneTrial) -> Trial:
         run = Run.of(trial.config)
-        values = self.fixed if run.values is None else run.values
-        return Trial(self.phase, run.trial_id, self.experiment.training.seed + run.seed_index, values, run.candidate)
+        values = self._fixed if run.values is None else run.values
+        seed = self.file.experiment.training.seed + run.seed_index
+        return Trial(self.phase, run.trial_id, seed, values, run.candidate)
 
 
-def schema_of(experiment: Experiment, space: dict[str, BaseDistribution]) -> Any:
-    """The table's columns for an experiment."""
-    return trial_schema(space, experiment.languages.low_resource, experiment.languages.high_resource)
+def _fixed(file: ExperimentFile) -> dict[str, Scalar]:
+    """Return the baseline's values of the searched leaves; None for weighting and augmentation, which it is without."""
+    optimizer = file.baseline().training.optimizer.model_dump()
+    return {path: optimizer.get(path.removeprefix(OPTIMIZER)) for path in file.leaves}

@@ -1,26 +1,29 @@
-"""TensorBoard, and what every tracker is given: a trial's figures by step, and its hyperparameters."""
+"""TensorBoard, and the input of every tracker: a trial's figures by step, and its hyperparameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ray.tune.logger import TBXLoggerCallback
 
+from raywce.experiment.space import Scalar
 from raywce.search.driver import Run
-from raywce.trial_report import OBJECTIVE, STEP
+from raywce.trial_report import OBJECTIVE, STEP, Flat
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
 
 _KINDS = ("loss", "alpha", "wer", "cer", "violation")
 
 
-def figures(result: Mapping[str, Any]) -> dict[str, float]:
-    """Return what is worth a curve: `wer/gl`, `alpha/gl`, `loss/es`, … and the objective, as in `trials.parquet`."""
+def figures(result: Flat) -> dict[str, float]:
+    """Return the figures that get a curve: `wer/gl`, `alpha/gl`, `loss/es`, … and the objective."""
     names = [name for name in result if name == OBJECTIVE or name.partition("/")[0] in _KINDS]
     return {name: float(result[name]) for name in names if result[name] is not None}
 
 
-def hyperparameters(trial: Any) -> dict[str, Any]:
-    """The searched leaves by key path, and which seed it is; nothing but the seed for a baseline."""
+def hyperparameters(trial: Trial) -> dict[str, Scalar]:
+    """Return the searched leaves by key path, and the seed's index; of a baseline, the index alone."""
     run = Run.of(trial.config)
     values = {path: str(value) if value is None else value for path, value in (run.values or {}).items()}
     return {**values, "seed_index": run.seed_index}
@@ -29,7 +32,7 @@ def hyperparameters(trial: Any) -> dict[str, Any]:
 class TensorBoard(TBXLoggerCallback):  # type: ignore[misc]
     """Event files in the trials' folders, in place of Tune's own, which number a trial's reports."""
 
-    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
+    def log_trial_result(self, iteration: int, trial: Trial, result: Flat) -> None:
         """Write a report's figures at its step."""
         if trial not in self._trial_writer:
             self.log_trial_start(trial)
@@ -39,7 +42,7 @@ class TensorBoard(TBXLoggerCallback):  # type: ignore[misc]
         self._trial_writer[trial].flush()
         self._trial_result[trial].update(found)
 
-    def log_trial_end(self, trial: Any, failed: bool = False) -> None:
+    def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Write the hyperparameters beside the last figures."""
         from tensorboardX.summary import hparams
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 from ray import tune
@@ -21,11 +20,14 @@ from raywce.search.driver import Driver, Run
 from raywce.search.placement_groups import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import WithinRoom
-from raywce.search.table_callback import TableCallback, schema_of
+from raywce.search.table_callback import TableCallback
 from raywce.search.trackers import TensorBoard
 from raywce.selection.trials import RUNNING
+from raywce.trial_report import Flat
 
 if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
     from raywce.experiment.load import ExperimentFile
     from raywce.experiment.schema import Experiment
 
@@ -38,8 +40,8 @@ class TuneRuns:
         self._sweeper = Sweeper(folder, file.experiment.search.keep_models)
 
     def table(self) -> TrialTable:
-        """As it is written."""
-        return TrialTable.open(self._folder, schema_of(self._file.experiment, self._file.optuna_space))
+        """Return the table as it is written."""
+        return TrialTable.open(self._folder, self._file.space, self._file.experiment.languages)
 
     def run(
         self,
@@ -65,6 +67,10 @@ class TuneRuns:
         Raises:
             RunFailed: it was interrupted.
         """
+
+        def raywce_trial(config: Flat) -> None:
+            driver(config)
+
         # Not Tune's own restore: its state may be older than the table, or torn where the storage was full.
         config = tune.TuneConfig(
             search_alg=WithinRoom(searcher, self._room.holds),
@@ -74,44 +80,23 @@ class TuneRuns:
             trial_name_creator=_trial_id,
             trial_dirname_creator=_trial_id,
         )
+        trainable = tune.with_resources(raywce_trial, driver_resources(self._file.experiment.resources))
         with self._room.wanted(left):
-            run_config = self._run_config(phase, wanted, clock)
-            tune.Tuner(self._trainable(driver), tune_config=config, run_config=run_config).fit()
+            tune.Tuner(trainable, tune_config=config, run_config=self._run_config(phase, wanted, clock)).fit()
         table = self.table()
-        states = [table.of(trial_id)[-1]["state"] for trial_id in table.trial_ids(phase)]
+        states = [row["state"] for row in table.last_rows(phase)]
         write_utterances(self._folder, table)
         self._sweeper.sweep_all(table)
         is_over = clock is not None and clock.is_over()
         if (len(states) < wanted and not is_over) or RUNNING in states:
             raise RunFailed(f"interrupted in phase {phase}; run the same command to resume ({self._folder.uri})")
 
-    def _trainable(self, driver: Driver) -> Any:
-        def raywce_trial(config: dict[str, Any]) -> None:
-            driver(config)
-
-        return tune.with_resources(raywce_trial, driver_resources(self._file.experiment.resources))
-
     def _run_config(self, phase: str, total: int, clock: SearchClock | None) -> tune.RunConfig:
         experiment = self._file.experiment
-        table = TableCallback(
-            self._folder,
-            phase,
-            experiment,
-            self._file.optuna_space,
-            self._fixed(),
-            total,
-            self._room.fits,
-            self._sweeper,
-            clock,
-        )
+        table = TableCallback(self._folder, phase, self._file, total, self._room.fits, self._sweeper, clock)
         callbacks = [table, *_trackers(experiment, phase), PlacementGroupReaper()]
         stop = StopAtLimit(clock) if clock and experiment.search.at_time_limit == "stop" else None
         return tune.RunConfig(name=phase, storage_path=self._folder.uri, verbose=0, callbacks=callbacks, stop=stop)
-
-    def _fixed(self) -> dict[str, Any]:
-        """The baseline's values of the searched leaves; none of weighting and augmentation, which it is without."""
-        tree = {"training": self._file.baseline().training.model_dump()}
-        return {path: _leaf(tree, path.split(".")) for path in self._file.leaves}
 
 
 def _trackers(experiment: Experiment, phase: str) -> list[tune.Callback]:
@@ -128,9 +113,9 @@ def quiet() -> None:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("ray.tune").setLevel(logging.WARNING)
-    # When interrupted, it says how to restore a Tune run of one's own; what goes on here is the command.
+    # When interrupted, it says how to restore a Tune run of one's own; here the same command resumes.
     logging.getLogger("ray.tune.tune").setLevel(logging.ERROR)
-    # Its own state, which nothing is gone on from, may be lost with the storage.
+    # Its own state, from which nothing is resumed, may be lost with the storage.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     # While the storage is away, it prints the traceback of each folder of that state that it can't make.
     logging.getLogger("ray.train._internal.storage").setLevel(logging.CRITICAL)
@@ -138,12 +123,5 @@ def quiet() -> None:
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
 
 
-def _trial_id(trial: Any) -> str:
+def _trial_id(trial: Trial) -> str:
     return Run.of(trial.config).trial_id
-
-
-def _leaf(tree: Any, path: Sequence[str]) -> Any:
-    """The value at a key path; None where the baseline has no such leaf."""
-    for key in path:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree

@@ -1,1 +1,1 @@
-"""Which setting is chosen, and what may be claimed: without Ray, Optuna or a screen."""
+"""The choice of a setting, and the claims on it: without Ray, Optuna or a screen."""

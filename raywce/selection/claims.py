@@ -1,4 +1,4 @@
-"""Which of some candidates is chosen, and what may be claimed of it, with a confidence: the rule by itself."""
+"""The rule by which one of some candidates is chosen, and the claims on it, with a confidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NONE = -1
 
 @dataclass(frozen=True)
 class Claims:
-    """What the measurements of k candidates allow to say; arrays are (..., k), leading axes are repetitions.
+    """Claims on k candidates by their measurements; arrays are (..., k), leading axes are repetitions.
 
     Attributes:
         keeps: p of "it breaks the limit of some language", adjusted for the k candidates.
@@ -28,14 +28,14 @@ class Claims:
     low_resource_wer: Array
 
     def winner(self, confidence: float) -> NDArray[np.int64]:
-        """(...) the candidate with the lowest low-resource WER among those that keep all limits; `NONE` without one."""
+        """Return (...) the candidate with the lowest low-resource WER of those that keep all limits, or `NONE`."""
         kept = self.keeps <= 1 - confidence
         lowest = np.where(kept, self.low_resource_wer, np.inf).argmin(axis=-1)
         return np.where(kept.any(axis=-1), lowest, NONE)
 
 
 def claims(excesses: Sequence[Measurement], gain: Measurement, low_resource_wer: Array) -> Claims:
-    """The claims on k candidates.
+    """Return the claims on k candidates.
 
     That *all* languages keep their limits needs no correction (each must hold by itself: an intersection-union
     test, Berger 1982); that there are several candidates does (Holm 1979).

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import sub
 
 import numpy as np
 import pyarrow as pa
 
-from raywce.evaluation.confidence import Array, Estimate, Measurement, Rates, Speech, mean, measure
+from raywce.evaluation.confidence import Measurement, Rates, Speech, mean, measure
 from raywce.evaluation.paired import paired_errors
 from raywce.evaluation.rates import rates_by_language
 from raywce.experiment.schema import Experiment
 from raywce.selection.claims import NONE, claims
-from raywce.selection.limits import Rule, excess
+from raywce.selection.limits import Rule, worst
 from raywce.valid_json import Number
 
 Languages = Mapping[str, "Interval"]
@@ -30,7 +31,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What was decoded of one set of utterances: tables of `raywce.evaluation.utterances.SCHEMA`.
+    """Texts that were decoded of one set of utterances: tables of `raywce.evaluation.utterances.SCHEMA`.
 
     Attributes:
         original: by the model before fine-tuning.
@@ -50,7 +51,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """One model's figures by language, means over its seeds; the differences are None for what it is held against.
+    """One model's figures by language, means over its seeds; no differences for what others are compared with.
 
     Attributes:
         low_resource_gain: mean low-resource WER minus the baseline's; None too where one was not decoded.
@@ -84,7 +85,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Claim:
-    """What may be said of one candidate.
+    """The claims on one candidate.
 
     Attributes:
         bounds: points of WER by high-resource language, which its violation is below with the wanted confidence;
@@ -102,7 +103,7 @@ class Claim:
     @property
     def worst(self) -> tuple[str, float] | None:
         """The language whose bound is the highest, and the points."""
-        return max(self.bounds.items(), key=lambda item: item[1], default=None)
+        return worst(self.bounds)
 
 
 @dataclass(frozen=True)
@@ -114,17 +115,17 @@ class Choice:
 
 
 def side_by_side(decoded: Decoded, experiment: Experiment) -> dict[str, Side]:
-    """Each language that was decoded, its speech resampled once for all that is said of it."""
+    """Return each language that was decoded, its speech resampled once for all that is said of it."""
     present = set(decoded.original["language"].to_pylist())
     return {name: Side(decoded, name, experiment) for name in experiment.languages.all if name in present}
 
 
 def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Comparison:
-    """WERs and differences with intervals, utterance and seed variance joined."""
+    """Return WERs and differences with intervals, utterance and seed variance joined."""
     confidence, low_resource = experiment.search.confirm.confidence, experiment.languages.low_resource
 
     def setting(index: int) -> ModelFigures:
-        """0 is the original, 1 the baseline."""
+        """Return a model's figures; 0 is the original, 1 the baseline."""
         over = [{name: side.difference(index, other) for name, side in sides.items()} for other in range(min(index, 2))]
         differences = [{name: _interval(one, confidence) for name, one in of.items()} for of in over]
         has_gain = len(over) > 1 and sides.keys() >= set(low_resource)
@@ -150,7 +151,7 @@ def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment)
 
 
 def choose(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Choice:
-    """The winner among the candidates, and what may be claimed of each."""
+    """Return the winner among the candidates, and what may be claimed of each."""
     languages, confidence = experiment.languages, experiment.search.confirm.confidence
     names = list(decoded.candidates)
     if not names:
@@ -192,43 +193,39 @@ class Side:
         self.candidates = rates[of_candidates]
 
     def of(self, index: int) -> Rates:
-        """Of the original (0), the baseline (1) or a candidate."""
+        """Return the rates of the original (0), the baseline (1) or a candidate."""
         return (self.original, self.baseline)[index] if index < 2 else self.candidates[index - 2]
 
     def wer(self, index: int) -> Measurement:
-        """Of the model with that index (`of`)."""
+        """Return the WER of the model with that index (`of`)."""
         return measure(lambda rate: rate, self.of(index))
 
     def difference(self, index: int, other: int) -> Measurement:
-        """Of the first model's WER over the other's."""
-        return measure(_difference, self.of(index), self.of(other))
+        """Return by how much the first model's WER is above the other's."""
+        return measure(sub, self.of(index), self.of(other))
 
     def gain(self) -> Measurement:
-        """Of the candidates, over the baseline."""
-        return measure(_difference, self.candidates, self.baseline)
+        """Return by how much the candidates' WER is above the baseline's."""
+        return measure(sub, self.candidates, self.baseline)
 
     def excess(self) -> Measurement:
-        """Of the candidates, above the language's limit."""
+        """Return by how much the candidates' WER is above the language's limit."""
         rule = Rule.of(self.experiment.search.constraints, self.language)
         fixed = rule.reference
         if not isinstance(fixed, str):
-            return measure(lambda rate: excess(rate, fixed, rule.tolerance, rule.floor), self.candidates)
+            return measure(lambda rate: rule.excess(rate, fixed), self.candidates)
         reference = {"baseline": self.baseline, "original": self.original}[fixed]
-        return measure(lambda rate, other: excess(rate, other, rule.tolerance, rule.floor), self.candidates, reference)
-
-
-def _difference(rate: Array, other: Array) -> Array:
-    return rate - other
+        return measure(rule.excess, self.candidates, reference)
 
 
 def _interval(measurement: Measurement, confidence: float) -> Interval:
-    estimate: Estimate = measurement.estimate()
+    estimate = measurement.estimate()
     low, high = estimate.interval(confidence)
     return Interval(float(estimate.value), float(low), float(high))
 
 
 def _identification(decoded: Decoded, index: int) -> dict[str, float]:
-    """Mean over the seeds, of the languages where it was measured."""
+    """Return the mean over the seeds, of the languages where it was measured."""
     of_setting = [[decoded.original], decoded.baseline, *decoded.candidates.values()][index]
     found: dict[str, list[float]] = {}
     for table in of_setting:

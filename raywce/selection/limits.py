@@ -1,38 +1,21 @@
-"""How much worse each high-resource language may become, and by how much a trial keeps or breaks that."""
+"""Limits of the high-resource languages' WERs, and by how much a trial keeps or breaks them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from statistics import stdev
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raywce.experiment.schema import Constraints
+from raywce.experiment.schema import ConstraintLimits, Constraints
 
 if TYPE_CHECKING:  # it takes scipy along, which a trial's driver does without
     from raywce.evaluation.confidence import Array
 
 _DIGITS = 9  # of a point: what floating point adds to a WER that stands exactly on its limit is cut off
-
-
-def allowed_rise(reference: Array | float, tolerance: float, floor: float) -> Array:
-    """Return by how much a WER may be above its reference: a share of it, or the floor where that is larger.
-
-    Args:
-        reference: WER that the language is compared with; a number or an array.
-        tolerance: the share.
-        floor: a fraction, as all of these are.
-    """
-    rise: Array = np.maximum(tolerance * np.asarray(reference), floor)
-    return rise
-
-
-def excess(wer: Array | float, reference: Array | float, tolerance: float, floor: float) -> Array:
-    """Return by how much a WER is above its limit (`allowed_rise`): <= 0 where the constraint holds; fractions."""
-    above: Array = wer - reference - allowed_rise(reference, tolerance, floor)
-    return above
 
 
 @dataclass(frozen=True)
@@ -49,7 +32,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Rule:
-    """What the experiment file says of one language's limit.
+    """One language's limit, by the experiment file.
 
     Attributes:
         reference: `baseline`, `original`, or a WER, a fraction.
@@ -64,23 +47,34 @@ class Rule:
     @classmethod
     def of(cls, constraints: Constraints, language: str) -> Rule:
         """Return a language's own rule, where it has one, or the general one, key by key."""
+        own = constraints.languages.get(language, ConstraintLimits()).model_dump(exclude_none=True)
+        rule = constraints.model_copy(update=own)
+        reference = rule.reference if isinstance(rule.reference, str) else rule.reference / 100
+        return cls(reference, rule.relative_tolerance, rule.absolute_floor / 100)
 
-        def own(key: str) -> Any:
-            of_language = getattr(constraints.languages.get(language), key, None)
-            return getattr(constraints, key) if of_language is None else of_language
+    def allowed_rise(self, reference: Array | float) -> Array:
+        """Return by how much a WER may be above a reference WER, fractions."""
+        rise: Array = np.maximum(self.tolerance * np.asarray(reference), self.floor)
+        return rise
 
-        reference = own("reference")
-        reference = reference if isinstance(reference, str) else reference / 100
-        return cls(reference, own("relative_tolerance"), own("absolute_floor") / 100)
+    def excess(self, wer: Array, reference: Array | float) -> Array:
+        """Return by how much a WER is above its limit: <= 0 where the constraint holds; fractions."""
+        above: Array = wer - reference - self.allowed_rise(reference)
+        return above
 
 
 def mean_wers(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Each language's mean WER over runs with different seeds.
+    """Return each language's mean WER over runs with different seeds.
 
     Every run's WER comes from summed counts over the same utterances, so their mean is the WER of all runs' counts
     added up.
     """
     return {language: sum(run[language] for run in runs) / len(runs) for language in runs[0]}
+
+
+def deviations(runs: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
+    """Return each language's sample standard deviation over runs with different seeds; None below two runs."""
+    return {language: stdev(run[language] for run in runs) for language in runs[0]} if len(runs) > 1 else None
 
 
 def objective(wers: Mapping[str, float], low_resource: Sequence[str]) -> float:
@@ -94,7 +88,7 @@ def reference_wers(
     baseline: Mapping[str, float],
     original: Mapping[str, float],
 ) -> dict[str, float]:
-    """What each high-resource language is held against, as fractions, in the order of the experiment file.
+    """Return the WER that each high-resource language is compared with, a fraction, in the experiment file's order.
 
     Args:
         constraints: the experiment's; a language's own `reference` overrides the general one.
@@ -103,37 +97,33 @@ def reference_wers(
         original: WER of the model before fine-tuning: step 0 of the baseline's first run (fractions).
     """
     measured = {"baseline": baseline, "original": original}
-    out = {}
-    for language in high_resource:
-        reference = Rule.of(constraints, language).reference
-        out[language] = measured[reference].get(language, math.nan) if isinstance(reference, str) else reference
-    return out
+    rules = {language: Rule.of(constraints, language).reference for language in high_resource}
+    return {
+        language: measured[reference].get(language, math.nan) if isinstance(reference, str) else reference
+        for language, reference in rules.items()
+    }
 
 
 def limits(constraints: Constraints, references: Mapping[str, float]) -> dict[str, Limit]:
-    """Each constrained language's limit in the search, in the order of `references` (fractions).
+    """Return each constrained language's limit in the search, in the order of `references` (fractions).
 
     The allowance is the larger of relative_tolerance * reference and absolute_floor, less the margin: what minimises
     one WER under limits on others ends at the limits, where no confirm phase can show that they hold.
     """
-    out = {}
-    for language, wer in references.items():
-        rule = Rule.of(constraints, language)
-        rise = float(allowed_rise(wer, rule.tolerance, rule.floor))
-        out[language] = Limit(wer, rise - constraints.margin / 100)
-    return out
+    rises = {language: float(Rule.of(constraints, language).allowed_rise(wer)) for language, wer in references.items()}
+    return {language: Limit(references[language], rise - constraints.margin / 100) for language, rise in rises.items()}
 
 
 def violations(wers: Mapping[str, float], limits: Mapping[str, Limit]) -> dict[str, float]:
-    """Points of WER by which each limit is broken (> 0) or kept (<= 0), always in the order of `limits`."""
+    """Return the points of WER by which each limit is broken (> 0) or kept (<= 0), in the order of `limits`."""
     return {language: limit.violation(wers[language]) for language, limit in limits.items()}
 
 
 def is_feasible(violations: Mapping[str, float]) -> bool:
-    """Whether every constraint holds; a NaN does not hold."""
+    """Return whether every constraint holds; a NaN does not hold."""
     return all(value <= 0 for value in violations.values())
 
 
 def worst(violations: Mapping[str, float]) -> tuple[str, float] | None:
-    """The language with the largest violation and its points; None where nothing is constrained."""
+    """Return the language with the largest violation and its points; None where nothing is constrained."""
     return max(violations.items(), key=lambda item: item[1], default=None)

@@ -1,23 +1,24 @@
-"""What a search came to: the best feasible trial beside the baseline and the original model, from the table alone."""
+"""The outcome of a search by its table: the best feasible trial beside the baseline and the original model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import stdev
-from typing import Any, Literal
+from typing import Literal
 
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
+from raywce.experiment.space import Scalar
 from raywce.selection.comparison import Choice, Comparison
-from raywce.selection.limits import mean_wers, objective, reference_wers, worst
+from raywce.selection.limits import deviations, is_feasible, mean_wers, objective, reference_wers, worst
 from raywce.selection.settings import Setting, compared, setting_name
-from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, Trials, values_of
+from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, Row, Trials, values_of
 from raywce.trial_report import Report
 from raywce.valid_json import Number, as_json
 
 FOUND, NOTHING_FEASIBLE = 0, 3  # exit codes
+_JOINT = ", "
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,24 @@ class References:
 
 
 @dataclass(frozen=True)
-class TrialFigures:
-    """One finished trial, or the means over the seeds of a grid's setting, whose trials' ids are then listed.
+class _Named:
+    """One trial, or the setting of a grid.
+
+    Attributes:
+        trial_id: as it is written and printed; of a setting, the ids of its trials (`trial_ids`), joined.
+    """
+
+    trial_id: str
+
+    @property
+    def trial_ids(self) -> tuple[str, ...]:
+        """The trials behind the figures: for a setting of a grid, one for each seed."""
+        return tuple(self.trial_id.split(_JOINT))
+
+
+@dataclass(frozen=True)
+class TrialFigures(_Named):
+    """One finished trial, or the means over the seeds of a grid's setting.
 
     Attributes:
         values: key path to value, of the searched leaves.
@@ -45,8 +62,7 @@ class TrialFigures:
         objective: mean low-resource WER, a fraction.
     """
 
-    trial_id: str
-    values: dict[str, Any]
+    values: dict[str, Scalar]
     wer: dict[str, Number]
     violations: dict[str, Number]
     objective: Number
@@ -54,7 +70,7 @@ class TrialFigures:
     @property
     def feasible(self) -> bool:
         """Whether every constraint holds."""
-        return all(value <= 0 for value in self.violations.values())
+        return is_feasible(self.violations)
 
     @property
     def worst(self) -> tuple[str, float] | None:
@@ -63,17 +79,16 @@ class TrialFigures:
 
 
 @dataclass(frozen=True)
-class ParetoPoint:
+class ParetoPoint(_Named):
     """A trial's low-resource WER (a fraction) and its worst change of a high-resource WER (points)."""
 
-    trial_id: str
     objective: Number
     worst_change: Number
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What the confirm phase came to.
+    """The outcome of the confirm phase.
 
     Attributes:
         dev: original, baseline and candidates on the speakers that the search did not see.
@@ -86,7 +101,7 @@ class Confirmation:
 
     dev: Comparison
     choice: Choice
-    values: dict[str, dict[str, Any]]
+    values: dict[str, dict[str, Scalar]]
     failed: dict[str, str]
     tests: dict[str, Comparison]
     closed: str | None
@@ -107,7 +122,7 @@ class SearchOutcome:
         out_of_time: whether fewer trials than asked for were run, as the time limit was reached.
         settings: of a grid: original, baseline and each setting, over its seeds; else None.
         pareto: trials that no other is at least as good as in both figures, feasible or not.
-        confirmation: what the confirm phase came to; None without one.
+        confirmation: the outcome of the confirm phase; None without one.
     """
 
     name: str
@@ -141,7 +156,7 @@ class SearchOutcome:
         """Whether the best trial's low-resource WER is below the baseline's."""
         return self.best is not None and self.best.objective < self.baseline_objective
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, object]:
         """Return all figures, as nested plain values."""
         return {**asdict(self), "exit_code": self.exit_code, "better_than_baseline": self.better}
 
@@ -151,18 +166,16 @@ class SearchOutcome:
 
 
 def references(table: Trials, experiment: Experiment) -> References:
-    """The references that the baseline's rows give.
+    """Return the references that the baseline's rows give.
 
     Raises:
         RunFailed: a run of the baseline failed, or left out a figure.
     """
-    trial_ids = table.trial_ids(BASELINE)
-    for trial_id in trial_ids:
-        last = table.of(trial_id)[-1]
+    for last in table.last_rows(BASELINE):
         if last["state"] == FAIL:
-            raise RunFailed(f"the baseline failed ({trial_id}): {last['reason']}")
-    runs = [_wers(_final(table.of(trial_id)), experiment.languages.all) for trial_id in trial_ids]
-    first = table.of(trial_ids[0])[0]
+            raise RunFailed(f"the baseline failed ({last['trial_id']}): {last['reason']}")
+    runs = _baseline_wers(table, experiment)
+    first = table.of(table.trial_ids(BASELINE)[0])[0]
     original = _wers(first if first["step"] == 0 else {}, experiment.languages.all)
     baseline = mean_wers(runs)
     limits = reference_wers(experiment.search.constraints, experiment.languages.high_resource, baseline, original)
@@ -170,17 +183,16 @@ def references(table: Trials, experiment: Experiment) -> References:
     missing += [language for language, wer in limits.items() if math.isnan(wer)]
     if missing:
         raise RunFailed(f"the baseline gave no WER for {', '.join(dict.fromkeys(missing))}: has dev utterances of it?")
-    deviation = {language: stdev(run[language] for run in runs) for language in baseline} if len(runs) > 1 else None
-    return References(baseline, original, limits, deviation)
+    return References(baseline, original, limits, deviations(runs))
 
 
 def intermediate_references(table: Trials, experiment: Experiment) -> dict[int, dict[str, float]]:
-    """What each high-resource language is held against, as fractions, by step before the end.
+    """Return the WER that each high-resource language is compared with, a fraction, by step before the end.
 
     The steps are those at which all runs of the baseline were evaluated.
     """
     original, languages = references(table, experiment).original, experiment.languages
-    runs = [_evaluations(table.of(trial_id), languages.all) for trial_id in table.trial_ids(BASELINE)]
+    runs = [_evaluations(rows, languages.all) for rows in table.of_phase(BASELINE).values()]
     at = {step: mean_wers([run[step] for run in runs]) for step in runs[0] if all(step in run for run in runs)}
     return {
         step: reference_wers(experiment.search.constraints, languages.high_resource, wers, original)
@@ -189,14 +201,13 @@ def intermediate_references(table: Trials, experiment: Experiment) -> dict[int, 
 
 
 def completed(table: Trials, experiment: Experiment) -> list[TrialFigures]:
-    """The trials that came to their end; of a grid, the settings that did with each of their seeds."""
+    """Return the completed trials; of a grid, the settings that were completed with each of their seeds."""
     done = _completed_runs(table, experiment)
     return _means(done, experiment.search.seeds) if experiment.search.sampler == "grid" else done
 
 
 def _completed_runs(table: Trials, experiment: Experiment) -> list[TrialFigures]:
-    rows = [table.of(trial_id) for trial_id in table.trial_ids(SEARCH)]
-    return [_figures(of, experiment) for of in rows if of[-1]["state"] == COMPLETE]
+    return [_figures(of, experiment) for of in table.of_phase(SEARCH).values() if of[-1]["state"] == COMPLETE]
 
 
 def outcome(table: Trials, experiment: Experiment, tables: dict[str, str], out_of_time: bool = False) -> SearchOutcome:
@@ -212,9 +223,9 @@ def outcome(table: Trials, experiment: Experiment, tables: dict[str, str], out_o
         RunFailed: no trial was completed.
     """
     found = references(table, experiment)
-    rows = {trial_id: table.of(trial_id) for trial_id in table.trial_ids(SEARCH)}
-    failed = {trial_id: str(of[-1].get("reason")) for trial_id, of in rows.items() if of[-1]["state"] == FAIL}
-    stopped = sum(of[-1]["state"] == PRUNED for of in rows.values())
+    last = table.last_rows(SEARCH)
+    failed = {row["trial_id"]: str(row.get("reason")) for row in last if row["state"] == FAIL}
+    stopped = sum(row["state"] == PRUNED for row in last)
     single = _completed_runs(table, experiment)
     if not single:
         raise RunFailed(_nothing_done(list(failed.values()), stopped, out_of_time))
@@ -234,8 +245,8 @@ def outcome(table: Trials, experiment: Experiment, tables: dict[str, str], out_o
         references=found,
         baseline_objective=objective(found.baseline, experiment.languages.low_resource),
         best=best,
-        nearest=None if best else min(done, key=_largest_violation),
-        trials=len(rows),
+        nearest=None if best else min(done, key=lambda trial: trial.worst[1] if trial.worst else 0.0),
+        trials=len(last),
         feasible=len(feasible),
         failed=failed,
         stopped=stopped,
@@ -250,7 +261,7 @@ def outcome(table: Trials, experiment: Experiment, tables: dict[str, str], out_o
 def pareto(
     trials: Sequence[TrialFigures], baseline: Mapping[str, float], high_resource: Sequence[str]
 ) -> list[ParetoPoint]:
-    """Low-resource WER against the worst change of a high-resource one: what no other trial is as good as in both."""
+    """Return low-resource WER and worst change of a high-resource one of trials that no other equals in both."""
     found: list[ParetoPoint] = []
     points = [
         ParetoPoint(trial.trial_id, trial.objective, max(100 * (trial.wer[of] - baseline[of]) for of in high_resource))
@@ -273,29 +284,29 @@ def _settings(
     table: Trials, done: Sequence[TrialFigures], original: dict[str, float], experiment: Experiment
 ) -> list[Setting]:
     languages = experiment.languages
-    baseline = [_wers(_final(table.of(trial_id)), languages.all) for trial_id in table.trial_ids(BASELINE)]
+    baseline = _baseline_wers(table, experiment)
     factors = experiment.search.alternatives
     named = {setting_name(of[0].values, factors): [trial.wer for trial in of] for of in _by_setting(done)}
     return compared(original, baseline, named, languages.low_resource, languages.high_resource)
 
 
 def _by_setting(trials: Sequence[TrialFigures]) -> list[list[TrialFigures]]:
-    """Trials of the same values together, in the order of their first."""
-    found: dict[tuple[Any, ...], list[TrialFigures]] = {}
+    """Return trials of the same values together, in the order of their first."""
+    found: dict[tuple[tuple[str, Scalar], ...], list[TrialFigures]] = {}
     for trial in trials:
         found.setdefault(tuple(trial.values.items()), []).append(trial)
     return list(found.values())
 
 
 def _means(trials: Sequence[TrialFigures], seeds: int) -> list[TrialFigures]:
-    """Each setting over its seeds; without one that lacks a seed, which the baseline's mean has."""
+    """Return each setting over its seeds; without one that lacks a seed, which the baseline's mean has."""
     return [_mean(of) for of in _by_setting(trials) if len(of) == seeds]
 
 
 def _mean(of: Sequence[TrialFigures]) -> TrialFigures:
     # A violation is linear in the WER: the mean's violation is the violations' mean.
     return TrialFigures(
-        trial_id=", ".join(trial.trial_id for trial in of),
+        trial_id=_JOINT.join(trial.trial_id for trial in of),
         values=of[0].values,
         wer=mean_wers([trial.wer for trial in of]),
         violations=mean_wers([trial.violations for trial in of]),
@@ -303,26 +314,26 @@ def _mean(of: Sequence[TrialFigures]) -> TrialFigures:
     )
 
 
-def _final(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def _final(rows: Sequence[Row]) -> Row:
     return next((row for row in reversed(rows) if row.get("final")), {})
 
 
-def _wers(row: Mapping[str, Any], languages: Sequence[str]) -> dict[str, float]:
+def _baseline_wers(table: Trials, experiment: Experiment) -> list[dict[str, float]]:
+    return [_wers(_final(rows), experiment.languages.all) for rows in table.of_phase(BASELINE).values()]
+
+
+def _wers(row: Row, languages: Sequence[str]) -> dict[str, float]:
     found = Report.of(row).wer
     return {language: found.get(language, math.nan) for language in languages}
 
 
-def _evaluations(rows: Sequence[Mapping[str, Any]], languages: Sequence[str]) -> dict[int, dict[str, float]]:
-    """WERs by step before the end, where each language has one."""
+def _evaluations(rows: Sequence[Row], languages: Sequence[str]) -> dict[int, dict[str, float]]:
+    """Return WERs by step before the end, where each language has one."""
     found = {row.get("step"): _wers(row, languages) for row in rows if not row.get("final")}
     return {step: wers for step, wers in found.items() if step is not None and not any(map(math.isnan, wers.values()))}
 
 
-def _largest_violation(trial: TrialFigures) -> float:
-    return trial.worst[1] if trial.worst else 0.0
-
-
-def _figures(rows: Sequence[Mapping[str, Any]], experiment: Experiment) -> TrialFigures:
+def _figures(rows: Sequence[Row], experiment: Experiment) -> TrialFigures:
     row = _final(rows)
     report = Report.of(row)
     assert report.objective is not None, "a complete trial has one"

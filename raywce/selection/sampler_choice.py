@@ -1,4 +1,4 @@
-"""Which sampler draws the trials, and at which steps they may be stopped early."""
+"""Choice of the sampler that draws the trials, and of the steps at which they may be stopped early."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raywce import numbers
-from raywce.experiment.rungs import Space, first_rung, rungs, same_until
+from raywce.experiment.rungs import first_rung, rungs, same_until
 from raywce.experiment.schema import Experiment
+from raywce.experiment.space import Space
 
 SamplerKind = Literal["gp", "tpe", "random", "grid"]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How a search draws and stops its trials.
+    """Choice of how a search draws and stops its trials.
 
     Attributes:
         sampler: what draws.
@@ -34,7 +35,7 @@ class Choice:
 
 
 def chosen(experiment: Experiment, space: Space) -> Choice:
-    """What `search.sampler` and `search.early_stopping` come to; `auto` decides by what stopping early can save.
+    """Return what `search.sampler` and `search.early_stopping` lead to; `auto` decides by what stopping early saves.
 
     Args:
         experiment: one that has passed the checks.
@@ -55,7 +56,7 @@ def chosen(experiment: Experiment, space: Space) -> Choice:
 
 
 def _why_declined(experiment: Experiment, space: Space) -> str | None:
-    """Why stopping early would save too little for the sampler that it costs: GP learns nothing from such trials."""
+    """Return why stopping early would save too little for the sampler it costs: GP learns nothing from such trials."""
     training = experiment.training
     if training.evaluate_every is None or training.evaluate_every >= training.steps:
         return "there is no evaluation before the end (training.evaluate_every)"

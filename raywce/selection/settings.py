@@ -1,25 +1,24 @@
-"""A grid's settings beside the original model and the baseline, each the mean over its seeds, as the paper has them."""
+"""A grid's settings beside the original model and the baseline, each the mean over its seeds, as in the paper."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import stdev
-from typing import Any
 
 from raywce import numbers
-from raywce.selection.limits import mean_wers
+from raywce.experiment.space import Scalar
+from raywce.selection.limits import deviations, mean_wers
+from raywce.selection.trials import BASELINE, ORIGINAL
 from raywce.valid_json import Number
 
-ORIGINAL, BASELINE = "original", "baseline"
 HIGH, ALL = "high", "all"
 Wers = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One row.
+    """One row of figures.
 
     Attributes:
         name: `original`, `baseline`, or the setting's levels and values.
@@ -46,7 +45,7 @@ def compared(
     low_resource: Sequence[str],
     high_resource: Sequence[str],
 ) -> list[Setting]:
-    """The rows: original, baseline, then the settings in their order.
+    """Return the rows: original, baseline, then the settings in their order.
 
     Args:
         original: WER of the model before fine-tuning, fractions by language.
@@ -60,27 +59,20 @@ def compared(
     groups[ALL] = [*low_resource, *high_resource]
     plain = mean_wers(baseline)
     rows = [Setting(ORIGINAL, 0, dict(original), None, None, None)]
-    rows.append(_row(BASELINE, baseline, _changes(plain, original, groups), None))
-    for name, runs in settings.items():
+    for number, (name, runs) in enumerate([(BASELINE, baseline), *settings.items()]):
         mean = mean_wers(runs)
-        rows.append(_row(name, runs, _changes(mean, original, groups), _changes(mean, plain, groups)))
+        against_baseline = _changes(mean, plain, groups) if number else None
+        changes = _changes(mean, original, groups)
+        rows.append(Setting(name, len(runs), mean, deviations(runs), changes, against_baseline))
     return rows
 
 
-def setting_name(values: Mapping[str, Any], factors: Collection[str]) -> str:
-    """A setting's levels, and its values with the names of their leaves."""
+def setting_name(values: Mapping[str, Scalar], factors: Collection[str]) -> str:
+    """Return a setting's levels, and its values with the names of their leaves."""
     return ", ".join(
         str(value) if path in factors else f"{path.rpartition('.')[2]} {numbers.hyperparameter(value)}"
         for path, value in values.items()
     )
-
-
-def _row(
-    name: str, runs: Sequence[Wers], against_original: dict[str, float], against_baseline: dict[str, float] | None
-) -> Setting:
-    mean = mean_wers(runs)
-    deviation = {language: stdev(run[language] for run in runs) for language in mean} if len(runs) > 1 else None
-    return Setting(name, len(runs), mean, deviation, against_original, against_baseline)
 
 
 def _changes(wer: Wers, reference: Wers, groups: Mapping[str, Sequence[str]]) -> dict[str, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -103,7 +102,7 @@ def wait_until_writable(folder: str) -> None:
 
 @contextmanager
 def replaced(file: Path) -> Iterator[Path]:
-    """Give a hidden file beside `file`, which takes its place when the block ends, and is removed when it fails."""
+    """Yield a hidden file beside `file`, which takes its place when the block ends, and is removed when it fails."""
     partial = file.with_name(f".{file.name}.partial")
     try:
         yield partial
@@ -113,7 +112,7 @@ def replaced(file: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _replaced(place: str) -> Iterator[Any]:
+def _replaced(place: str) -> Iterator[pa.NativeFile]:
     filesystem, path = located(place)
     filesystem.create_dir(path.rpartition("/")[0], recursive=True)
     partial = f"{path}.partial"

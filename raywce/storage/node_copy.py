@@ -1,10 +1,10 @@
-"""Folders behind URIs (s3://bucket/speech), copied to a node once; a path is used as it is."""
+"""A node's own copies: of folders behind URIs (s3://bucket/speech), and of what is made from files, each made once."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
@@ -22,9 +22,7 @@ def has_parquet(folder: str, part: str) -> bool:
     Raises:
         OSError: the storage can't be read.
     """
-    filesystem, root = located(folder)
-    found = filesystem.get_file_info(fs.FileSelector(f"{root}/{part}", allow_not_found=True))
-    return any(info.base_name.endswith(".parquet") for info in found)
+    return any(info.base_name.endswith(".parquet") for info in _entries(folder, [part]))
 
 
 def size_of(folder: str, parts: Sequence[str]) -> int:
@@ -33,9 +31,7 @@ def size_of(folder: str, parts: Sequence[str]) -> int:
     Raises:
         OSError: the storage can't be read.
     """
-    filesystem, root = located(folder)
-    selectors = (fs.FileSelector(f"{root}/{part}", recursive=True, allow_not_found=True) for part in parts)
-    return sum(info.size or 0 for selector in selectors for info in filesystem.get_file_info(selector))
+    return sum(info.size or 0 for info in _entries(folder, parts, recursive=True))
 
 
 def rows_in(folder: str, parts: Sequence[str]) -> int:
@@ -45,16 +41,33 @@ def rows_in(folder: str, parts: Sequence[str]) -> int:
         InputError: a file is damaged.
         OSError: the storage can't be read.
     """
-    filesystem, root = located(folder)
-    selectors = (fs.FileSelector(f"{root}/{part}", allow_not_found=True) for part in parts)
-    paths = [info.path for selector in selectors for info in filesystem.get_file_info(selector)]
+    filesystem, _ = located(folder)
     rows = 0
-    for path in (path for path in paths if path.endswith(".parquet")):
+    for path in (info.path for info in _entries(folder, parts) if info.base_name.endswith(".parquet")):
         try:
             rows += pq.read_metadata(path, filesystem=filesystem).num_rows
         except ArrowInvalid as error:
             fail(path, "must be a parquet file", " ".join(str(error).split()), "Prepare the folder again.")
     return rows
+
+
+def _entries(folder: str, parts: Sequence[str], recursive: bool = False) -> list[fs.FileInfo]:
+    """Return the files and folders in subfolders; none for one that is not there."""
+    filesystem, root = located(folder)
+    places = [f"{root}/{part}".rstrip("/") for part in parts]
+    selectors = [fs.FileSelector(place, recursive=recursive, allow_not_found=True) for place in places]
+    return [info for selector in selectors for info in filesystem.get_file_info(selector)]
+
+
+def made_once(file: Path, make: Callable[[Path], object]) -> Path:
+    """Return a file of a node's cache; where it is missing, one process has `make` write it, and the others wait."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock"):
+            if not file.exists():
+                with replaced(file) as partial:
+                    make(partial)
+    return file
 
 
 def on_node(folder: str, cache: Path, parts: Sequence[str] = ("",)) -> Path:
@@ -83,10 +96,9 @@ def on_node(folder: str, cache: Path, parts: Sequence[str] = ("",)) -> Path:
 @patiently
 def _mirror(folder: str, target: Path, part: str) -> None:
     filesystem, root = located(folder)
-    selector = fs.FileSelector(f"{root}/{part}".rstrip("/"), recursive=True, allow_not_found=True)
     wanted = {
         target / PurePosixPath(info.path).relative_to(root): info
-        for info in filesystem.get_file_info(selector)
+        for info in _entries(folder, [part], recursive=True)
         if info.type is fs.FileType.File
     }
     for here in (target / part).rglob("*"):

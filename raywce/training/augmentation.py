@@ -24,7 +24,7 @@ from raywce.experiment.schema import Experiment
 
 
 def make_augmenter(experiment: Experiment, log_mel: LogMel) -> Augmenter:
-    """What the experiment's augmented copies go through.
+    """Return what the experiment's augmented copies go through.
 
     Args:
         experiment: with an active augmentation.
@@ -42,17 +42,13 @@ def make_augmenter(experiment: Experiment, log_mel: LogMel) -> Augmenter:
         masks.frequency_masks,
         masks.frequency_width * strength,
     )
+    longest = EncoderContext.of(log_mel, experiment.training.encoder_context).longest
     return Augmenter(
-        list(_transforms(experiment, _room(experiment, log_mel))),
+        list(_transforms(experiment, round(longest * SAMPLE_RATE))),
         spec_augment if masks.probability else None,
         experiment.training.seed,
         log_mel.hop_length,
     )
-
-
-def _room(experiment: Experiment, log_mel: LogMel) -> int:
-    """Samples that no utterance is stretched past."""
-    return round(EncoderContext.of(log_mel, experiment.training.encoder_context).longest * SAMPLE_RATE)
 
 
 def _transforms(experiment: Experiment, max_samples: int) -> Iterator[Transform]:

@@ -1,4 +1,4 @@
-"""A trial's checkpoint: a complete transformers folder, with what the training needs to go on exactly beside it.
+"""A trial's checkpoint: a complete transformers folder, and beside it what the training needs to resume exactly.
 
 The sampler and dropout follow from the step and the seed, and the learning rate from the step: with the weights,
 the optimizer's state and the scaler's, the step is all that a resumed run has to know.
@@ -6,19 +6,23 @@ the optimizer's state and the scaler's, the step is all that a resumed run has t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from raywce.model import load_model, save_model
 from raywce.runs.folder import STATE_FILE
 
+if TYPE_CHECKING:
+    from transformers import WhisperForConditionalGeneration
+
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Beside the weights.
+    """State of a training beside the weights.
 
     Attributes:
         step: completed optimizer steps.
@@ -29,13 +33,15 @@ class TrainingState:
     """
 
     step: int
-    optimizer: dict[str, Any]
-    scaler: dict[str, Any] | None
+    optimizer: dict[str, object]
+    scaler: dict[str, object] | None
     seconds: float
-    report: dict[str, Any]
+    report: Mapping[str, object]
 
 
-def save_checkpoint(folder: Path, model: Any, state: TrainingState, source: str, revision: str | None) -> None:
+def save_checkpoint(
+    folder: Path, model: WhisperForConditionalGeneration, state: TrainingState, source: str, revision: str | None
+) -> None:
     """Write the model (with `source`'s tokenizer and preprocessor) and the state into `folder`."""
     save_model(model, source, folder, revision)
     torch.save(asdict(state), folder / STATE_FILE)
@@ -46,6 +52,6 @@ def load_state(folder: Path) -> TrainingState:
     return TrainingState(**torch.load(folder / STATE_FILE, map_location="cpu", weights_only=True))
 
 
-def load_weights(model: Any, folder: Path) -> None:
+def load_weights(model: WhisperForConditionalGeneration, folder: Path) -> None:
     """Put the checkpoint's weights into a model of the same configuration."""
     model.load_state_dict(load_model(str(folder)).state_dict())

@@ -1,11 +1,10 @@
-"""Evaluates a trial's model on dev: each rank decodes its share, rank 0 keeps the utterances' counts."""
+"""Evaluation of a trial's model on dev: each rank decodes its share, rank 0 keeps the utterances' counts."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
@@ -22,6 +21,9 @@ from raywce.experiment.schema import Experiment
 from raywce.storage.files import write_table
 from raywce.trial_report import RATES, Report
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, WhisperForConditionalGeneration
+
 KEPT_FEATURES = 1 << 30  # bytes of features that a worker keeps from one evaluation to the next
 
 
@@ -29,19 +31,25 @@ class DevSet:
     """The dev split, or the part of it that the phase may see, ready to be decoded again and again."""
 
     def __init__(
-        self, dev: Utterances, experiment: Experiment, tokenizer: Any, log_mel: LogMel, rank: int, workers: int
+        self,
+        dev: Utterances,
+        experiment: Experiment,
+        tokenizer: PreTrainedTokenizerBase,
+        log_mel: LogMel,
+        rank: int,
+        workers: int,
     ) -> None:
         self.dev, self.experiment = dev, experiment
         self.evaluation, self.decoding = experiment.evaluation, experiment.decode_settings
-        by_language = _indices(dev, experiment)
-        self.whole = _Part(dev, list(chain(*by_language)))
-        share = self.evaluation.intermediate_share
-        self.intermediate = _Part(dev, list(chain(*(spread(dev, own, share) for own in by_language))))
+        self.by_language = _indices(dev, self.evaluation.part, experiment.search.confirm.dev_share)
+        self.whole, self.intermediate = self._share(1.0), self._share(self.evaluation.intermediate_share)
         self.tokenizer, self.log_mel = tokenizer, log_mel
         self.rank, self.workers = rank, workers
         self._kept: dict[tuple[int, ...], Tensor] = {}
 
-    def evaluate(self, model: Any, report: Report, folder: str, whole: bool = True) -> Report:
+    def evaluate(
+        self, model: WhisperForConditionalGeneration, report: Report, folder: str, whole: bool = True
+    ) -> Report:
         """Add the figures of all ranks together, the same on each; rank 0 writes `utterances-<step>.parquet`.
 
         Args:
@@ -65,19 +73,20 @@ class DevSet:
             utterances=path,
         )
 
-    def decode_share(self, model: Any, share: float) -> int:
-        """Decode a share of dev, all ranks together, and keep nothing of it; gives how many utterances they were."""
-        languages = _indices(self.dev, self.experiment)
-        part = _Part(self.dev, list(chain(*(spread(self.dev, own, share) for own in languages))))
-        return len(self._decode(model, part))
+    def decode_share(self, model: WhisperForConditionalGeneration, share: float) -> int:
+        """Decode a share of dev, all ranks together, and keep nothing of it; return how many utterances they were."""
+        return len(self._decode(model, self._share(share)))
 
-    def _decode(self, model: Any, part: _Part) -> pa.Table:
+    def _share(self, share: float) -> list[int]:
+        return [index for own in self.by_language for index in spread(self.dev, own, share)]
+
+    def _decode(self, model: WhisperForConditionalGeneration, indices: list[int]) -> pa.Table:
         context = encoder_context(self.log_mel, self.decoding)
         rows = evaluate_utterances(
             model,
             self.tokenizer,
-            part.utterances,
-            lambda positions: self._features([part.indices[position] for position in positions], context),
+            [self.dev[index] for index in indices],
+            lambda positions: self._features([indices[position] for position in positions], context),
             self.decoding,
             rank=self.rank,
             world_size=self.workers,
@@ -85,7 +94,7 @@ class DevSet:
         return to_table(gather_rows(rows))
 
     def _features(self, indices: list[int], context: EncoderContext) -> Tensor:
-        """Of a batch; kept for the next evaluation, as long as there is room."""
+        """Return the features of a batch; kept for the next evaluation, as long as there is room."""
         frames = context.frames(max(float(self.dev.durations[index]) for index in indices))
         key = (frames, *indices)
         if key in self._kept:
@@ -96,7 +105,7 @@ class DevSet:
         return features
 
     def _rates(self, rates: dict[str, LanguageRates]) -> dict[str, dict[str, float]]:
-        """By name and language; `wer` and `cer` are those of the experiment's metric."""
+        """Return the rates by name and language; `wer` and `cer` are those of the experiment's metric."""
         metric = self.evaluation.metric
         attributes = {"wer": metric, "cer": metric.replace("wer", "cer")}
         attributes |= {name: name for name in (*RATES, "insertion_rate") if name not in attributes}
@@ -106,23 +115,13 @@ class DevSet:
         return {**found, "language_identification": known} if known else found
 
 
-class _Part:
-    """Utterances to decode, read once."""
-
-    def __init__(self, dev: Utterances, indices: list[int]) -> None:
-        self.indices = indices
-        self.utterances = [dev[index] for index in indices]
-
-
 def count(dev: Utterances, experiment: Experiment, part: Part) -> int:
-    """How many utterances a part of dev has."""
-    evaluation = experiment.evaluation.model_copy(update={"part": part})
-    return sum(map(len, _indices(dev, experiment.model_copy(update={"evaluation": evaluation}))))
+    """Count the utterances of a part of dev."""
+    return sum(map(len, _indices(dev, part, experiment.search.confirm.dev_share)))
 
 
-def _indices(dev: Utterances, experiment: Experiment) -> list[list[int]]:
-    """Of the utterances that are decoded, by language."""
-    part, share = experiment.evaluation.part, experiment.search.confirm.dev_share
+def _indices(dev: Utterances, part: Part, share: float) -> list[list[int]]:
+    """Return the indices of the utterances of a part of dev, by language."""
     chosen: list[list[int]] = []
     for indices in dev.ranges.values():
         utterances = [dev[index] for index in indices]
@@ -132,7 +131,7 @@ def _indices(dev: Utterances, experiment: Experiment) -> list[list[int]]:
 
 
 def spread(dev: Utterances, indices: list[int], share: float) -> list[int]:
-    """A share of some utterances, rounded up, short and long ones alike; always the same ones."""
+    """Return a share of some utterances, rounded up, short and long ones alike; always the same ones."""
     by_duration = sorted(indices, key=lambda index: (float(dev.durations[index]), dev.id(index)))
     count = math.ceil(share * len(indices))
     return sorted(by_duration[int((place + 0.5) * len(indices) / count)] for place in range(count))

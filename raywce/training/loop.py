@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from raywce.data.loader import StepBatch
 from raywce.training.optimizer import learning_rate, set_learning_rate
@@ -13,8 +12,8 @@ from raywce.training.step import NotFiniteError, StepResult, update
 from raywce.trial_report import Report
 
 
-def train_worker(config: Mapping[str, Any]) -> None:
-    """Ray Train's entry point: the whole training; `config` as in `raywce.training.setup.work`."""
+def train_worker(config: Mapping[str, object]) -> None:
+    """Do the whole training; Ray Train's entry point, `config` as in `raywce.training.setup.work`."""
     work(config, train)
 
 

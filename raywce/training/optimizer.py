@@ -22,7 +22,7 @@ class OptimizerSettings:
 
 
 def make_optimizer(model: torch.nn.Module, settings: OptimizerSettings) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; biases and norms are not decayed."""
+    """Return AdamW over the trainable parameters; biases and norms are not decayed."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": settings.weight_decay},
@@ -34,7 +34,7 @@ def make_optimizer(model: torch.nn.Module, settings: OptimizerSettings) -> torch
 
 
 def learning_rate(settings: OptimizerSettings, step: int, steps: int) -> float:
-    """The rate of the update after `step` completed ones: it rises to the full rate in `warmup_steps` updates."""
+    """Return the rate of the update after `step` others: it rises to the full rate in `warmup_steps` updates."""
     if step < settings.warmup_steps:
         return settings.learning_rate * (step + 1) / settings.warmup_steps
     if settings.decay == "none":

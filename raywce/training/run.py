@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
@@ -22,7 +21,7 @@ _RENAMED = {"on_the_way": "intermediate"}  # columns of older runs
 
 @dataclass(frozen=True)
 class TrainOutcome:
-    """What a training came to.
+    """Outcome of a training.
 
     Attributes:
         model: the transformers folder of the last step.
@@ -38,30 +37,30 @@ class TrainOutcome:
 
     @property
     def evaluations(self) -> list[Report]:
-        """The reports that hold an evaluation."""
+        """Return the reports that hold an evaluation."""
         return [report for report in self.reports if report.objective is not None]
 
     @property
     def original(self) -> Report | None:
-        """The evaluation before the first step, where there was one."""
+        """Return the evaluation before the first step, where there was one."""
         return next((report for report in self.evaluations if report.step == 0), None)
 
     @property
     def lowest(self) -> Report:
-        """The evaluation with the lowest low-resource error, of those on the whole of dev."""
+        """Return the evaluation with the lowest low-resource error, of those on the whole of dev."""
         return min(self._comparable(), key=_objective)
 
     @property
     def best(self) -> Report | None:
-        """The same of the evaluations whose checkpoint is kept; None where no checkpoint is."""
+        """Return the lowest of the evaluations whose checkpoint is kept; None where no checkpoint is."""
         kept = [report for report in self._comparable() if report.step in self.checkpoints]
         return min(kept, key=_objective, default=None)
 
     def _comparable(self) -> list[Report]:
         return [report for report in self.evaluations if not report.intermediate]
 
-    def as_json(self) -> dict[str, Any]:
-        """The figures: each report without what it lacks."""
+    def as_json(self) -> dict[str, object]:
+        """Return the figures: each report without what it lacks."""
         step = self.best.step if self.best else None
         return {
             "model": self.model,
@@ -77,16 +76,16 @@ class _Log:
 
     folder: RunFolder
     show: Callable[[Report], None]
-    by_step: dict[int, Report] = field(default_factory=dict)
+    by_step: dict[int, Report] = field(init=False, default_factory=dict)
 
-    def read(self) -> None:
+    def __post_init__(self) -> None:
         if self.folder.has(REPORTS):
             table = self.folder.read_table(REPORTS)
             table = table.rename_columns([_RENAMED.get(name, name) for name in table.column_names])
             self.by_step = {row["step"]: Report.of(row) for row in table.to_pylist()}
 
     def add(self, report: Report) -> None:
-        """A step that was repeated after a lost worker replaces its first report."""
+        """Add a report; that of a step repeated after a lost worker replaces the first one."""
         self.by_step[report.step] = report
         rows = [one.flat() for one in self.reports]
         names = {name: None for row in rows for name in row}
@@ -100,7 +99,7 @@ class _Log:
 
 
 def train_run(experiment: Experiment, folder: RunFolder, show: Callable[[Report], None]) -> TrainOutcome:
-    """Fine-tune, or go on with what was begun in `folder` and is not finished; a connected cluster is expected.
+    """Fine-tune, or resume what was begun in `folder` and is not finished; a connected cluster is expected.
 
     Args:
         experiment: with a value in every leaf.
@@ -111,19 +110,14 @@ def train_run(experiment: Experiment, folder: RunFolder, show: Callable[[Report]
         TrialFailed: the training can't be finished.
     """
     log = _Log(folder, show)
-    log.read()
     run_trial(experiment, folder.uri, NAME, log.add)
     _copy_model(folder, experiment.training.steps)
     return _outcome(experiment, folder, log)
 
 
 def finished_run(experiment: Experiment, folder: RunFolder) -> TrainOutcome | None:
-    """What a finished training came to, without a cluster; None where it is not finished."""
-    if not folder.has(MODEL):
-        return None
-    log = _Log(folder, lambda report: None)
-    log.read()
-    return _outcome(experiment, folder, log)
+    """Return the outcome of a finished training, without a cluster; None where it is not finished."""
+    return _outcome(experiment, folder, _Log(folder, lambda report: None)) if folder.has(MODEL) else None
 
 
 def _outcome(experiment: Experiment, folder: RunFolder, log: _Log) -> TrainOutcome:
@@ -131,14 +125,14 @@ def _outcome(experiment: Experiment, folder: RunFolder, log: _Log) -> TrainOutco
 
 
 def _checkpoints(folder: RunFolder) -> dict[int, str]:
-    """Of a run: the best one by Ray Train's reckoning and the last one are kept, unless somebody removed them."""
+    """Find the checkpoints: Ray Train keeps the best one, as it sees it, and the last one; others may remove them."""
     found = files.entries(folder.path(NAME))
     names = sorted(one.base_name for one in found if one.base_name.startswith(CHECKPOINT))
     return {int(name.removeprefix(CHECKPOINT)): folder.path(NAME, name) for name in names}
 
 
 def _copy_model(folder: RunFolder, step: int) -> None:
-    """The last checkpoint without the training's state; it gets its name only once it is complete."""
+    """Copy the last checkpoint without the training's state; the copy gets its name only once it is complete."""
     filesystem, source = files.located(folder.path(NAME, checkpoint_name(step)))
     target = filesystem.normalize_path(files.located(folder.path(MODEL))[1])
     filesystem.create_dir(f"{target}.partial")

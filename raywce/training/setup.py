@@ -1,4 +1,4 @@
-"""What a Ray Train worker builds once for a trial: model, optimizer, data, and its way to report."""
+"""Set-up of a Ray Train worker, built once for a trial: model, optimizer, data, and its way to report."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray.train
 import ray.train.torch
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from raywce.augmentation.augmenter import Augmenter
 
 
-def work(config: Mapping[str, Any], do: Callable[[Worker], object]) -> None:
-    """Set this worker's process up, and do it; a problem of any rank ends the trial on all of them.
+def work(config: Mapping[str, object], do: Callable[[Worker], object]) -> None:
+    """Set this worker's process up and call `do`; a problem of any rank ends the trial on all of them.
 
     Args:
         config: the `experiment`, as plain values, and the trial's `folder`, a path or URI for its tables.
-        do: what, once model and data are open.
+        do: called once model and data are open.
     """
     experiment = Experiment.model_validate(config["experiment"])
     logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints each report in full, from each worker
@@ -50,7 +50,7 @@ def work(config: Mapping[str, Any], do: Callable[[Worker], object]) -> None:
     torch.set_num_threads(experiment.resources.threads_per_worker)
     run, problem = None, ""
     try:
-        run = Worker(experiment, config["folder"])
+        run = Worker(experiment, str(config["folder"]))
     except InputError as error:
         problem = "; ".join(map(str, error.problems))
     problem = on_any_rank(problem)
@@ -65,7 +65,7 @@ def work(config: Mapping[str, Any], do: Callable[[Worker], object]) -> None:
 
 
 def on_any_rank(problem: str) -> str:
-    """The first problem of any rank, on all of them."""
+    """Return the first problem of any rank, on all of them."""
     problems: list[str] = [problem]
     if torch.distributed.is_initialized():
         problems = [""] * torch.distributed.get_world_size()
@@ -77,7 +77,6 @@ class Worker:
     """One worker's part in a trial, ready to train.
 
     Attributes:
-        loader_of: this worker's step batches, for a global batch size and a number of accumulation steps.
         first_step: completed steps of the checkpoint that it resumes from; 0 without one.
         last_evaluation: the report of the last evaluation, of that checkpoint's training too.
     """
@@ -94,7 +93,11 @@ class Worker:
         self.last_evaluation = Report()
         self._open_model()
         self._open_data()
-        self.augmenter = self._augmenter()
+        self.augmenter: Augmenter | None = None
+        if experiment.augmentation.active:
+            from raywce.training.augmentation import make_augmenter
+
+            self.augmenter = make_augmenter(experiment, self.log_mel)
 
     def _open_model(self) -> None:
         model = self.experiment.model
@@ -127,8 +130,8 @@ class Worker:
         self.first_step, self.seconds_before = state.step, state.seconds
         self.last_evaluation = Report.of(state.report)
 
-    def wrapped(self) -> Any:
-        """The model as it is trained: its losses, in DDP where there are several workers."""
+    def wrapped(self) -> torch.nn.Module:
+        """Return the model as it is trained: its losses, in DDP where there are several workers."""
         losses = UtteranceLosses(self.model)
         if self.workers == 1:
             return losses
@@ -143,52 +146,46 @@ class Worker:
         utterances = open_split(folder, "train", languages.all, cache)
         tokens = {language: languages.token_of(language) for language in languages.all}
         encoder = LabelEncoder.of(self.model, self.tokenizer, tokens)
-        corpus = Corpus(utterances, encoder, label_lengths(utterances, encoder, cache))
-        context = self._context()
-        pools = corpus.pools(languages.all, context.longest)
-        self.left_out = corpus.left_out(languages.all, context.longest)
-        counts = {name: len(pool) for name, pool in pools.items()}
-        augmentation = self.experiment.augmentation
-        copies = dict.fromkeys(self.experiment.augmented_languages, augmentation.copies)
-        counts = with_copies(counts, copies)
-        shares = language_shares(counts, data.sampling.temperature, data.sampling.shares)
-        if data.sampling.both_kinds is True:
-            shares = with_both_kinds(shares, set(languages.low_resource), self.training.batch_size)
-        resources = self.experiment.resources
-
-        def loader(batch_size: int, accumulation_steps: int) -> Loader:
-            sampler = BatchSampler(
-                pools,
-                utterances.durations,
-                shares,
-                batch_size=batch_size,
-                steps=self.training.steps,
-                seed=self.training.seed,
-                duration_window=data.sampling.duration_window,
-                copies=copies,
-            )
-            return Loader(
-                corpus,
-                sampler,
-                self.rank,
-                self.workers,
-                accumulation_steps,
-                threads=resources.loader_threads,
-                prefetch=resources.prefetch,
-                context=context,
-                slowest=self.experiment.slowest,
-            )
-
-        self.loader_of = loader
+        self.corpus = Corpus(utterances, encoder, label_lengths(utterances, encoder, cache))
+        training = self.training
+        self.context = EncoderContext.of(self.log_mel, training.encoder_context, training.context_margin)
+        self.pools = self.corpus.pools(languages.all, self.context.longest)
+        self.left_out = self.corpus.left_out(languages.all, self.context.longest)
         dev = open_split(folder, "dev", languages.all, cache)
         self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers)
 
-    def _context(self) -> EncoderContext:
-        training = self.training
-        return EncoderContext.of(self.log_mel, training.encoder_context, training.context_margin)
+    def loader_of(self, batch_size: int, accumulation_steps: int) -> Loader:
+        """Return this worker's step batches, for a global batch size and a number of accumulation steps."""
+        experiment, sampling, resources = self.experiment, self.experiment.data.sampling, self.experiment.resources
+        copies = dict.fromkeys(experiment.augmented_languages, experiment.augmentation.copies)
+        counts = with_copies({name: len(pool) for name, pool in self.pools.items()}, copies)
+        shares = language_shares(counts, sampling.temperature, sampling.shares)
+        if sampling.both_kinds is True:
+            shares = with_both_kinds(shares, set(experiment.languages.low_resource), self.training.batch_size)
+        sampler = BatchSampler(
+            self.pools,
+            self.corpus.utterances.durations,
+            shares,
+            batch_size=batch_size,
+            steps=self.training.steps,
+            seed=self.training.seed,
+            duration_window=sampling.duration_window,
+            copies=copies,
+        )
+        return Loader(
+            self.corpus,
+            sampler,
+            self.rank,
+            self.workers,
+            accumulation_steps,
+            threads=resources.loader_threads,
+            prefetch=resources.prefetch,
+            context=self.context,
+            slowest=experiment.slowest,
+        )
 
-    def stepper(self, model: Any) -> Stepper:
-        """What computes the gradients of a model with its losses."""
+    def stepper(self, model: torch.nn.Module) -> Stepper:
+        """Return what computes the gradients of a model with its losses."""
         return Stepper(
             model=model,
             log_mel=self.log_mel,
@@ -202,23 +199,17 @@ class Worker:
             augmenter=self.augmenter,
         )
 
-    def _augmenter(self) -> Augmenter | None:
-        if not self.experiment.augmentation.active:
-            return None
-        from raywce.training.augmentation import make_augmenter
-
-        return make_augmenter(self.experiment, self.log_mel)
-
     def report(self, report: Report, save: bool = False) -> None:
         """Give a report to the controller, with a checkpoint where asked for; each rank calls it."""
         seconds = self.seconds_before + time.monotonic() - self.started
+        group = ray.util.get_current_placement_group()
         given = replace(
             report,
             final=report.step == self.training.steps,
             time_s=seconds,
             left_out=self.left_out["left_out"],
             beyond_context=self.left_out["beyond_context"],
-            placement_group_id=_placement_group_id(),
+            placement_group_id=group.id.hex() if group else "",
         ).flat()
         name = checkpoint_name(report.step) if save else None
         if not (save and self.rank == 0):
@@ -231,8 +222,3 @@ class Worker:
             save_checkpoint(Path(temporary), self.model, state, model.checkpoint, model.revision)
             checkpoint = ray.train.Checkpoint.from_directory(temporary)
             ray.train.report(given, checkpoint=checkpoint, checkpoint_dir_name=name)
-
-
-def _placement_group_id() -> str:
-    group = ray.util.get_current_placement_group()
-    return group.id.hex() if group else ""

@@ -23,12 +23,12 @@ if TYPE_CHECKING:  # a training without augmentation starts sooner without torch
 
 
 class NotFiniteError(Exception):
-    """The loss or its gradient is not a finite number: the training can't go on."""
+    """Error of a loss or gradient that is not a finite number: the training can't continue."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step saw, over the whole global batch.
+    """Figures of a step, over the whole global batch.
 
     Attributes:
         losses: unweighted token losses of each language, summed.
@@ -114,7 +114,7 @@ class Stepper:
         return device
 
     def _losses(self, micro_batch: MicroBatch, frames: int | None, step: int, turn: int) -> Tensor:
-        """(B,) summed token losses."""
+        """Return (B,) summed token losses."""
         rank = distributed.get_rank() if self._distributed else 0
         # Dropout follows from the step alone, so that a resumed run draws the same.
         torch.manual_seed(zlib.crc32(f"{self.seed} {step} {turn} {rank}".encode()))
@@ -148,12 +148,12 @@ class Stepper:
         return torch.zeros(len(self.languages), dtype=torch.float64, device=self._device)
 
     def _by_language(self, micro_batch: MicroBatch, losses: Tensor) -> Tensor:
-        """(languages,) float64 sums; on the device, so that nothing waits, and in a fixed order of addition."""
+        """Return (languages,) float64 sums; on the device, so that nothing waits, and in a fixed order of addition."""
         member = [[float(name == language) for name in micro_batch.languages] for language in self.languages]
         return torch.tensor(member, dtype=torch.float64).to(self._device) @ losses.detach().double()
 
     def _over_ranks(self, sums: Tensor) -> dict[str, float]:
-        """Each language's sum over all ranks."""
+        """Return each language's sum over all ranks."""
         total = sums.clone()
         if self._distributed:
             distributed.all_reduce(total)

@@ -1,19 +1,17 @@
-"""Runs one trial on the cluster: Ray Train's TorchTrainer around `raywce.training.loop`."""
+"""One trial on the cluster: Ray Train's workers around `raywce.training.loop`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import ray
 import ray.train
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, UserCallback
-from ray.train.torch import TorchTrainer
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, UserCallback
 from ray.util.queue import Queue
 
-from raywce.cluster.trainer import TrainerFailed, fit, look_often, message_queue, worker_group
+from raywce.cluster.trainer import TrainerFailed, fit, make_trainer, message_queue
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.storage import files
@@ -21,17 +19,19 @@ from raywce.trial_report import OBJECTIVE, Report
 
 
 class TrialFailed(RunFailed):
-    """The training of a trial can't be finished; the message is its reason, in one line."""
+    """Error of a trial whose training can't be finished; the message is its reason, in one line."""
 
 
 class _Forward(UserCallback):  # type: ignore[misc]
-    """Lives in Ray Train's controller: passes rank 0's reports to the driver, and counts restarts."""
+    """Callback in Ray Train's controller: passes rank 0's reports to the driver, and counts restarts."""
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self.restarts = 0
 
-    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+    def after_report(
+        self, run_context: object, metrics: list[dict[str, object]], checkpoint: Checkpoint | None
+    ) -> None:
         report = replace(
             Report.of(metrics[0]),
             restarts=self.restarts,
@@ -40,11 +40,11 @@ class _Forward(UserCallback):  # type: ignore[misc]
         )
         self.queue.put(report)
 
-    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+    def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
         self.restarts += 1
 
 
-def _train(config: Mapping[str, Any]) -> None:
+def _train(config: Mapping[str, object]) -> None:
     # Imported in the worker alone: driver and controller, one of each a trial, do without transformers.
     from raywce.training.loop import train_worker
 
@@ -56,9 +56,9 @@ def run_trial(
     folder: str,
     name: str,
     on_report: Callable[[Report], None] | None = None,
-    worker: Callable[[Mapping[str, Any]], None] = _train,
+    worker: Callable[[Mapping[str, object]], None] = _train,
 ) -> Report:
-    """Fine-tune and evaluate, as `experiment` says; resumes from the last checkpoint of the same folder and name.
+    """Fine-tune and evaluate, as `experiment` says; resume from the last checkpoint of the same folder and name.
 
     Args:
         experiment: with a value in every leaf.
@@ -86,15 +86,25 @@ def run_trial(
         if on_report:
             on_report(report)
 
+    run_config = RunConfig(
+        name=name,
+        storage_path=folder,
+        failure_config=FailureConfig(max_failures=experiment.training.max_failures),
+        checkpoint_config=CheckpointConfig(
+            num_to_keep=1, checkpoint_score_attribute=OBJECTIVE, checkpoint_score_order="min"
+        ),
+        callbacks=[_Forward(queue)],
+    )
+    config = {"experiment": experiment.model_dump(), "folder": f"{folder}/{name}"}
     try:
-        fit(_trainer(experiment, folder, name, _Forward(queue), worker), queue, receive)
+        fit(make_trainer(worker, config, experiment.resources, run_config), queue, receive)
     except TrainerFailed as error:
         raise TrialFailed(str(error)) from error
     return last
 
 
 def _drop_torn_record(folder: str) -> None:
-    """Ray Train writes its list of checkpoints in place: where that was cut off, the training begins again."""
+    """Delete a list of checkpoints that was cut off, as Ray Train writes it in place: the training begins again."""
     record = f"{folder}/checkpoint_manager_snapshot.json"
     if not files.exists(record):
         return
@@ -102,23 +112,3 @@ def _drop_torn_record(folder: str) -> None:
         json.loads(files.read_text(record))
     except ValueError:
         files.delete_file(record)
-
-
-def _trainer(
-    experiment: Experiment, folder: str, name: str, forward: _Forward, worker: Callable[[Mapping[str, Any]], None]
-) -> TorchTrainer:
-    look_often()
-    return TorchTrainer(
-        worker,
-        train_loop_config={"experiment": experiment.model_dump(), "folder": f"{folder}/{name}"},
-        run_config=RunConfig(
-            name=name,
-            storage_path=folder,
-            failure_config=FailureConfig(max_failures=experiment.training.max_failures),
-            checkpoint_config=CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=OBJECTIVE, checkpoint_score_order="min"
-            ),
-            callbacks=[forward],
-        ),
-        **worker_group(experiment.resources),
-    )

@@ -32,7 +32,7 @@ from raywce.runs.folder import RunFolder
 from raywce.search.checkpoints import Sweeper
 from raywce.search.driver import Driver
 from raywce.search.scheduler import FeasibleFirstASHA
-from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
+from raywce.search.searcher import ConstrainedOptunaSearch
 from raywce.search.table_callback import TableCallback
 from raywce.selection.limits import Limit
 from raywce.selection.trials import SEARCH
@@ -82,18 +82,18 @@ def events(folder: Path, trials: int, at_once: int) -> dict[str, float]:
     """What Tune's loop calls in this process for each trial, a step each in turn."""
     file = experiment(folder, trials, at_once, early_stopping=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = file.optuna_space
     run = RunFolder(str(folder / "run"))
     (folder / "run").mkdir()
     search = ConstrainedOptunaSearch(
-        space,
+        file.optuna_space,
         constraints=file.experiment.languages.high_resource,
-        sampler=SamplerChoice("random", 0),
+        sampler="random",
+        seed=0,
         study_name="toy",
         storage=JournalStorage(JournalFileBackend(str(folder / "run" / "optuna.journal"))),
     )
     scheduler = FeasibleFirstASHA((EVERY,), STEPS, 1.25)  # most trials go on
-    callback = TableCallback(run, SEARCH, file.experiment, space, {}, trials, lambda: at_once, Sweeper(run, 1))
+    callback = TableCallback(run, SEARCH, file, trials, lambda: at_once, Sweeper(run, 1))
     judged = Driver(file, str(folder), lasting_trial, {"es": Limit(0.20, 0.005), "pt": Limit(0.19, 0.005)}).judged
     began, cpu = time.monotonic(), time.process_time()
     callback.setup()

@@ -14,7 +14,7 @@ import pytest
 
 from raywce.evaluation.confidence import Measurement, Speech, measure
 from raywce.selection.claims import NONE, claims
-from raywce.selection.limits import excess
+from raywce.selection.limits import Rule
 from tests.search.simulated_dev import Dev, Noise
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
@@ -44,7 +44,7 @@ def _difference(rate: Any, other: Any) -> Any:
 
 
 def _excess(rate: Any, other: Any) -> Any:
-    return excess(rate, other, 0.0, FLOOR)
+    return Rule("baseline", 0.0, FLOOR).excess(rate, other)
 
 
 def _measured(world: World, random: np.random.Generator, wer: float, rise: float, statistic: Any) -> Measurement:

@@ -21,7 +21,7 @@ import pytest
 
 from raywce.evaluation.confidence import Measurement, Speech, measure
 from raywce.selection.claims import NONE, claims
-from raywce.selection.limits import excess
+from raywce.selection.limits import Rule
 from tests.benchmarks.toy_searches import searcher
 from tests.search.simulated_dev import Dev, Noise
 from tests.search.toys import WER, Values
@@ -110,8 +110,8 @@ def best_trials(half: Half, world: World, seed: int) -> list[Values]:
     for number in range(TRIALS):
         values = search.suggest(f"t{number}")["values"]
         wers = half.wers(values, 1)
-        limits = {name: floor - world.margin for name, floor in FLOORS.items()}
-        violations = {name: 100 * float(excess(wers[name], reference[name], 0.0, limits[name])) for name in limits}
+        rules = {name: Rule("baseline", 0.0, floor - world.margin) for name, floor in FLOORS.items()}
+        violations = {name: 100 * float(rule.excess(wers[name], reference[name])) for name, rule in rules.items()}
         report = {"objective": 100 * wers["low"], "step": 1, "final": True}
         search.on_trial_complete(f"t{number}", {**report, **{f"violation/{k}": v for k, v in violations.items()}})
         if max(violations.values()) <= 0:
@@ -128,7 +128,7 @@ def searched(world: World, seed: int) -> dict[str, float]:
         return {"none": 1.0}
     found = {"point": WER.evaluate(best[0]).objective, "point breaks": float(not feasible(best[0]))}
     half, settings = Half(random, world.noise), [BASELINE, *best]
-    of_limit = {name: partial(excess, tolerance=0.0, floor=floor) for name, floor in FLOORS.items()}
+    of_limit = {name: Rule("baseline", 0.0, floor).excess for name, floor in FLOORS.items()}
     excesses = [half.measured(name, settings, world.seeds, of_limit[name]) for name in FLOORS]
     gain = half.measured("low", settings, world.seeds, _difference)
     claimed = claims(excesses, gain, gain.value)

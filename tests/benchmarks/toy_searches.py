@@ -14,7 +14,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from raywce.search.scheduler import FeasibleFirstASHA
-from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
+from raywce.search.searcher import ConstrainedOptunaSearch
 from tests.search.curves import FIRST_RUNG, STEPS, intermediate
 from tests.search.toys import Figures, Toy, Values
 
@@ -176,8 +176,8 @@ def _begin(search: OptunaSearch, scheduler: Any, name: str) -> _Running:
 
 def searcher(kind: Any, toy: Toy, seed: int) -> ConstrainedOptunaSearch:
     constraints = list(toy.evaluate({name: _some(d) for name, d in toy.space.items()}).violations)
-    sampler = SamplerChoice(kind, seed)
-    return ConstrainedOptunaSearch(dict(toy.space), constraints=constraints, sampler=sampler, study_name=toy.name)
+    settings = {"constraints": constraints, "sampler": kind, "seed": seed, "study_name": toy.name}
+    return ConstrainedOptunaSearch(dict(toy.space), **settings)
 
 
 def _plain(toy: Toy, seed: int) -> OptunaSearch:

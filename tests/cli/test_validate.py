@@ -136,10 +136,22 @@ def test_what_this_machine_lacks_is_an_error_where_the_file_is_to_run_here(examp
 
 
 def test_what_is_here_and_is_not_what_the_file_needs_is_an_error(example: Path, tmp_path: Path) -> None:
-    done = validate(tmp_path, str(example), "languages.high_resource=[es, en]", "resources.gpus_per_worker=3")
+    (tmp_path / "whisper" / "config.json").unlink()
+    done = validate(tmp_path, str(example), "resources.gpus_per_worker=3")
     assert done.returncode == 2
-    assert "data.folder: must hold train/en/*.parquet" in done.stderr
+    assert "model.checkpoint: must be a transformers folder with config.json" in done.stderr
     assert "resources" not in done.stderr
+
+
+def test_a_part_of_the_prepared_speech_is_enough_unless_the_file_is_to_run_here(example: Path, tmp_path: Path) -> None:
+    lacking = "data.folder: must hold train/en/*.parquet"
+    part = [str(example), "languages.high_resource=[es, en]"]
+    done = validate(tmp_path, *part)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"not here: {lacking}" in done.stdout
+    done = validate(tmp_path, *part, "--here")
+    assert done.returncode == 2
+    assert lacking in done.stderr
 
 
 def test_the_whole_file_is_printed_with_its_defaults(example: Path, tmp_path: Path) -> None:

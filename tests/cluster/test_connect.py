@@ -45,7 +45,7 @@ SHOW = """
 import json, ray
 from raywce.cluster.connect import connect
 with connect(num_cpus=1) as cluster:
-    print(json.dumps([cluster.joined, cluster.resources["CPU"], cluster.head_node["CPU"], cluster.address]))
+    print(json.dumps([cluster.joined, cluster.resources["CPU"], cluster.nodes[0]["CPU"], cluster.address]))
 """
 
 

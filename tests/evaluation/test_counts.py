@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import astuple
 
 import jiwer
 import pytest
@@ -68,7 +69,7 @@ def test_random_texts_have_the_edit_distance_and_both_lengths() -> None:
 def test_sum_of_counts_is_the_corpus_rate_and_no_mean() -> None:
     references, hypotheses = ["a b c d e f g h", "x"], ["a b c d e f g h", "y z"]
     counts = [count_words(*pair) for pair in zip(references, hypotheses, strict=True)]
-    total = sum(counts, EditCounts())
+    total = EditCounts(*map(sum, zip(*map(astuple, counts), strict=True)))
     assert total.rate == pytest.approx(jiwer.wer(references, hypotheses)) == pytest.approx(2 / 9)
     assert total.rate != pytest.approx(sum(each.rate for each in counts) / 2)
     assert total.insertion_rate == pytest.approx(1 / 9)
@@ -78,4 +79,4 @@ def test_rates_of_an_empty_reference_are_undefined_but_its_insertions_count() ->
     silence = count_words("", "thank you")
     assert math.isnan(silence.rate)
     assert math.isnan(silence.insertion_rate)
-    assert (silence + count_words("a b", "a b")).rate == 1.0
+    assert silence.insertions == 2

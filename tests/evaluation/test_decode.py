@@ -18,7 +18,6 @@ from raywce.evaluation.decode import (
     evaluate_utterances,
     evaluating,
     gather_rows,
-    shard,
     transcribe_batch,
 )
 from raywce.evaluation.rates import rates_by_language
@@ -215,13 +214,6 @@ def test_batches_hold_everything_once_longest_first(count: int, size: int) -> No
     assert [durations[index] for index in order] == sorted(durations, reverse=True)
     assert all(len(batch) == size for batch in batches[:-1])
     assert batches == batch_by_duration(durations, size)
-
-
-@pytest.mark.parametrize(("n", "world_size"), [(0, 2), (1, 4), (7, 3), (8, 1)])
-def test_shards_hold_everything_once_and_are_even(n: int, world_size: int) -> None:
-    shares = [shard(n, rank, world_size) for rank in range(world_size)]
-    assert sorted(index for share in shares for index in share) == list(range(n))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def _decode_in_a_rank(rank: int, whisper: Path, out: Path) -> None:

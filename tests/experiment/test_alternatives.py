@@ -6,7 +6,9 @@ import pytest
 import yaml
 
 from raywce.errors import InputError
+from raywce.experiment.alternatives import combinations
 from raywce.experiment.load import load
+from raywce.experiment.space import Distribution
 from raywce.weighting import AlphaSchedule
 from tests.experiment.example import changed, problems
 
@@ -136,3 +138,16 @@ def test_levels_that_fail_only_together(example: Path) -> None:
     (problem,) = problems(example, [levels, NO_POINTS])
     assert problem.path == "search.alternatives.stretch.wide.augmentation.time_stretch.rate"
     assert problem.got == "0.3 x 3 = 0.9"
+
+
+def test_combinations_change_the_last_key_fastest_and_have_both_ends_of_int() -> None:
+    space = {"a": Distribution("choice", ("x", None)), "b": Distribution("int", (0, 2))}
+    listed = {path: distribution.listed() for path, distribution in space.items()}
+    assert [tuple(values.values()) for values in combinations(listed)] == [
+        ("x", 0),
+        ("x", 1),
+        ("x", 2),
+        (None, 0),
+        (None, 1),
+        (None, 2),
+    ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from tests.experiment.example import FAMILY, SEARCHED_RATE, changed, problems
 
 RATE = "training.optimizer.learning_rate"
 BASELINE_RATE = f"search.baseline.{RATE}=2e-5"
+GRID = ("search.sampler=grid", "search.trials=null", "search.points=none")
 NOT_YET = "the demo corpus is generated on first use"
 
 
@@ -136,6 +138,60 @@ def test_both_kinds_is_one_answer_for_baseline_and_trials(example: Path, overrid
     assert file.baseline().data.sampling.both_kinds is both
 
 
+def test_a_grid_does_not_run_the_baseline_again(example: Path) -> None:
+    file = changed(
+        example,
+        *GRID,
+        "weighting.alpha={choice: [1, 2]}",
+        "augmentation={preset: paper, strength: {choice: [0, 1]}}",
+        "search.seeds=3",
+        "search.baseline_seeds=3",
+    )
+    assert [tuple(values.values()) for values in file.settings()] == [(1, 1), (2, 0), (2, 1)]
+    assert [tuple(values.values()) for values in file.stood_for()] == [(1, 0)]
+    assert file.trials == 9
+
+
+@pytest.mark.parametrize(
+    ("weighting", "same"),
+    [
+        ("{kind: constant, alpha: 1}", True),
+        ("{kind: constant, alpha: 1, languages: {gl: {alpha: 2}}}", False),
+        ("{kind: dynamic, alpha: 1}", False),  # max(alpha, ratio) can be above 1
+        ("{kind: linear_progressive, alpha_initial: 1, alpha_final: 2}", False),
+    ],
+)
+def test_which_setting_is_the_baseline(example: Path, weighting: str, same: bool) -> None:
+    levels = f"search.alternatives={{w: {{a: {{weighting: {weighting}}}, b: {{}}}}}}"
+    assert len(changed(example, *GRID, levels).stood_for()) == same
+
+
+def test_a_setting_with_another_optimizer_is_not_the_baseline(example: Path) -> None:
+    rate = "training.optimizer.learning_rate={choice: [1e-5, 2e-5]}"
+    baseline = "search.baseline.training.optimizer.learning_rate=1e-5"
+    file = changed(example, *GRID, "weighting={kind: none}", rate, baseline)
+    assert file.settings() == [{"training.optimizer.learning_rate": 2e-5}]
+
+
+def test_a_grid_with_nothing_to_run(example: Path) -> None:
+    with pytest.raises(InputError, match="a grid must have a setting that is not the baseline"):
+        changed(example, *GRID, "weighting.alpha={choice: [1]}")
+
+
+def test_errors_of_a_grid(example: Path) -> None:
+    alpha = "weighting.alpha={uniform: [1, 4]}"
+    found = problems(example, ["search.sampler=grid", alpha, "search.seeds=2"])
+    assert {problem.path: problem.got for problem in found} == {
+        "search.trials": "20",
+        "search.points": '"published"',
+        "search.baseline_seeds": "1",
+        "weighting.alpha": "{uniform: [1.0, 4.0]}",
+    }
+    assert "List its values: {choice: […]}" in "".join(map(str, found))
+    found = problems(example, [alpha, "search.seeds=2", "search.trials=null"])
+    assert {problem.path for problem in found} == {"search.seeds", "search.trials"}
+
+
 def test_local_paths_become_absolute(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(example.parent)
     monkeypatch.setenv("HOME", "/home/someone")
@@ -186,11 +242,25 @@ def test_what_this_machine_lacks_may_be_let_pass(example: Path, tmp_path: Path) 
         "augmentation.background_noise.folder",
         "resources.workers",
     }
-    (tmp_path / "no").mkdir()
     with pytest.raises(InputError, match=r"^training.batch_size: must be at least 1, but got 0$"):
         load(example, [*lacking, "training.batch_size=0"], allow_absent=True)
-    with pytest.raises(InputError, match="must be a prepared folder with test"):
-        load(example, [*lacking, f"data.extra_test={{broadcast: {tmp_path / 'no'}}}"], allow_absent=True)
+
+
+def test_a_part_of_the_prepared_speech_may_be_on_another_machine(example: Path, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "prepared" / "train" / "gl")
+    shutil.rmtree(tmp_path / "prepared" / "test")
+    (tmp_path / "extra").mkdir()
+    lacking = ["weighting.alpha={uniform: [1, 6]}", f"data.extra_test={{broadcast: {tmp_path / 'extra'}}}"]
+    found = load(example, lacking, allow_absent=True).not_here
+    assert [problem.rule.removeprefix("must hold ") for problem in found] == [
+        "train/gl/*.parquet",
+        "must be a prepared folder with test/<language>/*.parquet of a language of the experiment",
+        *(f"test/{language}/*.parquet" for language in ("gl", "es", "pt")),
+    ]
+    assert problems(example, lacking) == found
+    uri = f"data.folder=file://{tmp_path / 'prepared'}"  # the same on every machine
+    with pytest.raises(InputError, match="must hold train/gl"):
+        load(example, [uri], allow_absent=True)
 
 
 @pytest.fixture

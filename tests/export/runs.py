@@ -13,7 +13,7 @@ import torch
 from raywce.experiment.load import ExperimentFile
 from raywce.runs.folder import RunFolder
 from raywce.runs.outcome_file import read_outcome, write_outcome
-from raywce.runs.tables import Trial, TrialTable, trial_schema
+from raywce.runs.tables import Trial, TrialTable
 from raywce.selection.comparison import Decoded, choose, compare, side_by_side
 from raywce.selection.outcome import Confirmation, SearchOutcome, outcome
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, SEARCH
@@ -40,9 +40,8 @@ class SearchRun:
         """Write the folder; with a confirm phase, `search-1` is trained again over three seeds."""
         tmp_path.mkdir(parents=True, exist_ok=True)
         file = surrogate.load_file(tmp_path, confirm={"candidates": 1 if confirm else 0, "resamples": 200})
-        space = file.optuna_space
         folder = RunFolder.of(file.experiment.storage, file.experiment.name)
-        run = cls(folder, file, TrialTable(trial_schema(space, ["gl"], ["es", "pt"])))
+        run = cls(folder, file, TrialTable(file.space, file.experiment.languages))
         folder.open(file.resolved_yaml())
         run.add(Trial(BASELINE, "baseline-0", 0, {}), BASE, checkpoint, original=surrogate.ORIGINAL)
         for number, gl in enumerate((0.45, 0.40)):

@@ -15,7 +15,7 @@ from raywce.evaluation.utterances import score, to_table
 from raywce.experiment.load import ExperimentFile
 from raywce.runs.folder import RunFolder
 from raywce.runs.outcome_file import write_outcome
-from raywce.runs.tables import Trial, TrialTable, trial_schema, write_utterances
+from raywce.runs.tables import Trial, TrialTable, write_utterances
 from raywce.search.confirm import candidates, compared_tests, judged, runs
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests, files_of
@@ -59,11 +59,10 @@ def made_run(file: ExperimentFile, failing: int | None = None) -> Path:
 
 class _Made:
     def __init__(self, file: ExperimentFile) -> None:
-        self.file, self.experiment, languages = file, file.experiment, file.experiment.languages
+        self.file, self.experiment = file, file.experiment
         self.folder = RunFolder.of(self.experiment.storage, self.experiment.name)
         self.folder.open(file.resolved_yaml())
-        space = file.optuna_space
-        self.table = TrialTable(trial_schema(space, languages.low_resource, languages.high_resource))
+        self.table = TrialTable(file.space, file.experiment.languages)
         self.driver = Driver(file, "", lambda *_: None)
 
     def train(self, phase: str, run: Run, state: str = COMPLETE) -> None:

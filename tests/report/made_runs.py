@@ -22,7 +22,6 @@ from raywce.search.confirm import candidates, compared_tests, judged, runs
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests
 from raywce.search.searcher import suggestion_id
-from raywce.search.table_callback import schema_of
 from raywce.selection.limits import limits
 from raywce.selection.outcome import Confirmation, SearchOutcome, completed, outcome, references
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, FAIL, ORIGINAL, PRUNED, SEARCH
@@ -83,7 +82,7 @@ class MadeRun:
         self.folder = RunFolder.of(self.experiment.storage, self.experiment.name)
         self.folder.open(file.resolved_yaml())
         self.space = file.optuna_space
-        self.table = TrialTable(schema_of(self.experiment, self.space))
+        self.table = TrialTable(file.space, self.experiment.languages)
         self.driver = Driver(file, "", lambda *_: None)
 
     def baseline(self) -> None:

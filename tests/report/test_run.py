@@ -43,4 +43,4 @@ def test_a_damaged_file_is_named(searched: MadeRun, tmp_path: Path, name: str) -
     shutil.copytree(searched.folder.local, tmp_path / "run")
     (tmp_path / "run" / name).write_text("{")
     with pytest.raises(InputError, match=f"{name}: must be as the run wrote it"):
-        read_run(RunFolder.at(str(tmp_path / "run"))).utterances(["original"])
+        read_run(RunFolder.at(str(tmp_path / "run"))).decoded([("baseline", "original")])

@@ -6,21 +6,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from raywce.experiment.schema import Languages
+from raywce.experiment.space import Distribution, Scalar
 from raywce.runs.folder import RunFolder, versions
-from raywce.runs.tables import Trial, TrialTable, rows_in, trial_schema, write_utterances
+from raywce.runs.tables import Trial, TrialTable, rows_in, write_utterances
 from raywce.selection.trials import BASELINE, COMPLETE, FAIL, SEARCH
 from raywce.trial_report import Report
 
-SPACE: dict[str, BaseDistribution] = {
-    "weighting.alpha": FloatDistribution(1, 6),
-    "training.optimizer.warmup_steps": IntDistribution(0, 9),
-    "weighting.adaptive": CategoricalDistribution([True, False]),
-    "training.optimizer.max_gradient_norm": CategoricalDistribution([None, 1, 0.5]),
-    "training.optimizer.decay": CategoricalDistribution(["linear", "none"]),
+SPACE = {
+    "weighting.alpha": Distribution("uniform", (1.0, 6.0)),
+    "training.optimizer.warmup_steps": Distribution("int", (0, 9)),
+    "weighting.adaptive": Distribution("choice", (True, False)),
+    "training.optimizer.max_gradient_norm": Distribution("choice", (None, 1, 0.5)),
+    "training.optimizer.decay": Distribution("choice", ("linear", "none")),
 }
-VALUES: dict[str, Any] = {
+LANGUAGES = Languages(low_resource=["gl"], high_resource=["es"])
+VALUES: dict[str, Scalar] = {
     "weighting.alpha": 2.0,
     "training.optimizer.warmup_steps": 3,
     "weighting.adaptive": True,
@@ -32,7 +34,7 @@ FIRST = Trial(BASELINE, "baseline-0", 0, {"training.optimizer.decay": "linear"})
 
 
 def empty() -> TrialTable:
-    return TrialTable(trial_schema(SPACE, ["gl"], ["es"]))
+    return TrialTable(SPACE, LANGUAGES)
 
 
 def folder_of(tmp_path: Path, kind: str) -> RunFolder:
@@ -40,7 +42,7 @@ def folder_of(tmp_path: Path, kind: str) -> RunFolder:
 
 
 def test_columns_have_the_types_of_the_distributions() -> None:
-    schema = trial_schema(SPACE, ["gl"], ["es"])
+    schema = empty().schema
     types = [schema.field(f"config/{path}").type for path in SPACE]
     assert types == [pa.float64(), pa.int64(), pa.bool_(), pa.float64(), pa.string()]
     assert "violation/gl" not in schema.names
@@ -56,7 +58,7 @@ def test_rows_survive_writing_and_opening(tmp_path: Path, kind: str) -> None:
     )
     table.record(FIRST, Report.of({"step": 10, "final": True}))
     table.write(folder)
-    found = TrialTable.open(folder, table.schema).to_arrow().to_pylist()
+    found = TrialTable.open(folder, SPACE, LANGUAGES).to_arrow().to_pylist()
     assert [row["trial_id"] for row in found] == ["baseline-0", "search-000-a"]
     assert {path: found[1][f"config/{path}"] for path in SPACE} == VALUES
     assert found[0]["config/training.optimizer.decay"] == "linear"
@@ -64,6 +66,28 @@ def test_rows_survive_writing_and_opening(tmp_path: Path, kind: str) -> None:
     assert found[1]["wer/gl"] == 0.5
     assert found[1]["cer/gl"] is None
     assert [path.name for path in (tmp_path / "toy").iterdir()] == ["trials.parquet"]  # nothing partial
+
+
+def test_choices_of_several_kinds_are_text_in_the_file_and_read_as_they_were_drawn(tmp_path: Path) -> None:
+    choices: tuple[Scalar, ...] = (None, True, 2, 2.5, "2.5", "full")
+    space, folder = {"weighting.alpha": Distribution("choice", choices)}, folder_of(tmp_path, "path")
+    table = TrialTable(space, LANGUAGES)
+    for number, value in enumerate(choices):
+        table.record(Trial(SEARCH, f"search-{number}", 0, {"weighting.alpha": value}), Report(10))
+    table.write(folder)
+    column = folder.read_table("trials.parquet")["config/weighting.alpha"].to_pylist()
+    assert column == [None, "True", "2", "2.5", "2.5", "full"]
+    drawn = [row["config/weighting.alpha"] for row in rows_in(folder, space)]
+    assert [*map(repr, drawn)] == ["None", "True", "2", "'2.5'", "'2.5'", "'full'"]  # text that is a choice is meant
+
+
+def test_whole_numbers_among_others_are_read_as_they_were_drawn(tmp_path: Path) -> None:
+    space, folder = {"weighting.alpha": Distribution("choice", (2, 3.5))}, folder_of(tmp_path, "path")
+    table = TrialTable(space, LANGUAGES)
+    table.record(Trial(SEARCH, "search-0", 0, {"weighting.alpha": 2}), Report(10))
+    table.write(folder)
+    assert folder.read_table("trials.parquet")["config/weighting.alpha"].to_pylist() == [2.0]
+    assert repr(rows_in(folder, space)[0]["config/weighting.alpha"]) == "2"
 
 
 def test_the_last_report_of_a_step_counts() -> None:
@@ -83,13 +107,13 @@ def test_a_trials_end_is_in_all_its_rows() -> None:
 
 def test_rows_are_those_of_all_phases(tmp_path: Path) -> None:
     table, folder = empty(), folder_of(tmp_path, "path")
-    assert rows_in(folder) == []
+    assert rows_in(folder, SPACE) == []
     table.record(TRIAL, Report.of({"step": 10}))
     table.record(TRIAL, Report.of({"step": 20}))
     table.record(FIRST, Report.of({"step": 10}))
     table.write(folder)
-    assert [row["trial_id"] for row in rows_in(folder)] == ["baseline-0", "search-000-a", "search-000-a"]
-    assert [row["step"] for row in rows_in(folder) if row["phase"] == SEARCH] == [10, 20]
+    assert [row["trial_id"] for row in rows_in(folder, SPACE)] == ["baseline-0", "search-000-a", "search-000-a"]
+    assert [row["step"] for row in rows_in(folder, SPACE) if row["phase"] == SEARCH] == [10, 20]
 
 
 def test_a_trial_without_a_report_has_a_row_until_one_comes() -> None:

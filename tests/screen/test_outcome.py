@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raywce.errors import RunFailed
-from raywce.runs.tables import Trial, TrialTable, trial_schema
+from raywce.runs.tables import Trial, TrialTable
 from raywce.screen.outcome import show_outcome
 from raywce.selection.limits import objective
 from raywce.selection.outcome import (
@@ -35,8 +35,7 @@ def file(tmp_path: Path) -> Any:
 @pytest.fixture
 def table(file: Any) -> TrialTable:
     """A baseline at gl 50, es 20, pt 20 %, original at 60, 30, 30."""
-    space = file.optuna_space
-    table = TrialTable(trial_schema(space, ["gl"], ["es", "pt"]))
+    table = TrialTable(file.space, file.experiment.languages)
     first = Trial(BASELINE, "baseline-0", 0, {})
     table.record(first, Report.of({"step": 0, "wer/gl": 0.6, "wer/es": 0.3, "wer/pt": 0.3}))
     table.record(first, Report.of({"step": 20, "final": True, "wer/gl": 0.5, "wer/es": 0.2, "wer/pt": 0.2}))

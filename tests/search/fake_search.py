@@ -10,7 +10,7 @@ from typing import Any
 import rich
 
 from raywce.experiment.load import ExperimentFile
-from raywce.runs.tables import Trial, TrialTable, trial_schema
+from raywce.runs.tables import Trial, TrialTable
 from raywce.screen.live import open_view
 from raywce.screen.progress import Progress
 from raywce.selection.trials import COMPLETE, RUNNING, SEARCH
@@ -23,8 +23,7 @@ WERS = (0.45, 0.40, 0.42, 0.44, 0.43)
 
 def empty_table(file: ExperimentFile) -> TrialTable:
     """A table for the surrogate's file."""
-    space = file.optuna_space
-    return TrialTable(trial_schema(space, ["gl"], ["es", "pt"]))
+    return TrialTable(file.space, file.experiment.languages)
 
 
 def report(table: TrialTable, number: int, gl: float | None = None, state: str = RUNNING, **more: Any) -> list[Any]:

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.distributions import FloatDistribution
 
+from raywce.experiment.schema import Languages
+from raywce.experiment.space import Distribution
 from raywce.runs.folder import RunFolder
-from raywce.runs.tables import Trial, TrialTable, trial_schema
+from raywce.runs.tables import Trial, TrialTable
 from raywce.search.checkpoints import Sweeper, best_trials
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, FAIL, PRUNED, SEARCH
 from raywce.trial_report import Report
 
-SPACE = {"weighting.alpha": FloatDistribution(1, 6)}
+SPACE = {"weighting.alpha": Distribution("uniform", (1.0, 6.0))}
 MODEL = {"model.safetensors", "config.json"}
 
 
@@ -43,7 +44,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 @pytest.fixture
 def table() -> TrialTable:
-    return TrialTable(trial_schema(SPACE, ["gl"], ["es"]))
+    return TrialTable(SPACE, Languages(low_resource=["gl"], high_resource=["es"]))
 
 
 @pytest.fixture

@@ -51,16 +51,6 @@ def test_baseline_and_candidates_share_new_seeds(tmp_path: Path) -> None:
     assert found[1].values == chosen.values
 
 
-def test_choices_that_the_table_has_as_text_are_drawn_as_they_were(tmp_path: Path) -> None:
-    choice = "weighting.alpha={choice: [2, 3.5]}"
-    file = surrogate.load_file(tmp_path, choice, points="none", confirm={"candidates": 1})
-    chosen = TrialFigures("search-0", {"weighting.alpha": "3.5", "training.optimizer.learning_rate": 1e-5}, {}, {}, 0.3)
-    values = runs([chosen], file)[1].values
-    assert values is not None
-    assert values["weighting.alpha"] == 3.5
-    assert file.at(values)
-
-
 def experiment(tmp_path: Path, *alphas: float, floor: float = 1.0) -> ExperimentFile:
     """A search of these alphas."""
     points = [{"weighting.alpha": alpha, "training.optimizer.learning_rate": 1e-5} for alpha in alphas]

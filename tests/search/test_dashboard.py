@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from raywce.search.searcher import ConstrainedOptunaSearch, SamplerChoice
+from raywce.search.searcher import ConstrainedOptunaSearch
 from raywce.search.study import open_journal
 from tests.search import surrogate
 
@@ -27,7 +27,8 @@ def searcher(tmp_path: Path) -> ConstrainedOptunaSearch:
     return ConstrainedOptunaSearch(
         file.optuna_space,
         constraints=["es", "pt"],
-        sampler=SamplerChoice("random", 0),
+        sampler="random",
+        seed=0,
         study_name="toy",
         storage=open_journal(tmp_path / "optuna.journal"),
     )

@@ -12,7 +12,7 @@ import pytest
 from raywce.experiment.load import ExperimentFile, load
 from raywce.experiment.schema import Resources
 from raywce.runs.folder import RunFolder
-from raywce.runs.tables import Trial, TrialTable, trial_schema
+from raywce.runs.tables import Trial, TrialTable
 from raywce.screen import throttle
 from raywce.search.held_out import DecodedSoFar, decode_tests, files_of
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, ORIGINAL
@@ -53,7 +53,7 @@ def test_decoding_says_every_half_minute_how_far_it_is(
 
 @pytest.fixture
 def table(file: ExperimentFile) -> TrialTable:
-    table = TrialTable(trial_schema(file.optuna_space, ["gl"], ["es", "pt"]))
+    table = TrialTable(file.space, file.experiment.languages)
     for candidate in (BASELINE, WINNER):
         trial = Trial(CONFIRM, f"confirm-{candidate}-1", 1, {}, candidate)
         table.record(trial, Report.of({"step": 20, "final": True}))

@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from raywce.search.driver import Run
-from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, SamplerChoice, WithinRoom, suggestion_id
+from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, WithinRoom, suggestion_id
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -31,7 +31,7 @@ NAMES = ["pt", "es"]
 def searcher(kind: str = "random", seed: int = 0, **changes: Any) -> ConstrainedOptunaSearch:
     settings: dict[str, Any] = {"constraints": NAMES, "study_name": "toy", "points": POINTS}
     return ConstrainedOptunaSearch(
-        dict(changes.pop("space", SPACE)), sampler=SamplerChoice(kind, seed), **{**settings, **changes}
+        dict(changes.pop("space", SPACE)), sampler=kind, seed=seed, **{**settings, **changes}
     )
 
 

@@ -27,9 +27,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
 @pytest.fixture
 def tables(tmp_path: Path, clock: FakeTime) -> TableCallback:
     file = surrogate.load_file(tmp_path)
-    space = file.optuna_space
     folder = RunFolder(str(tmp_path / "run"))
-    made = TableCallback(folder, SEARCH, file.experiment, space, {}, 4, lambda: 1, Sweeper(folder, 1))
+    made = TableCallback(folder, SEARCH, file, 4, lambda: 1, Sweeper(folder, 1))
     made.setup()
     return made
 
@@ -42,7 +41,7 @@ def trial(name: str = "search-0", **last: Any) -> SimpleNamespace:
 
 
 def states(tables: TableCallback) -> dict[str, str]:
-    return {row["trial_id"]: row["state"] for row in rows_in(tables.folder)}
+    return {row["trial_id"]: row["state"] for row in rows_in(tables.folder, tables.file.space)}
 
 
 @pytest.mark.parametrize(

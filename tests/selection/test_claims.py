@@ -5,12 +5,13 @@ import pytest
 
 from raywce.evaluation.confidence import Measurement
 from raywce.selection.claims import NONE, claims
-from raywce.selection.limits import excess
+from raywce.selection.limits import Rule
 
 
 def test_an_excess_by_hand() -> None:
-    assert excess(np.array(0.22), np.array(0.20), 0.05, 0.005) == pytest.approx(0.01)  # the tolerance is larger
-    assert excess(np.array(0.22), np.array(0.05), 0.05, 0.005) == pytest.approx(0.165)  # the floor is
+    rule = Rule("baseline", tolerance=0.05, floor=0.005)
+    assert rule.excess(np.array(0.22), np.array(0.20)) == pytest.approx(0.01)  # the tolerance is larger
+    assert rule.excess(np.array(0.22), np.array(0.05)) == pytest.approx(0.165)  # the floor is
 
 
 def certain(*values: float) -> Measurement:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from pydantic import TypeAdapter
 
-from raywce.runs.tables import Trial, TrialTable, trial_schema
+from raywce.runs.tables import Trial, TrialTable
 from raywce.selection.comparison import Interval
 from raywce.selection.outcome import outcome
 from raywce.selection.trials import BASELINE, COMPLETE, SEARCH
@@ -36,7 +36,7 @@ def no_constant(name: str) -> NoReturn:
 
 def test_the_figures_are_json_where_a_reference_wer_is_0(tmp_path: Path) -> None:
     file = surrogate.load_grid(tmp_path, LEVELS, seeds=1)
-    table = TrialTable(trial_schema(file.optuna_space, ["gl"], ["es", "pt"]))
+    table = TrialTable(file.space, file.experiment.languages)
 
     def add(phase: str, trial_id: str, **of: Any) -> None:
         values = {"alpha": "weak"} if phase == SEARCH else {}

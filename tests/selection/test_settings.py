@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raywce.runs.tables import Trial, TrialTable, trial_schema
+from raywce.runs.tables import Trial, TrialTable
 from raywce.selection.outcome import outcome
 from raywce.selection.settings import compared, setting_name
 from raywce.selection.trials import BASELINE, COMPLETE, FAIL, SEARCH
@@ -54,7 +54,7 @@ def file(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def table(file: Any) -> TrialTable:
-    table = TrialTable(trial_schema({key: choice.to_optuna() for key, choice in file.space.items()}, ["gl"], ["es"]))
+    table = TrialTable(file.space, file.experiment.languages)
     for index, gl in enumerate((0.5, 0.6)):
         trial = Trial(BASELINE, f"baseline-{index}", index, {})
         if index == 0:

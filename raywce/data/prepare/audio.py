@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import struct
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -30,21 +29,14 @@ class BadAudioError(Exception):
         super().__init__(f"{reason}: {detail}")
 
 
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of a recording, in seconds; `seconds` None means up to its end."""
-
-    offset: float = 0.0
-    seconds: float | None = None
-
-
-def decode(data: bytes, max_seconds: float, segment: Segment | None = None) -> Samples:
-    """Decode a whole file's bytes to 16 kHz mono.
+def decode(data: bytes, max_seconds: float, offset: float = 0.0, seconds: float | None = None) -> Samples:
+    """Decode a file's bytes, or a segment of them, to 16 kHz mono.
 
     Args:
         data: the file's bytes, in any format of libsndfile (FLAC, WAV, MP3, Ogg, …).
         max_seconds: a longer recording, or segment, is bad; it is not decoded.
-        segment: the part to take; all of it by default.
+        offset: where the segment starts, seconds.
+        seconds: how long it is; None: up to the end.
 
     Returns:
         samples: float32, shape (T,), full scale is 1.
@@ -60,7 +52,7 @@ def decode(data: bytes, max_seconds: float, segment: Segment | None = None) -> S
     except soundfile.LibsndfileError as error:
         raise BadAudioError(Reason.UNDECODABLE_AUDIO, error.error_string) from error
     with file:
-        samples = _read(file, max_seconds, segment or Segment())
+        samples = _read(file, max_seconds, offset, seconds)
         rate = file.samplerate
     mono = samples.mean(axis=1, dtype=np.float32)
     return mono if rate == SAMPLE_RATE else _resample(mono, rate)
@@ -77,12 +69,12 @@ def encode_flac(samples: Samples) -> bytes:
     return buffer.getvalue()
 
 
-def _read(file: soundfile.SoundFile, max_seconds: float, segment: Segment) -> Samples:
-    """The segment's samples, shape (T, channels), at the file's own rate."""
+def _read(file: soundfile.SoundFile, max_seconds: float, offset: float, seconds: float | None) -> Samples:
+    """Return the segment's samples, shape (T, channels), at the file's own rate."""
     rate = file.samplerate
-    start = round(segment.offset * rate)
+    start = round(offset * rate)
     available = file.frames - start
-    wanted = _wanted(available, rate, segment)
+    wanted = _wanted(available, rate, seconds)
     limit = math.floor(max_seconds * rate)
     if wanted > limit and wanted <= available and file.frames < 2**62:  # beyond: length not in the header
         raise BadAudioError(Reason.TOO_LONG, f"{wanted / rate:.2f} s, limit {max_seconds:g} s")
@@ -97,13 +89,13 @@ def _read(file: soundfile.SoundFile, max_seconds: float, segment: Segment) -> Sa
     return samples
 
 
-def _wanted(available: int, rate: int, segment: Segment) -> int:
-    """Frames to read: a stated length within the slack of the end means up to the end."""
+def _wanted(available: int, rate: int, seconds: float | None) -> int:
+    """Count the frames to read: a stated length within the slack of the end means up to the end."""
     if available < 0:
         raise BadAudioError(Reason.TRUNCATED_AUDIO, f"ends {-available / rate:.2f} s before the segment")
-    if segment.seconds is None or abs(segment.seconds * rate - available) <= _SLACK * rate:
+    if seconds is None or abs(seconds * rate - available) <= _SLACK * rate:
         return available
-    return round(segment.seconds * rate)
+    return round(seconds * rate)
 
 
 def _check_length(file: soundfile.SoundFile, got: int, wanted: int, limit: int) -> None:

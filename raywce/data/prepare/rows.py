@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import SupportsFloat
 
 from raywce.data.prepare.sources import AUDIO_COLUMNS, TEXT_COLUMNS, Table, language_of, split_of
 from raywce.data.prepare.summary import Reason, Reject
-from raywce.data.prepare.tables import Record, column_names, read_records
+from raywce.data.prepare.tables import Fields, Record, column_names, read_records
 from raywce.errors import Problems
 
 LANGUAGE_COLUMNS = ("language", "lang", "locale")
@@ -30,6 +32,11 @@ class RowOptions:
     split: str | None = None
     text_column: str | None = None
     clean_ups: tuple[str, ...] = ()
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that may hold the transcript, the first choice first."""
+        return (self.text_column,) if self.text_column else TEXT_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -85,9 +92,8 @@ def check_columns(tables: list[Table], options: RowOptions) -> None:
             continue  # no rows
         if not set(AUDIO_COLUMNS) & set(names):
             problems.add(str(table.path), f"must have a column of {', '.join(AUDIO_COLUMNS)}", ", ".join(names))
-        texts = [options.text_column] if options.text_column else TEXT_COLUMNS
-        if not set(texts) & set(names):
-            rule = f"must have a text column ({', '.join(texts)})"
+        if not set(options.text_columns) & set(names):
+            rule = f"must have a text column ({', '.join(options.text_columns)})"
             problems.add(str(table.path), rule, ", ".join(names), "Name it with --text-column.")
     problems.raise_any()
 
@@ -103,12 +109,13 @@ def _row(table: Table, record: Record, options: RowOptions) -> Row | Reject:
     column, audio = _audio(fields)
     language = _language(table, fields, options)
     split = split_of(_text(fields, ("split",))) or _split_of_path(audio) or table.split or options.split
-    text = clean(_text(fields, _text_columns(options)), options.clean_ups)
+    text = clean(_text(fields, options.text_columns), options.clean_ups)
     embedded = table.path.suffix in _EMBEDDED and isinstance(fields.get(column), dict)
-    offset, seconds = _segment(fields)
+    times = _times(fields)
+    offset, seconds = _number(times.get("offset")), _number(times.get("duration"))
     identifier = _identifier(table, record, audio, split, embedded, offset)
     source = f"{table.path}:{record.number}"
-    problem = record.broken or _problem(language, split, text, fields, options)
+    problem = record.broken or _problem(language, split, text, fields)
     if problem or language is None or split is None:
         reason, detail = problem or (Reason.MALFORMED_ROW, "")
         return Reject(source, split, language, identifier, text, reason, detail)
@@ -118,9 +125,7 @@ def _row(table: Table, record: Record, options: RowOptions) -> Row | Reject:
     return Row(source, identifier, text, language, split, speaker, path, index, column, offset, seconds)
 
 
-def _problem(
-    language: str | None, split: str | None, text: str, fields: dict[str, Any], options: RowOptions
-) -> tuple[Reason, str] | None:
+def _problem(language: str | None, split: str | None, text: str, fields: Fields) -> tuple[Reason, str] | None:
     if language is None:
         value = _text(fields, LANGUAGE_COLUMNS)
         return Reason.UNKNOWN_LANGUAGE, f"{value!r} in the column" if value else "no column, folder or --language"
@@ -129,22 +134,20 @@ def _problem(
         return Reason.UNKNOWN_SPLIT, f"{value!r} in the column" if value else "no column, folder or --split"
     if not text:
         return Reason.EMPTY_TRANSCRIPT, ""
-    wrong = [name for name in ("offset", "duration") if _is_wrong_time(fields, name)]
-    return (Reason.MALFORMED_ROW, f"{wrong[0]} is {fields[wrong[0]]!r}") if wrong else None
+    for name, time in _times(fields).items():
+        if time not in (None, "") and _number(time) is None:
+            return Reason.MALFORMED_ROW, f"{name} is {time!r}"
+    return None
 
 
-def _text_columns(options: RowOptions) -> tuple[str, ...]:
-    return (options.text_column,) if options.text_column else TEXT_COLUMNS
-
-
-def _text(fields: dict[str, Any], columns: tuple[str, ...]) -> str:
-    """The first of the columns that the table has, as text; empty where it has none."""
+def _text(fields: Fields, columns: tuple[str, ...]) -> str:
+    """Return the first of the columns that the table has, as text; empty where it has none."""
     value = next((fields[name] for name in columns if name in fields), None)
     return "" if value is None else str(value).strip()
 
 
-def _audio(fields: dict[str, Any]) -> tuple[str, str]:
-    """The audio's column and path; the path within an embedding table may be empty."""
+def _audio(fields: Fields) -> tuple[str, str]:
+    """Return the audio's column and path; the path within an embedding table may be empty."""
     column = next((name for name in AUDIO_COLUMNS if isinstance(fields.get(name), dict)), None)
     column = column or next((name for name in AUDIO_COLUMNS if name in fields), "")
     value = fields.get(column)
@@ -152,8 +155,8 @@ def _audio(fields: dict[str, Any]) -> tuple[str, str]:
     return column, str(path or "")
 
 
-def _language(table: Table, fields: dict[str, Any], options: RowOptions) -> str | None:
-    """The language by the column, else the option, else the folder; a value that is no language stays unknown."""
+def _language(table: Table, fields: Fields, options: RowOptions) -> str | None:
+    """Return the language by column, else by option, else by folder; a value that is no language stays unknown."""
     value = _text(fields, LANGUAGE_COLUMNS)
     if value and not value.isdigit():  # a number is a class label, which says nothing here
         return language_of(value) or options.language
@@ -161,30 +164,24 @@ def _language(table: Table, fields: dict[str, Any], options: RowOptions) -> str 
 
 
 def _split_of_path(audio: str) -> str | None:
-    """The split that a folder in a relative audio path names (`train/clip.wav`)."""
+    """Return the split that a folder in a relative audio path names (`train/clip.wav`)."""
     path = Path(audio)
     folders = () if path.is_absolute() else reversed(path.parent.parts)
     return next((found for folder in folders if (found := split_of(folder))), None)
 
 
-def _segment(fields: dict[str, Any]) -> tuple[float | None, float | None]:
-    """NeMo's offset and duration, seconds; they mean something else in other tables."""
-    if "audio_filepath" not in fields:
-        return None, None
-    return _number(fields.get("offset")), _number(fields.get("duration"))
+def _times(fields: Fields) -> Fields:
+    """Return NeMo's offset and duration as they are written; they mean something else in other tables."""
+    return {name: fields.get(name) for name in ("offset", "duration")} if "audio_filepath" in fields else {}
 
 
-def _is_wrong_time(fields: dict[str, Any], name: str) -> bool:
-    value = fields.get(name) if "audio_filepath" in fields else None
-    return value not in (None, "") and _number(value) is None
-
-
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
+    """Return a finite number that is not below 0; None for anything else."""
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = float(value) if isinstance(value, str | bytes | SupportsFloat) else math.nan
+    except ValueError:
         return None
-    return number if 0 <= number < float("inf") else None
+    return number if 0 <= number < math.inf else None
 
 
 def _resolve(table: Table, audio: str) -> Path:
@@ -197,7 +194,7 @@ def _resolve(table: Table, audio: str) -> Path:
 def _identifier(
     table: Table, record: Record, audio: str, split: str | None, embedded: bool, offset: float | None
 ) -> str:
-    """The table's own id, else one made from the path.
+    """Return the table's own id, else one made from the path.
 
     A typed number is no id: it starts again in each language, and FLEURS gives one to all who read a sentence.
     """
@@ -224,11 +221,10 @@ def remove_punctuation_spaces(text: str) -> str:
     return _AFTER_OPENING.sub(r"\1", _BEFORE_CLOSING.sub(r"\1", text))
 
 
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
-CLEAN_UPS: dict[str, Callable[[str], str]] = {"punctuation-spaces": remove_punctuation_spaces, "nfc": _nfc}
+CLEAN_UPS: dict[str, Callable[[str], str]] = {
+    "punctuation-spaces": remove_punctuation_spaces,
+    "nfc": partial(unicodedata.normalize, "NFC"),
+}
 
 
 def clean(text: str, names: Iterable[str] = ()) -> str:

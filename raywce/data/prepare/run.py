@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -17,7 +16,7 @@ from raywce.data.prepare.rows import CLEAN_UPS, RowOptions, check_columns, read_
 from raywce.data.prepare.shards import ShardOptions, Workers, load_label_limit, read_result
 from raywce.data.prepare.sources import Format, Table, find_tables, language_of, split_of
 from raywce.data.prepare.summary import Group, Outcome, Prepared, Reject, summarise, write_rejects
-from raywce.data.prepare.writer import WORK, Cap, GroupWriter, Plan, Progress
+from raywce.data.prepare.writer import WORK, GroupWriter, Plan, Progress
 from raywce.data.schema import MAX_SECONDS, PREPARED, REJECTED, SPLITS
 from raywce.errors import Problems, fail
 from raywce.storage.files import replaced
@@ -76,26 +75,22 @@ class PrepareOptions:
             problems.add("--cap", "must be at least 1", self.cap)
         if self.cap is not None and self.cap_to is not None:
             problems.add("--cap", "can't go with --cap-to", do="Give one of them.")
+        cap_to = language_of(self.cap_to)
+        if self.cap_to and not cap_to:
+            problems.add("--cap-to", "must be a language code or name", self.cap_to)
         if not 0 < self.max_seconds <= MAX_SECONDS:
             problems.add("--max-seconds", f"must be above 0 and at most {MAX_SECONDS:g}", self.max_seconds)
         if self.jobs < 1:
             problems.add("--jobs", "must be at least 1", self.jobs)
         problems.raise_any()
-        return replace(self, rows=replace(rows, language=language, split=split), cap_to=language_of(self.cap_to))
+        return replace(self, rows=replace(rows, language=language, split=split), cap_to=cap_to)
 
-    def train_cap(self) -> Cap | None:
-        """Return the cap on train utterances, if any."""
-        if self.cap is None and self.cap_to is None:
-            return None
-        return Cap(self.cap or 0, self.cap_to)
-
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Return what the output depends on: all but its place and the number of workers."""
         chosen = asdict(self) | {"layout": _LAYOUT}
         chosen["sources"] = [str(Path(s).resolve()) if Path(s).exists() else s for s in self.sources]
         left = {name: value for name, value in chosen.items() if name not in ("out", "jobs", "overwrite")}
-        settings: dict[str, Any] = json.loads(json.dumps(left))
-        return settings
+        return dict(json.loads(json.dumps(left)))
 
 
 def run(options: PrepareOptions, progress: Progress = lambda *_: None) -> Prepared:
@@ -114,10 +109,10 @@ def run(options: PrepareOptions, progress: Progress = lambda *_: None) -> Prepar
         tokenizer = options.tokenizer
         limit = load_label_limit(tokenizer, work / "tokenizer.json") if tokenizer else None
         shard_options = ShardOptions(options.max_seconds, limit)
-        with Plan(work / "plan.sqlite", options.seed) as plan:
+        with closing(Plan(work / "plan.sqlite", options.seed)) as plan:
             mended = _scan(tables, options.rows, plan, progress)
-            writer = GroupWriter(options.out, plan, options.train_cap(), shard_options, progress)
-            with Workers(options.jobs) as workers:
+            writer = GroupWriter(options.out, plan, options.cap, options.cap_to, shard_options, progress)
+            with closing(Workers(options.jobs)) as workers:
                 outcomes = writer.write_all(workers)
             return _finish(options, plan, outcomes, writer.records, mended)
 
@@ -148,7 +143,7 @@ def _finish(
         reasons = Counter(reject.reason for reject in _rejects(plan, records))
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         fail("SOURCE", "must hold a row that can be kept", counts, f"See {options.out / REJECTED}.")
-    _write_json(options.out / PREPARED, prepared.as_dict())
+    _write_json(options.out / PREPARED, asdict(prepared))
     return prepared
 
 
@@ -160,7 +155,7 @@ def _rejects(plan: Plan, records: set[Path]) -> Iterator[Reject]:
 
 
 @contextmanager
-def _output(out: Path, settings: dict[str, Any], overwrite: bool) -> Iterator[Path]:
+def _output(out: Path, settings: Mapping[str, object], overwrite: bool) -> Iterator[Path]:
     """Claim `out` for these settings and give its work folder; half-written files are removed at the end in any case.
 
     Raises:
@@ -183,7 +178,7 @@ def _output(out: Path, settings: dict[str, Any], overwrite: bool) -> Iterator[Pa
         fail("--out", "must not be in use by another prepare", out)
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
     """Replace a JSON file once its content is written."""
     with replaced(path) as partial:
         partial.write_text(as_json(content), encoding="utf-8")
@@ -194,15 +189,17 @@ def _remove_strangers(out: Path, records: set[Path]) -> None:
     for split in SPLITS:
         _remove(file for file in (out / split).glob("*/*.parquet") if _record(out, file) not in records)
         _remove(file for file in (out / WORK / split).glob("*/*.json") if file not in records)
-        for folder in (out / split, out / WORK / split):
-            _remove_empty([*folder.glob("*"), folder])
+        for parent in (out / split, out / WORK / split):
+            for folder in [*parent.glob("*"), parent]:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
 
 
 def _record(out: Path, file: Path) -> Path:
     return out / WORK / file.relative_to(out).with_suffix(".json")
 
 
-def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
+def _claim(out: Path, settings: Mapping[str, object], overwrite: bool) -> None:
     file = out / WORK / "settings.json"
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else settings
     if overwrite:
@@ -220,9 +217,3 @@ def _claim(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
 def _remove(files: Iterable[Path]) -> None:
     for file in list(files):
         file.unlink(missing_ok=True)
-
-
-def _remove_empty(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()

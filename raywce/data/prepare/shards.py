@@ -11,29 +11,30 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
-from raywce.data.prepare.audio import BadAudioError, Segment, decode, encode_flac
+from raywce.data.prepare.audio import BadAudioError, decode, encode_flac
 from raywce.data.prepare.rows import Row
 from raywce.data.prepare.summary import Reason, Reject
 from raywce.data.schema import CONTENT_KEY, SAMPLE_RATE, UTTERANCES
-from raywce.errors import RunFailed, fail
+from raywce.errors import RunFailed, fail, first_line
 from raywce.storage.files import replaced
 
 _ROW_GROUP = 64  # utterances held in memory at a time
 _EMBEDDED_BATCH = 16  # rows of an embedding parquet file read at a time
 _AROUND = 4  # labels around a transcript: language token, task, no timestamps; end token
 _QUEUED = 2  # shards a worker, so that none waits for the main process
+
+_Kept = tuple[Row, bytes, int]
+"""A row with its audio as FLAC, and the number of samples."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ def load_label_limit(model: str, save_to: Path) -> LabelLimit:
         labels = AutoConfig.from_pretrained(model).max_target_positions
         text = tokenizer.backend_tokenizer.to_str()
     except Exception as error:  # transformers raises many kinds; the user needs the one line
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        fail("--tokenizer", "must be a Whisper folder or Hub id that transformers opens", model, reason)
+        fail("--tokenizer", "must be a Whisper folder or Hub id that transformers opens", model, first_line(error))
     save_to.parent.mkdir(parents=True, exist_ok=True)
     save_to.write_text(text)
     return LabelLimit(save_to, int(labels))
@@ -114,18 +114,14 @@ class ShardResult:
     """Outcome of a shard's rows.
 
     Attributes:
-        record: the JSON file that holds this.
         kept: utterances written; none means that there is no parquet file.
         samples: their audio at 16 kHz.
         rejects: the others.
-        reused: whether an earlier run had done it.
     """
 
-    record: Path
     kept: int
     samples: int
     rejects: list[Reject]
-    reused: bool = False
 
 
 def write_shard(shard: Shard) -> ShardResult:
@@ -133,7 +129,7 @@ def write_shard(shard: Shard) -> ShardResult:
     key = _key(shard)
     done = read_result(shard.record, key)
     if done and (done.kept == 0 or shard.file.exists()):
-        return replace(done, reused=True)
+        return done
     result = _write(shard)
     state = {"key": key, "kept": result.kept, "samples": result.samples}
     lines = [json.dumps(state), *(reject.dump() for reject in result.rejects)]
@@ -151,7 +147,7 @@ def read_result(record: Path, key: str | None = None) -> ShardResult | None:
     fields = json.loads(state)
     if key is not None and fields["key"] != key:
         return None
-    return ShardResult(record, fields["kept"], fields["samples"], [Reject.load(line) for line in rejects])
+    return ShardResult(fields["kept"], fields["samples"], [Reject.load(line) for line in rejects])
 
 
 def _write(shard: Shard) -> ShardResult:
@@ -161,54 +157,50 @@ def _write(shard: Shard) -> ShardResult:
     utterances = _utterances(shard, rejects)
     first = list(islice(utterances, _ROW_GROUP))
     if not first:
-        return ShardResult(shard.record, 0, 0, rejects)
+        return ShardResult(0, 0, rejects)
     shard.file.parent.mkdir(parents=True, exist_ok=True)
     with replaced(shard.file) as partial:
         kept, samples = _write_parquet(partial, first, utterances)
-    return ShardResult(shard.record, kept, samples, rejects)
+    return ShardResult(kept, samples, rejects)
 
 
-def _write_parquet(path: Path, batch: list[dict[str, Any]], utterances: Iterator[dict[str, Any]]) -> tuple[int, int]:
+def _write_parquet(path: Path, batch: list[_Kept], utterances: Iterator[_Kept]) -> tuple[int, int]:
     """Write row groups of bounded size, then the digest of all rows; return utterances and samples."""
     digest, kept, samples = sha256(), 0, 0
     options = {"compression": "none", "use_dictionary": ["language", "speaker"], "write_statistics": False}
     with pq.ParquetWriter(path, UTTERANCES, **options) as writer:
         while batch:
-            samples += sum(utterance.pop("samples") for utterance in batch)
+            for row, flac, count in batch:
+                values = [sha256(flac).hexdigest(), row.id, row.text, row.language, row.speaker]
+                digest.update(json.dumps(values).encode())
+                samples += count
             kept += len(batch)
-            for utterance in batch:
-                _digest(digest, utterance)
-            writer.write_table(pa.Table.from_pylist(batch, schema=UTTERANCES))
+            writer.write_table(pa.Table.from_pylist([_columns(*utterance) for utterance in batch], schema=UTTERANCES))
             batch = list(islice(utterances, _ROW_GROUP))
         writer.add_key_value_metadata({CONTENT_KEY: digest.hexdigest()})
     return kept, samples
 
 
-def _digest(digest: Any, utterance: dict[str, Any]) -> None:
-    audio = sha256(utterance["audio"]["bytes"]).hexdigest()
-    names = ("id", "text", "language", "speaker")
-    digest.update(json.dumps([audio, *(utterance[name] for name in names)]).encode())
+def _columns(row: Row, flac: bytes, samples: int) -> dict[str, object]:
+    """Return a row of `UTTERANCES`."""
+    known = {"id": row.id, "text": row.text, "language": row.language, "speaker": row.speaker}
+    return {**known, "audio": {"bytes": flac, "path": f"{row.id}.flac"}, "duration": samples / SAMPLE_RATE}
 
 
-def _utterances(shard: Shard, rejects: list[Reject]) -> Iterator[dict[str, Any]]:
+def _utterances(shard: Shard, rejects: list[Reject]) -> Iterator[_Kept]:
     """Yield the rows that can be kept, in order; the others are added to `rejects`."""
     limit = shard.options.label_limit
     for row, data in _with_audio(shard.rows):
         try:
             if limit and (labels := limit.count(row.text)) > limit.labels:
                 raise BadAudioError(Reason.LABEL_LIMIT, f"{labels} labels, limit {limit.labels}")
-            yield _utterance(row, data, shard.options.max_seconds)
+            if isinstance(data, BadAudioError):
+                raise data
+            samples = decode(data, shard.options.max_seconds, row.offset or 0.0, row.seconds)
         except BadAudioError as error:
             rejects.append(row.reject(error.reason, error.detail))
-
-
-def _utterance(row: Row, data: bytes | BadAudioError, max_seconds: float) -> dict[str, Any]:
-    if isinstance(data, BadAudioError):
-        raise data
-    samples = decode(data, max_seconds, Segment(row.offset or 0.0, row.seconds))
-    audio = {"bytes": encode_flac(samples), "path": f"{row.id}.flac"}
-    known = {"id": row.id, "text": row.text, "language": row.language, "speaker": row.speaker}
-    return {**known, "audio": audio, "duration": len(samples) / SAMPLE_RATE, "samples": len(samples)}
+        else:
+            yield row, encode_flac(samples), len(samples)
 
 
 def _with_audio(rows: list[Row]) -> Iterator[tuple[Row, bytes | BadAudioError]]:
@@ -235,18 +227,19 @@ def _embedded(table: Path, column: str, rows: list[Row]) -> Iterator[tuple[Row, 
     numbers = [row.index or 0 for row in rows]
     read_cells = _parquet_cells if table.suffix == ".parquet" else _arrow_cells
     for row, cell in zip(rows, read_cells(table, column, numbers), strict=True):
-        data = cell.get("bytes")
-        yield row, _read(table.parent / (cell.get("path") or "no path")) if data is None else data
+        fields = cell.as_py() or {}
+        data = fields.get("bytes")
+        yield row, _read(table.parent / (fields.get("path") or "no path")) if data is None else data
 
 
-def _arrow_cells(table: Path, column: str, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+def _arrow_cells(table: Path, column: str, numbers: Iterable[int]) -> Iterator[pa.StructScalar]:
     with pa.memory_map(str(table)) as source:
         cells = pa.ipc.open_stream(source).read_all()[column]
         for number in numbers:
-            yield cells[number].as_py() or {}
+            yield cells[number]
 
 
-def _parquet_cells(table: Path, column: str, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+def _parquet_cells(table: Path, column: str, numbers: Iterable[int]) -> Iterator[pa.StructScalar]:
     """Yield cells by ascending row number; only row groups that hold one are read, a few rows at a time."""
     wanted = set(numbers)
     with pq.ParquetFile(table) as file:
@@ -254,18 +247,10 @@ def _parquet_cells(table: Path, column: str, numbers: Iterable[int]) -> Iterator
         for group in range(file.num_row_groups):
             stop = start + file.metadata.row_group(group).num_rows
             if not wanted.isdisjoint(range(start, stop)):
-                yield from _group_cells(file, group, start, column, wanted)
+                batches = file.iter_batches(_EMBEDDED_BATCH, row_groups=[group], columns=[column])
+                cells = enumerate(chain.from_iterable(batch.column(0) for batch in batches), start)
+                yield from (cell for number, cell in cells if number in wanted)
             start = stop
-
-
-def _group_cells(
-    file: pq.ParquetFile, group: int, start: int, column: str, wanted: set[int]
-) -> Iterator[dict[str, Any]]:
-    for batch in file.iter_batches(_EMBEDDED_BATCH, row_groups=[group], columns=[column]):
-        for index in range(len(batch)):
-            if start + index in wanted:
-                yield batch.column(0)[index].as_py() or {}
-        start += len(batch)
 
 
 def _key(shard: Shard) -> str:
@@ -281,22 +266,21 @@ def _key(shard: Shard) -> str:
 
 
 class Workers:
-    """A pool of `jobs` processes, started when first needed; a single job runs in this process."""
+    """A pool of `jobs` processes, started when first needed, until `close`; a single job runs in this process."""
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
-        self._executor: ProcessPoolExecutor | None = None
+        spawn = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(jobs, spawn, _start_worker) if jobs > 1 else None
 
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        if self._executor:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+    def close(self) -> None:
+        """End the processes; shards that none has begun are not written."""
+        if self._pool:
+            self._pool.shutdown(wait=True, cancel_futures=True)
 
     def write(self, shards: Iterable[Shard]) -> Iterator[tuple[Shard, ShardResult]]:
         """Write the shards and yield the results as they are ready."""
-        if self._jobs == 1:
+        if self._pool is None:
             yield from ((shard, write_shard(shard)) for shard in shards)
             return
         waiting = iter(shards)
@@ -304,17 +288,11 @@ class Workers:
         while True:
             for shard in islice(waiting, self._jobs * _QUEUED - len(running)):
                 with _interrupts_held():  # a process that starts inherits this, until it handles it
-                    running[self._pool().submit(write_shard, shard)] = shard
+                    running[self._pool.submit(write_shard, shard)] = shard
             if not running:
                 return
             for done in wait(running, return_when=FIRST_COMPLETED).done:
                 yield running.pop(done), _result(done)
-
-    def _pool(self) -> ProcessPoolExecutor:
-        if self._executor is None:
-            spawn = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(self._jobs, mp_context=spawn, initializer=_start_worker)
-        return self._executor
 
 
 def _result(done: Future[ShardResult]) -> ShardResult:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from raywce.data.prepare.tables import READERS, column_names
 from raywce.data.schema import REJECTED
-from raywce.errors import InputError, Problem, fail
+from raywce.errors import InputError, Problems, fail, first_line
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
 
 AUDIO_COLUMNS = ("file_name", "audio_filepath", "audio_file", "path", "audio", "file", "audio_path")
 TEXT_COLUMNS = ("sentence", "text", "transcription", "transcript", "raw_transcription", "normalized_text")
@@ -87,19 +90,18 @@ def find_tables(
         InputError: for each source that is not there or holds nothing readable.
     """
     tables: list[Table] = []
-    problems: list[Problem] = []
+    problems = Problems()
     for source, prefix in zip(sources, _prefixes(sources), strict=True):
         try:
             tables += _of_source(source, prefix, form, config, revision, skip)
         except InputError as error:
-            problems += error.problems
-    if problems:
-        raise InputError(problems)
+            problems.found += error.problems
+    problems.raise_any()
     return tables
 
 
 def _prefixes(sources: list[str]) -> list[str]:
-    """The name of each source's folder, numbered where different folders have one name."""
+    """Return the name of each source's folder, numbered where different folders have one name."""
     paths = [Path(source).resolve() for source in sources]
     folders = [path.parent if path.is_file() else path for path in paths]
     alike = {folder: [f for f in dict.fromkeys(folders) if f.name == folder.name] for folder in folders}
@@ -119,7 +121,9 @@ def _of_source(
         fail(source, "must be a folder, a file or a Hub id (owner/name)", do="There is no such folder or file.")
     root = path.resolve()
     if root.is_file():
-        return _of_file(source, root, prefix)
+        if root.suffix.lower() not in READERS:
+            fail(source, f"a file must be one of {', '.join(READERS)}", root.suffix or "no suffix")
+        return [_placed(Table(root, root.parent, ""), root.parent, prefix)]
     tables = [_placed(table, root, prefix) for table in _walk(root, form, skip)]
     if not tables:
         wanted = "nothing that prepare can read" if form is Format.AUTO else f"nothing of the form {form}"
@@ -127,15 +131,10 @@ def _of_source(
     return tables
 
 
-def _of_file(source: str, file: Path, prefix: str) -> list[Table]:
-    if file.suffix.lower() not in READERS:
-        fail(source, f"a file must be one of {', '.join(READERS)}", file.suffix or "no suffix")
-    return [_placed(Table(file, file.parent, ""), file.parent, prefix)]
-
-
 def _walk(folder: Path, form: Format, skip: Path | None) -> Iterator[Table]:
-    """The tables of a folder if it has one of the forms, else those of its sub-folders."""
-    found = next((tables for finder in _finders(form) if (tables := finder(folder))), [])
+    """Yield the tables of a folder if it has one of the forms, else those of its sub-folders."""
+    finders = _FINDERS.values() if form is Format.AUTO else [_FINDERS[form]]
+    found = next((tables for finder in finders if (tables := finder(folder))), [])
     if found:
         yield from found
         return
@@ -144,12 +143,8 @@ def _walk(folder: Path, form: Format, skip: Path | None) -> Iterator[Table]:
             yield from _walk(child, form, skip)
 
 
-def _finders(form: Format) -> list[Callable[[Path], list[Table]]]:
-    return list(_FINDERS.values()) if form is Format.AUTO else [_FINDERS[form]]
-
-
 def _common_voice(folder: Path) -> list[Table]:
-    """A release: `clips/` with train, dev and test.tsv, or `audios/` with ss-corpus-*.tsv (spontaneous speech)."""
+    """Find a release: `clips/` with train, dev and test.tsv, or `audios/` with ss-corpus-*.tsv (spontaneous speech)."""
     clips = next((folder / name for name in _CLIP_FOLDERS if (folder / name).is_dir()), None)
     if clips is None:
         return []
@@ -164,16 +159,15 @@ def _audiofolder(folder: Path) -> list[Table]:
 
 
 def _saved_dataset(folder: Path) -> list[Table]:
-    """A Dataset or a DatasetDict of `save_to_disk`; its Arrow files are read as they are, audio undecoded."""
+    """Find a Dataset or DatasetDict of `save_to_disk`; its Arrow files are read as they are, audio undecoded."""
     if not ((folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()):
         return []
     import datasets
 
-    loaded = datasets.load_from_disk(str(folder))
-    return _of_loaded(loaded, folder)
+    return _of_loaded(datasets.load_from_disk(str(folder)), folder)
 
 
-def _of_loaded(loaded: Any, folder: Path) -> list[Table]:
+def _of_loaded(loaded: Dataset | DatasetDict, folder: Path) -> list[Table]:
     splits = loaded.items() if isinstance(loaded, dict) else [("", loaded)]
     return [
         Table(Path(file["filename"]), folder, "", split=split_of(name))
@@ -188,14 +182,12 @@ def _parquet(folder: Path) -> list[Table]:
 
 
 def _manifests(folder: Path) -> list[Table]:
-    """Tables beside other files: only those with a column for audio and one for text."""
-    kinds = [*folder.glob("*.jsonl"), *folder.glob("*.csv"), *folder.glob("*.tsv"), *folder.glob("*manifest*.json")]
-    return [Table(file, folder, "") for file in sorted(kinds) if _is_manifest(file)]
-
-
-def _is_manifest(file: Path) -> bool:
-    names = set(column_names(file))
-    return bool(names & set(AUDIO_COLUMNS)) and bool(names & set(TEXT_COLUMNS))
+    """Find tables beside other files: only those with a column for audio and one for text."""
+    files = [file for kind in ("*.jsonl", "*.csv", "*.tsv", "*manifest*.json") for file in folder.glob(kind)]
+    wanted = [(file, set(column_names(file))) for file in sorted(files)]
+    return [
+        Table(file, folder, "") for file, names in wanted if names & set(AUDIO_COLUMNS) and names & set(TEXT_COLUMNS)
+    ]
 
 
 _FINDERS = {
@@ -208,7 +200,7 @@ _FINDERS = {
 
 
 def _placed(table: Table, root: Path, prefix: str) -> Table:
-    """Read split and language off the file's name and its folders, the nearest first, up to the source's own."""
+    """Read split and language from the file's name and its folders, the nearest first, up to the source's own."""
     inside = table.path.relative_to(root) if table.path.is_relative_to(root) else Path(table.path.name)
     folders = [*reversed(inside.parent.parts), root.name]
     if split_of(root.name):
@@ -230,9 +222,8 @@ def _from_hub(source: str, config: str | None, revision: str | None) -> list[Tab
     try:
         loaded = datasets.load_dataset(source, config, revision=revision)
     except Exception as error:  # the library raises many kinds; the user needs the one line
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         offline = "set" if os.environ.get("HF_HUB_OFFLINE") else "not set"
-        do = f"Check the id, the network and --config/--revision (HF_HUB_OFFLINE is {offline}): {reason[0]}"
+        do = f"Check the id, the network and --config/--revision (HF_HUB_OFFLINE is {offline}): {first_line(error)}"
         fail(source, "must be a folder here, or a dataset of the Hub that can be reached", do=do)
     prefix = f"{source}/{config}" if config else source
     language = language_of(config) if config else None

@@ -10,7 +10,6 @@ from enum import StrEnum
 from hashlib import blake2b
 from itertools import combinations, islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -132,11 +131,7 @@ class Prepared:
     mended_quotes: int
     groups: tuple[GroupSummary, ...]
     overlap: tuple[Overlap, ...]
-    settings: dict[str, Any]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
-        return asdict(self)
+    settings: Mapping[str, object]
 
 
 def summarise(
@@ -145,7 +140,7 @@ def summarise(
     rejects: Iterable[Reject],
     rows: int,
     mended_quotes: int,
-    settings: dict[str, Any],
+    settings: Mapping[str, object],
 ) -> Prepared:
     """Count what stands in `out`, and check that every row read is kept, rejected or capped.
 
@@ -212,11 +207,7 @@ def sentence_key(text: str) -> str:
 
 def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
     """Replace `rejected.parquet` once all rejects are written."""
+    remaining = iter(rejects)
     with replaced(path) as partial, pq.ParquetWriter(partial, REJECT_SCHEMA) as writer:
-        for batch in _batches(iter(rejects)):
+        while batch := list(islice(remaining, _BATCH)):
             writer.write_table(pa.Table.from_pylist([asdict(reject) for reject in batch], schema=REJECT_SCHEMA))
-
-
-def _batches(rejects: Iterator[Reject]) -> Iterator[list[Reject]]:
-    while batch := list(islice(rejects, _BATCH)):
-        yield batch

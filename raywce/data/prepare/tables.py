@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +18,9 @@ from raywce.data.prepare.summary import Reason
 _AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".oga", ".aiff", ".aif", ".m4a", ".au"}
 _CONTINUATION = 100  # lines a quoted cell may run over
 _BATCH = 1_000
+
+Fields = Mapping[str, object]
+"""Values of a row, by column."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Record:
     """
 
     number: int
-    fields: dict[str, Any]
+    fields: Fields
     broken: tuple[Reason, str] | None = None
     mended: bool = False
 
@@ -68,34 +71,34 @@ def _read_tsv(path: Path) -> Iterator[Record]:
 
 
 def _read_csv(path: Path) -> Iterator[Record]:
-    lines = LookAhead(_lines(path))
+    lines = _lines(path)
     header = next(lines, (0, ""))[1]
     names = next(csv.reader([header]), [])
-    for number, line in lines:
-        yield _csv_record(number, line, names, lines)
+    ahead = deque(islice(lines, 1 + _CONTINUATION))
+    while ahead:
+        number, line = ahead.popleft()
+        cells = _parse(line)
+        if cells is None:
+            cells = _continued(line, names, ahead)
+        yield _unbalanced(number, names, line) if cells is None else _checked(number, names, cells)
+        ahead.extend(islice(lines, 1 + _CONTINUATION - len(ahead)))
 
 
-def _csv_record(number: int, line: str, names: list[str], lines: LookAhead) -> Record:
-    cells = _parse(line)
-    if cells is None:
-        joined, count = _continued(line, names, lines)
-        if joined is not None:
-            lines.skip(count)
-            return _checked(number, names, joined)
-        return _unbalanced(number, names, line)
-    return _checked(number, names, cells)
+def _continued(line: str, names: list[str], ahead: deque[tuple[int, str]]) -> list[str] | None:
+    """Take the next lines that a quoted cell of a row continues over, and return the row's cells.
 
-
-def _continued(line: str, names: list[str], lines: LookAhead) -> tuple[list[str] | None, int]:
-    """The cells of a row whose quoted cell continues over the next lines; None where that would eat a whole row."""
-    for count, following in enumerate(lines.peek(_CONTINUATION), start=1):
+    None, and no line is taken, where that would eat a whole row.
+    """
+    for count, (_, following) in enumerate(ahead, start=1):
         if _is_row(_parse(following), names):
             break
         line = f"{line}\n{following}"
         cells = _parse(line)
         if cells is not None and len(cells) == len(names):
-            return cells, count
-    return None, 0
+            for _ in range(count):
+                ahead.popleft()
+            return cells
+    return None
 
 
 def _is_row(cells: list[str] | None, names: list[str]) -> bool:
@@ -107,14 +110,15 @@ def _is_row(cells: list[str] | None, names: list[str]) -> bool:
 def _unbalanced(number: int, names: list[str], line: str) -> Record:
     """Take the quote as a character, where the row then has as many cells as it should."""
     cells = line.split(",")
+    fields = _padded(names, cells)
     if len(cells) == len(names):
-        return _utf8(Record(number, dict(zip(names, cells, strict=True)), mended=True))
+        return _utf8(Record(number, fields, mended=True))
     detail = f"{len(cells)} cells for {len(names)} columns with the quote as a character"
-    return _broken(number, _padded(names, cells), Reason.UNBALANCED_QUOTE, detail)
+    return _broken(number, fields, Reason.UNBALANCED_QUOTE, detail)
 
 
 def _parse(line: str) -> list[str] | None:
-    """The cells of a whole CSV row, or None where a quote is left open or closes in mid-cell."""
+    """Return the cells of a whole CSV row, or None where a quote is left open or closes in mid-cell."""
     try:
         return next(csv.reader([line + "\n"], strict=True), [])
     except csv.Error:
@@ -135,10 +139,11 @@ def _read_json_lines(path: Path) -> Iterator[Record]:
 
 def _read_parquet(path: Path) -> Iterator[Record]:
     with pq.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        wanted = [f"{field.name}.path" if is_audio_struct(field.type) else field.name for field in schema]
-        binary = {field.name for field in schema if pa.types.is_binary(field.type)}
-        columns = [name for name in wanted if name not in binary]
+        columns = [
+            f"{field.name}.path" if is_audio_struct(field.type) else field.name
+            for field in file.schema_arrow
+            if not pa.types.is_binary(field.type)
+        ]
         yield from _from_batches(file.iter_batches(_BATCH, columns=columns))
 
 
@@ -150,8 +155,7 @@ def _read_arrow(path: Path) -> Iterator[Record]:
 def _without_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
     for index, field in enumerate(batch.schema):
         if is_audio_struct(field.type):
-            path = batch.column(index).field("path")
-            path_only = pa.StructArray.from_arrays([path], ["path"])
+            path_only = pa.StructArray.from_arrays([batch.column(index).field("path")], ["path"])
             batch = batch.set_column(index, field.name, path_only)
     return batch
 
@@ -163,35 +167,6 @@ def _from_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[Record]:
             for fields in batch.slice(start, _BATCH).to_pylist():
                 yield Record(number, fields)
                 number += 1
-
-
-class LookAhead:
-    """An iterator over numbered lines that can show what comes next."""
-
-    def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
-        self._lines = lines
-        self._ahead: deque[tuple[int, str]] = deque()
-
-    def __iter__(self) -> LookAhead:
-        return self
-
-    def __next__(self) -> tuple[int, str]:
-        return self._ahead.popleft() if self._ahead else next(self._lines)
-
-    def peek(self, count: int) -> Iterator[str]:
-        """Yield the texts of the next lines, `count` at most, without taking them."""
-        for index in range(count):
-            if index == len(self._ahead):
-                following = next(self._lines, None)
-                if following is None:
-                    return
-                self._ahead.append(following)
-            yield self._ahead[index][1]
-
-    def skip(self, count: int) -> None:
-        """Take lines that were looked at."""
-        for _ in range(count):
-            self._ahead.popleft()
 
 
 READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
@@ -220,7 +195,7 @@ def _checked(number: int, names: list[str], cells: list[str]) -> Record:
     return _utf8(Record(number, fields))
 
 
-def _padded(names: list[str], cells: list[str]) -> dict[str, Any]:
+def _padded(names: list[str], cells: list[str]) -> Fields:
     return dict(zip(names, cells + [""] * (len(names) - len(cells)), strict=False))
 
 
@@ -231,10 +206,10 @@ def _utf8(record: Record) -> Record:
     return record
 
 
-def _broken(number: int, fields: dict[str, Any], reason: Reason, detail: str) -> Record:
+def _broken(number: int, fields: Fields, reason: Reason, detail: str) -> Record:
     return Record(number, {name: _readable(value) for name, value in fields.items()}, (reason, detail))
 
 
-def _readable(value: Any) -> Any:
-    """Text that can be written: bytes that are not UTF-8 show as `?`."""
+def _readable(value: object) -> object:
+    """Return text so that it can be written: bytes that are not UTF-8 show as `?`."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from hashlib import blake2b
-from itertools import chain
 from pathlib import Path
-from types import TracebackType
 
 from raywce.data.prepare.rows import Row
-from raywce.data.prepare.shards import Shard, ShardOptions, ShardResult, Workers
+from raywce.data.prepare.shards import Shard, ShardOptions, Workers
 from raywce.data.prepare.summary import Group, Outcome, Reason, Reject
 from raywce.errors import fail
 
@@ -40,10 +38,8 @@ class Plan:
         self._seed = seed
         self.rows_read = 0
 
-    def __enter__(self) -> Plan:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+    def close(self) -> None:
+        """Close the database."""
         self._database.close()
 
     def add(self, item: Row | Reject) -> None:
@@ -93,27 +89,29 @@ class Plan:
         return int.from_bytes(digest, "big", signed=True)
 
 
-@dataclass(frozen=True)
-class Cap:
-    """Limit of the train utterances of each language: a number, or as many as are kept of `language`."""
-
-    utterances: int = 0
-    language: str | None = None
-
-
 class GroupWriter:
     """Writer of a plan: its choice of rows for each shard does not depend on the number of workers.
 
     Args:
         out: the output folder.
         plan: the rows.
-        cap: limits the train groups; None takes all.
+        cap: at most so many train utterances of each language; None: all.
+        cap_to: the language whose kept train utterances are the cap of all others, in place of a number.
         options: what shards depend on beside their rows.
         progress: called after each shard.
     """
 
-    def __init__(self, out: Path, plan: Plan, cap: Cap | None, options: ShardOptions, progress: Progress) -> None:
-        self._out, self._plan, self._cap, self._options, self._progress = out, plan, cap, options, progress
+    def __init__(
+        self,
+        out: Path,
+        plan: Plan,
+        cap: int | None,
+        cap_to: str | None,
+        options: ShardOptions,
+        progress: Progress,
+    ) -> None:
+        self._out, self._plan, self._options, self._progress = out, plan, options, progress
+        self._cap, self._cap_to = cap, cap_to
         self._sizes = plan.sizes()
         self._outcomes = dict.fromkeys(self._sizes, Outcome())
         self._taken = dict.fromkeys(self._sizes, 0)  # rows of a capped group tried so far
@@ -125,65 +123,59 @@ class GroupWriter:
         """Write everything and return the outcome of each group."""
         capped = self._capped_groups()
         whole = [group for group in self._sizes if group not in capped]
-        self._write(workers, chain.from_iterable(map(self._whole, whole)))
+        self._write(
+            workers, (shard for group in whole for shard in self._shards_of(group, self._plan.shards(group, ROWS)))
+        )
         limit = self._limit() if capped else 0
         while short := [group for group in capped if self._is_short(group, limit)]:
-            self._write(workers, chain.from_iterable(self._round(group, limit) for group in short))
+            self._write(workers, (shard for group in short for shard in self._round(group, limit)))
         for group in capped:
             left = self._sizes[group] - self._taken[group]
             self._outcomes[group] = replace(self._outcomes[group], capped=left)
         return self._outcomes
 
     def _capped_groups(self) -> list[Group]:
-        if self._cap is None:
+        if self._cap is None and self._cap_to is None:
             return []
         train = [group for group in self._sizes if group.split == "train"]
-        reference = self._cap.language
-        if reference and Group("train", reference) not in train:
+        if self._cap_to and Group("train", self._cap_to) not in train:
             there = ", ".join(group.language for group in train) or "none"
-            fail("--cap-to", "must be a language with train rows", reference, f"There are: {there}.")
-        return [group for group in train if group.language != reference]
+            fail("--cap-to", "must be a language with train rows", self._cap_to, f"There are: {there}.")
+        return [group for group in train if group.language != self._cap_to]
 
     def _limit(self) -> int:
-        """The cap as a number; that of a language is what was kept of it."""
-        if self._cap is None or self._cap.language is None:
-            return self._cap.utterances if self._cap else 0
-        kept = self._outcomes[Group("train", self._cap.language)].kept
+        """Return the cap as a number; that of a language is what was kept of it."""
+        if self._cap_to is None:
+            return self._cap or 0
+        kept = self._outcomes[Group("train", self._cap_to)].kept
         if kept == 0:
-            fail("--cap-to", "must be a language of which a train row can be kept", self._cap.language)
+            fail("--cap-to", "must be a language of which a train row can be kept", self._cap_to)
         return kept
 
     def _is_short(self, group: Group, limit: int) -> bool:
         return self._outcomes[group].kept < limit and self._taken[group] < self._sizes[group]
-
-    def _whole(self, group: Group) -> Iterator[Shard]:
-        for rows in self._plan.shards(group, ROWS):
-            yield self._shard(group, rows)
 
     def _round(self, group: Group, limit: int) -> Iterator[Shard]:
         """Yield shards of the next rows in random order, as many as utterances are still wanted: no cap is passed."""
         start, wanted = self._taken[group], limit - self._outcomes[group].kept
         count = min(wanted, self._sizes[group] - start)
         self._taken[group] += count
-        for rows in self._plan.drawn(group, start, count, ROWS):
-            yield self._shard(group, rows)
+        yield from self._shards_of(group, self._plan.drawn(group, start, count, ROWS))
 
-    def _shard(self, group: Group, rows: list[Row]) -> Shard:
-        place = Path(group.split, group.language)
-        name = f"{self._shards[group]:05d}"
-        self._shards[group] += 1
-        file = self._out / place / f"{name}.parquet"
-        return Shard(file, self._out / WORK / place / f"{name}.json", rows, self._options)
+    def _shards_of(self, group: Group, parts: Iterable[list[Row]]) -> Iterator[Shard]:
+        """Yield the shards of a group's next rows, numbered on."""
+        for rows in parts:
+            place = Path(group.split, group.language, f"{self._shards[group]:05d}")
+            self._shards[group] += 1
+            record = self._out / WORK / place.with_suffix(".json")
+            yield Shard(self._out / place.with_suffix(".parquet"), record, rows, self._options)
 
     def _write(self, workers: Workers, shards: Iterator[Shard]) -> None:
         for shard, result in workers.write(shards):
-            self._count(shard, result)
-
-    def _count(self, shard: Shard, result: ShardResult) -> None:
-        group = Group(shard.rows[0].split, shard.rows[0].language)
-        before = self._outcomes[group]
-        kept, samples = before.kept + result.kept, before.samples + result.samples
-        self._outcomes[group] = replace(before, kept=kept, samples=samples)
-        self.records.add(shard.record)
-        self._rows_done += len(shard.rows)
-        self._progress("rows done", self._rows_done, sum(self._sizes.values()))
+            group = Group(shard.rows[0].split, shard.rows[0].language)
+            before = self._outcomes[group]
+            kept, samples = before.kept + result.kept, before.samples + result.samples
+            self._outcomes[group] = replace(before, kept=kept, samples=samples)
+            self.records.add(shard.record)
+            self._rows_done += len(shard.rows)
+            self._progress("rows done", self._rows_done, sum(self._sizes.values()))

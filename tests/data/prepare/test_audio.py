@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from raywce.data.prepare.audio import BadAudioError, Segment, decode, encode_flac
+from raywce.data.prepare.audio import BadAudioError, decode, encode_flac
 from raywce.data.prepare.summary import Reason
 from tests.data.conftest import tone
 
@@ -18,9 +18,9 @@ def encoded(samples: np.ndarray, rate: int = 16_000, kind: str = "FLAC") -> byte
     return buffer.getvalue()
 
 
-def reason_of(data: bytes, max_seconds: float = 30.0, segment: Segment | None = None) -> Reason:
+def reason_of(data: bytes, max_seconds: float = 30.0, offset: float = 0.0, seconds: float | None = None) -> Reason:
     with pytest.raises(BadAudioError) as error:
-        decode(data, max_seconds, segment)
+        decode(data, max_seconds, offset, seconds)
     return error.value.reason
 
 
@@ -69,17 +69,17 @@ def test_the_limit_itself_is_kept() -> None:
 
 def test_a_segment_of_a_long_file() -> None:
     samples = tone(40.0)
-    cut = decode(encoded(samples), 30, Segment(35.0, 2.5))
+    cut = decode(encoded(samples), 30, 35.0, 2.5)
     assert np.array_equal(cut, samples[560_000:600_000, 0].astype(np.float32) / 32768)
 
 
 def test_a_segment_beyond_the_end_is_truncated() -> None:
-    assert reason_of(encoded(tone(2.0)), 30, Segment(1.0, 3.0)) is Reason.TRUNCATED_AUDIO
-    assert reason_of(encoded(tone(2.0)), 30, Segment(5.0, 1.0)) is Reason.TRUNCATED_AUDIO
+    assert reason_of(encoded(tone(2.0)), 30, 1.0, 3.0) is Reason.TRUNCATED_AUDIO
+    assert reason_of(encoded(tone(2.0)), 30, 5.0, 1.0) is Reason.TRUNCATED_AUDIO
 
 
 def test_a_rounded_length_takes_all_there_is() -> None:
-    assert decode(encoded(tone(2.0)), 30, Segment(0.0, 1.95)).shape == (32_000,)
+    assert decode(encoded(tone(2.0)), 30, 0.0, 1.95).shape == (32_000,)
 
 
 def test_ogg_and_wav_of_a_file_are_whole(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ def test_datasets_opens_it_and_the_schema_is_kept(corpus: Path, tmp_path: Path) 
 
 def test_counts_and_overlap(corpus: Path, tmp_path: Path) -> None:
     prepared = run(options_for(corpus, tmp_path / "out"))
-    assert json.loads((tmp_path / "out/prepared.json").read_text()) == json.loads(json.dumps(prepared.as_dict()))
+    assert json.loads((tmp_path / "out/prepared.json").read_text()) == json.loads(json.dumps(asdict(prepared)))
     es = next(group for group in prepared.groups if (group.split, group.language) == ("train", "es"))
     assert es.rejected == {"empty_transcript": 4, "missing_file": 3}
     assert (es.rows, es.utterances, es.speakers) == (20, 13, 3)
@@ -302,6 +302,7 @@ def test_a_folder_with_other_things_is_left_alone(corpus: Path, tmp_path: Path) 
     [
         ({"cap": 0}, "--cap: must be at least 1"),
         ({"cap": 3, "cap_to": "gl"}, "--cap: can't go with --cap-to"),
+        ({"cap_to": "nonsense"}, "--cap-to: must be a language code or name, but got nonsense"),
         ({"cap_to": "ja"}, "--cap-to: must be a language with train rows, but got ja. There are: es, gl, pt."),
         ({"max_seconds": 40}, "--max-seconds: must be above 0 and at most 30"),
         ({"jobs": 0}, "--jobs: must be at least 1"),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from raywce.report.names import short_names
+from raywce.report.plots import short_names
 
 
 def test_the_last_part_is_enough_where_it_is_the_only_one() -> None:
