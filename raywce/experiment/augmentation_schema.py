@@ -20,7 +20,7 @@ _PAPER: dict[str, Any] = {
 
 
 class Transform(Section):
-    """What may be done to an utterance's audio or features."""
+    """Changes to an utterance's audio or features."""
 
     probability: Share = Field(0.0, description="Share of the augmented draws that it is done to.")
 

@@ -31,7 +31,7 @@ class Model(Section):
 
 
 class Sampling(Section):
-    """Which share of the utterances in a batch each language has."""
+    """Each language's share of the utterances in a batch."""
 
     temperature: Positive = Field(
         1.0, description="Shares grow as n^(1/temperature): 1 as in the data, above 1 more of small languages."
@@ -66,10 +66,10 @@ class Data(Section):
 
 
 class Languages(Section):
-    """Which languages are to become better, and which must not become worse."""
+    """The languages to improve, and those that must not become worse."""
 
     low_resource: list[Language] = Field(
-        min_length=1, description="To become better: the mean of their WERs is what a search minimises."
+        min_length=1, description="Languages to improve: a search minimises the mean of their WERs."
     )
     high_resource: list[Language] = Field(
         default_factory=list, description="Must not become worse: each has a constraint of its own."
@@ -258,7 +258,7 @@ class Training(Section):
 
 
 class Evaluation(Section):
-    """How dev, test and extra test sets are decoded, and what counts."""
+    """Decoding of dev, test and extra test sets, and the metric."""
 
     metric: Literal["wer_normalized", "wer_raw"] = Field(
         "wer_normalized", description="The WER that is minimised and constrained."
@@ -293,7 +293,7 @@ class Evaluation(Section):
 
 
 class ConstraintLimits(Section):
-    """How much worse a high-resource language may become: the larger of the two."""
+    """The allowed rise of a high-resource language's WER: the larger of the two."""
 
     reference: Literal["baseline", "original"] | NotNegative | None = Field(
         None, description="What the WER is compared with; a number is a WER in percent; null: as for all."
@@ -322,7 +322,7 @@ class Constraints(Section):
 
 
 class Confirm(Section):
-    """What follows the search: its best candidates trained again over new seeds, on speech that it did not see."""
+    """The confirm phase: the best candidates again over new seeds, judged on speech that the search did not see."""
 
     candidates: Annotated[int, Field(ge=0)] = Field(
         3, description="Best feasible trials that are trained again; 0: none."
@@ -383,7 +383,7 @@ class Search(Section):
 
 
 class Resources(Section):
-    """What one trial takes."""
+    """CPUs, GPUs and workers of one trial."""
 
     workers: Count = Field(1, description="Workers of a trial, which share each batch.")
     cpus_per_worker: Positive = Field(1, description="CPUs of a worker: torch has as many threads.")
