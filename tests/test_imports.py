@@ -40,7 +40,11 @@ ALLOWED = {
     "cli": "*",
     "__main__": "cli",
 }
-PURE = {"selection": {"ray", "optuna", "rich", "typer"}, "runs": {"ray", "rich", "typer"}, "evaluation": {"ray"}}
+PURE = {
+    "selection": {"ray", "optuna", "rich", "typer"},
+    "runs": {"ray", "optuna", "rich", "typer"},
+    "evaluation": {"ray"},
+}
 PURE |= {"data": {"ray"}, "report": {"ray"}, "screen": {"ray"}}
 
 

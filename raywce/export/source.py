@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from raywce.errors import fail
 from raywce.experiment.load import ExperimentFile
@@ -14,13 +14,12 @@ from raywce.runs.outcome_file import read_outcome
 from raywce.runs.recorded import recorded
 from raywce.runs.tables import rows_in
 from raywce.selection.outcome import Confirmation, SearchOutcome
-from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, PHASES, values_of
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, PHASES, Row, values_of
 from raywce.storage.files import exists
 from raywce.training.run import MODEL, REPORTS
 from raywce.trial_report import Report
 
 Kind = Literal["confirmed", "best", "by id", "trained"]
-Row = dict[str, Any]
 """A row of the table of trials, or a report of a training."""
 
 

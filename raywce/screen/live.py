@@ -16,9 +16,9 @@ from rich.text import Text
 from raywce import numbers
 from raywce.experiment.schema import Experiment
 from raywce.screen.console import plain_table
-from raywce.screen.progress import Progress, Row
+from raywce.screen.progress import Progress
 from raywce.screen.throttle import ALIVE_S, Throttle
-from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING
+from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING, Row
 from raywce.trial_report import Report
 
 _DRAW_S = 0.5

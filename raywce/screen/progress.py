@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from raywce import numbers
 from raywce.selection.limits import objective
-from raywce.selection.trials import BASELINE, COMPLETE, FAIL, RUNNING, Trials
+from raywce.selection.trials import BASELINE, COMPLETE, FAIL, RUNNING, Row, Trials
 from raywce.trial_report import Report
-
-Row = Mapping[str, Any]  # of a trial in the table
 
 
 @dataclass(frozen=True)
