@@ -165,18 +165,18 @@ sums = dev.groupby(["phase", "trial_id", "language"])[["errors", "words"]].sum()
 counted = (sums.errors / sums.words).unstack()
 
 ended = trials[trials.utterances.notna()].drop_duplicates("trial_id", keep="last").set_index(["phase", "trial_id"])
-told = ended[wer].rename(columns=lambda name: name.removeprefix("wer/"))
-np.testing.assert_allclose(counted.loc[told.index, languages], told[languages], rtol=1e-12)
+stored = ended[wer].rename(columns=lambda name: name.removeprefix("wer/"))
+np.testing.assert_allclose(counted.loc[stored.index, languages], stored[languages], rtol=1e-12)
 original = pd.Series(references["original"])
 np.testing.assert_allclose(counted.loc[("baseline", "original")][languages], original[languages], rtol=1e-12)
-print(f"The WERs of {len(told)} trainings and of the original model are those of the counts:")
+print(f"The WERs of {len(stored)} trainings and of the original model are those of the counts:")
 print(f"{len(dev):,} decoded utterances, {dev.words.sum():,} reference words, {dev.errors.sum():,} errors.")
 
 # %% [markdown]
 # ## Against the baseline
 #
 # The difference of each language's WER, with its interval, by the functions that the search itself uses: both models'
-# errors on the same utterances, which are drawn anew by speaker, or one by one where speakers are few or unknown.
+# errors on the same utterances, which are resampled by speaker, or one by one where speakers are few or unknown.
 #
 # Where the run has a confirm phase, that is what is shown: new seeds, and speech that the search did not see. Without
 # one, the interval knows nothing of what another seed or another choice of trials would give, and the best of many
@@ -262,8 +262,8 @@ if len(tests):
     sums = by_model.groupby(["split", "model", "trial_id", "language"])[["errors", "words"]].sum()
     on_tests = (sums.errors / sums.words).groupby(["split", "model", "language"]).mean().unstack()
     for name, test in confirmation["tests"].items():
-        told = pd.DataFrame(test["candidates"][model]["wer"]).T.value
-        np.testing.assert_allclose(on_tests.loc[(name, model)][told.index], told, rtol=1e-9)
+        stored = pd.DataFrame(test["candidates"][model]["wer"]).T.value
+        np.testing.assert_allclose(on_tests.loc[(name, model)][stored.index], stored, rtol=1e-9)
     display((100 * on_tests).round(2))
 else:
     print("It was not opened.")
@@ -312,7 +312,7 @@ plt.show()
 # %% [markdown]
 # ## Which utterances changed most
 #
-# Errors of each dev utterance, a mean over the seeds, and what the first of them heard: first those that gained most
+# Errors of each dev utterance, a mean over the seeds, and what the first of them decoded: first those that gained most
 # against the baseline, then those that lost most.
 
 # %%
@@ -320,7 +320,7 @@ text = "_normalized" if words.endswith("normalized") else ""
 
 
 def by_utterance(trial_ids):
-    """Errors of each dev utterance, and what was heard."""
+    """Errors of each dev utterance, and what was decoded."""
     of = dev[dev.trial_id.isin(trial_ids)].groupby(["language", "id"])
     found = of[["speaker", "duration", "words", f"reference{text}", f"hypothesis{text}"]].first()
     found.columns = ["speaker", "duration", "words", "reference", "hypothesis"]

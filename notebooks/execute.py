@@ -1,4 +1,4 @@
-"""Makes the notebooks anew from their text, with outputs: `python execute.py [NAME.py ...]`.
+"""Executes the notebooks' text and writes them with outputs: `python execute.py [NAME.py ...]`.
 
 The run folder is the notebook's own default, or that of `RAYWCE_RUN`, as seen from this folder.
 """

@@ -18,7 +18,7 @@
 # augmented.
 #
 # `search_spaces/paper.yaml` is that comparison, and `search_spaces/paper_demo.yaml` the same on a small synthetic
-# world. This notebook opens the run folder of either, computes its figures anew from the counts of each utterance, and
+# world. This notebook opens the run folder of either, computes its figures again from the counts of each utterance, and
 # puts them beside the published ones. `RAYWCE_RUN` names the folder: an environment variable, or the line below.
 
 # %%
@@ -102,8 +102,8 @@ np.testing.assert_allclose(counted.loc[trials.index], trials[[f"wer/{name}" for 
 wers = counted.loc[trials.index].groupby(trials.approach, sort=False)
 mean, deviation, seeds = wers.mean(), wers.std(), wers.size()
 mean.loc[ORIGINAL] = counted.loc["original"]
-told = {{"baseline": PLAIN}.get(setting["name"], setting["name"]): setting for setting in outcome["settings"]}
-for name, setting in told.items():
+stored = {{"baseline": PLAIN}.get(setting["name"], setting["name"]): setting for setting in outcome["settings"]}
+for name, setting in stored.items():
     np.testing.assert_allclose(mean.loc[name], [setting["wer"][language] for language in languages], rtol=1e-12)
     if setting["deviation"]:
         said = [setting["deviation"][language] for language in languages]
@@ -116,7 +116,7 @@ print(
 # WER in %, mean ± standard deviation over the seeds:
 
 # %%
-order = [ORIGINAL, PLAIN, *(name for name in told if name not in (ORIGINAL, "baseline", PLAIN))]
+order = [ORIGINAL, PLAIN, *(name for name in stored if name not in (ORIGINAL, "baseline", PLAIN))]
 
 
 def cell(name, language):
@@ -138,7 +138,7 @@ display(shown.rename_axis("approach"))
 # %%
 everything = mean.assign(all=mean[languages].mean(axis=1))
 relative = {name: 100 * (everything / everything.loc[name] - 1) for name in (ORIGINAL, PLAIN)}
-for name, setting in told.items():  # what the search wrote
+for name, setting in stored.items():  # what the search wrote
     for against, key in ((ORIGINAL, "against_original"), (PLAIN, "against_baseline")):
         for group, change in (setting[key] or {}).items():
             if group in everything:
@@ -188,7 +188,7 @@ plt.show()
 # ## How sure that is
 #
 # Against plain fine-tuning again, as differences in points of WER, with intervals by the functions that the confirm
-# phase uses: over other speech (utterances or speakers drawn anew, the same for both) and over seeds, which are paired.
+# phase uses: over other speech (utterances or speakers resampled, the same for both) and over seeds, which are paired.
 # With two or three seeds the latter is wide, and it should be: two trainings say little about a third.
 
 # %%

@@ -1,3 +1,3 @@
-"""raywce: a Ray-distributed search for the weighted cross-entropy that mends a low-resource language in Whisper."""
+"""raywce: a Ray-distributed search for the weighted cross-entropy that improves a low-resource language in Whisper."""
 
 __version__ = "0.1.0"

@@ -106,8 +106,8 @@ def show_counts(prepared: Prepared, out: Path) -> None:
     for overlap in prepared.overlap:
         speakers, sentences = _pairs(overlap.speakers), _pairs(overlap.sentences)
         typer.echo(f"{overlap.language} in more than one split: speakers {speakers}; sentences {sentences}")
-    if prepared.mended_quotes:
-        typer.echo(f"rows with an unbalanced quote read as they are written: {prepared.mended_quotes}")
+    if prepared.unbalanced_quotes:
+        typer.echo(f"rows with an unbalanced quote read as they are written: {prepared.unbalanced_quotes}")
     sums = f"{prepared.utterances} kept + {prepared.rejected} rejected + {prepared.capped} capped"
     typer.echo(f"{sums} = {prepared.rows} rows read, in {out}")
 

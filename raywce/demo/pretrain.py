@@ -50,7 +50,7 @@ def pretrain(
     dev: Annotated[int, typer.Option(min=1, help="Dev utterances of each language.")] = 80,
     log_every: Annotated[int, typer.Option(min=1, help="Steps between losses.")] = 50,
     evaluate_every: Annotated[int, typer.Option(min=1, help="Steps between evaluations on dev.")] = 1000,
-    start: Annotated[Path | None, typer.Option(help="Go on from this model; none: from random weights.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Continue from this model; none: from random weights.")] = None,
     augment: Annotated[bool, typer.Option(help="Augment half of the draws, for voices that are not in train.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the weights, the batches, dropout and augmentation.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Of the processor.")] = 2,

@@ -157,9 +157,9 @@ def measure(statistic: Statistic, *rates: Rates) -> Measurement:
 
     def of(ways: Sequence[Resampled]) -> Measurement:
         together, count = statistic(*(way.rates.mean(axis=-2) for way in ways)), ways[0].count
-        mends = count / (count - 1) if count > 1 else 1.0  # resampling understates a variance by 1 / count
+        correction = count / (count - 1) if count > 1 else 1.0  # resampling understates a variance by 1 / count
         df = np.full(value.shape, max(count - 1, 1), float)
-        return Measurement(value, by_seed, together.var(axis=-1) * mends, df)
+        return Measurement(value, by_seed, together.var(axis=-1) * correction, df)
 
     return reduce(_wider, (of(ways) for ways in zip(*(one.ways for one in rates), strict=True)))
 

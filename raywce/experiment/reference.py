@@ -13,7 +13,7 @@ from raywce.errors import fail, one_line
 from raywce.experiment.schema import Experiment
 
 BEGIN, END = "<!-- keys -->", "<!-- /keys -->"
-_KIND = "kind"  # what tells the weightings apart
+_KIND = "kind"  # by which the weightings differ
 _BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 _TYPES = {"boolean": "`true` or `false`", "string": "text", "null": "`null`"}
 _PLAIN = {"boolean", "integer", "number", "string"}  # types of which one that takes all takes any plain value
@@ -140,8 +140,8 @@ class _Reader:
             for name in [name for name in model["properties"] if name != _KIND]:
                 for key in self._keys(f"{path}.{name}", name, model):
                     found.setdefault(key.path, []).append((kind, key))
-        told = (f"`{kind}`: {one_line(model['description'])}" for kind, model in zip(kinds, models, strict=True))
-        keys = [Key(f"{path}.{_KIND}", "one of these", "", "<br>".join(told))]
+        shown = (f"`{kind}`: {one_line(model['description'])}" for kind, model in zip(kinds, models, strict=True))
+        keys = [Key(f"{path}.{_KIND}", "one of these", "", "<br>".join(shown))]
         for those in found.values():
             keys.append(replace(those[0][1], kinds=tuple(kind for kind, _ in those)))
         return Table(path, "The weight of the low-resource languages; without the section, it is 1.", tuple(keys))

@@ -101,7 +101,7 @@ def check_columns(tables: list[Table], options: RowOptions) -> None:
 def read_rows(table: Table, options: RowOptions) -> Iterator[tuple[Row | Reject, bool]]:
     """Yield each row of a table, usable or not, and whether an unbalanced quote in it was taken as it is written."""
     for record in read_records(table.path):
-        yield _row(table, record, options), record.mended
+        yield _row(table, record, options), record.unbalanced_quote
 
 
 def _row(table: Table, record: Record, options: RowOptions) -> Row | Reject:

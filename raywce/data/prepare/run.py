@@ -110,35 +110,35 @@ def run(options: PrepareOptions, progress: Progress = lambda *_: None) -> Prepar
         limit = load_label_limit(tokenizer, work / "tokenizer.json") if tokenizer else None
         shard_options = ShardOptions(options.max_seconds, limit)
         with closing(Plan(work / "plan.sqlite", options.seed)) as plan:
-            mended = _scan(tables, options.rows, plan, progress)
+            unbalanced_quotes = _scan(tables, options.rows, plan, progress)
             writer = GroupWriter(options.out, plan, options.cap, options.cap_to, shard_options, progress)
             with closing(Workers(options.jobs)) as workers:
                 outcomes = writer.write_all(workers)
-            return _finish(options, plan, outcomes, writer.records, mended)
+            return _finish(options, plan, outcomes, writer.records, unbalanced_quotes)
 
 
 def _scan(tables: list[Table], options: RowOptions, plan: Plan, progress: Progress) -> int:
     """Put every row of every table into the plan; return the number of quotes taken as they are written."""
-    mended = 0
+    unbalanced_quotes = 0
     for table in tables:
-        for item, was_mended in read_rows(table, options):
+        for item, has_unbalanced_quote in read_rows(table, options):
             plan.add(item)
-            mended += was_mended
+            unbalanced_quotes += has_unbalanced_quote
             if plan.rows_read % 1000 == 0:
                 progress("rows read", plan.rows_read, 0)
     if plan.rows_read == 0:
         fail("SOURCE", "must hold at least one row", f"{len(tables)} empty tables")
-    return mended
+    return unbalanced_quotes
 
 
 def _finish(
-    options: PrepareOptions, plan: Plan, outcomes: dict[Group, Outcome], records: set[Path], mended: int
+    options: PrepareOptions, plan: Plan, outcomes: dict[Group, Outcome], records: set[Path], unbalanced_quotes: int
 ) -> Prepared:
     """Tidy up, list the rejects, count; `prepared.json` comes last, so that it stands for a whole output."""
     _remove_strangers(options.out, records)
     write_rejects(options.out / REJECTED, _rejects(plan, records))
     settings = options.settings()
-    prepared = summarise(options.out, outcomes, _rejects(plan, records), plan.rows_read, mended, settings)
+    prepared = summarise(options.out, outcomes, _rejects(plan, records), plan.rows_read, unbalanced_quotes, settings)
     if prepared.utterances == 0:
         reasons = Counter(reject.reason for reject in _rejects(plan, records))
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())

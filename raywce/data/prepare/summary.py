@@ -128,7 +128,7 @@ class Prepared:
     utterances: int
     rejected: int
     capped: int
-    mended_quotes: int
+    unbalanced_quotes: int
     groups: tuple[GroupSummary, ...]
     overlap: tuple[Overlap, ...]
     settings: Mapping[str, object]
@@ -139,7 +139,7 @@ def summarise(
     outcomes: dict[Group, Outcome],
     rejects: Iterable[Reject],
     rows: int,
-    mended_quotes: int,
+    unbalanced_quotes: int,
     settings: Mapping[str, object],
 ) -> Prepared:
     """Count what stands in `out`, and check that every row read is kept, rejected or capped.
@@ -159,7 +159,7 @@ def summarise(
     if kept + rejected + capped != rows:
         raise RuntimeError(f"{rows} rows were read, but {kept} kept + {rejected} rejected + {capped} capped")
     overlap = tuple(_overlap(out, language) for language in sorted({group.language for group in outcomes}))
-    return Prepared(rows, kept, rejected, capped, mended_quotes, tuple(groups), overlap, settings)
+    return Prepared(rows, kept, rejected, capped, unbalanced_quotes, tuple(groups), overlap, settings)
 
 
 def _order(group: Group) -> tuple[str, int]:

@@ -31,13 +31,13 @@ class Record:
         number: the row's place: the line of a text table, from 1; the index in a parquet or Arrow file, from 0.
         fields: value by column.
         broken: why it can't be used, with a detail; None where it can.
-        mended: whether an unbalanced quote was taken as it is written.
+        unbalanced_quote: whether an unbalanced quote was taken as it is written.
     """
 
     number: int
     fields: Fields
     broken: tuple[Reason, str] | None = None
-    mended: bool = False
+    unbalanced_quote: bool = False
 
 
 def read_records(path: Path) -> Iterator[Record]:
@@ -112,7 +112,7 @@ def _unbalanced(number: int, names: list[str], line: str) -> Record:
     cells = line.split(",")
     fields = _padded(names, cells)
     if len(cells) == len(names):
-        return _utf8(Record(number, fields, mended=True))
+        return _utf8(Record(number, fields, unbalanced_quote=True))
     detail = f"{len(cells)} cells for {len(names)} columns with the quote as a character"
     return _broken(number, fields, Reason.UNBALANCED_QUOTE, detail)
 

@@ -253,7 +253,7 @@ def test_half_files_of_a_killed_run_are_removed(corpus: Path, tmp_path: Path) ->
     assert digests(out) == whole
 
 
-def test_a_mended_file_is_read_again(tmp_path: Path, write_audiofolder: WriteFolder) -> None:
+def test_a_repaired_file_is_read_again(tmp_path: Path, write_audiofolder: WriteFolder) -> None:
     folder = write_audiofolder(tmp_path / "gl" / "train", ["un", "dous"])
     whole = (folder / "clip_0.flac").read_bytes()
     (folder / "clip_0.flac").write_bytes(whole[:1000])

@@ -50,10 +50,10 @@ def test_csv_quotes_stay_in_their_row(
     assert [None if record.broken else record.fields["text"] for record in records] == texts
 
 
-def test_a_mended_quote_is_marked(tmp_path: Path) -> None:
+def test_an_unbalanced_quote_is_marked(tmp_path: Path) -> None:
     body = 'a.wav,"sen fin,gl\nb.wav,sol,gl\n'
     records = list(read_records(write(tmp_path / "metadata.csv", HEADER + body)))
-    assert [record.mended for record in records] == [True, False]
+    assert [record.unbalanced_quote for record in records] == [True, False]
 
 
 def test_json_lines(tmp_path: Path) -> None:
