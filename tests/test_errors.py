@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from raywce.errors import InputError, Problem, Problems
+from raywce.errors import InputError, Problem, Problems, first_line, one_line
 
 
 def test_a_problem_says_where_the_rule_what_was_got_and_what_to_do() -> None:
@@ -27,3 +27,10 @@ def test_an_input_error_survives_the_way_from_a_worker() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert again.problems == error.problems
     assert str(again) == str(error)
+
+
+def test_an_error_in_a_line() -> None:
+    error = ValueError("\n  the file is damaged:\n\tno  header\n")
+    assert one_line(error) == "the file is damaged: no header"
+    assert first_line(error) == "the file is damaged:"
+    assert first_line(ValueError()) == "ValueError"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -70,8 +70,15 @@ def evaluate(
     problems = _check_data(data, split, languages)
     tokens = _parse_tokens(language_token or [], problems)
     _check_model(model, languages, tokens, problems)
-    settings = DecodeSettings(tokens, batch_size, precision, normalizer, identify_language=True)
-    settings = replace(settings, encoder_context=cast("FromBatch", encoder_context), context_margin=context_margin)
+    settings = DecodeSettings(
+        language_tokens=tokens,
+        batch_size=batch_size,
+        precision=precision,
+        normalizer=normalizer,
+        identify_language=True,
+        encoder_context=cast("FromBatch", encoder_context),
+        context_margin=context_margin,
+    )
     _check_options(settings, workers, (out, json), problems)
     problems.raise_any()
     model = str(Path(model).resolve()) if Path(model).is_dir() else model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -58,9 +58,20 @@ def prepare(
     rows = RowOptions(language, split, text_column, tuple(clean_up or ()))
     jobs = jobs or os.cpu_count() or 1
     tokenizer = tokenizer and checkpoint_path(tokenizer, "--tokenizer")
-    options = PrepareOptions(tuple(sources), out, form, config, revision, rows, tokenizer)
-    options = replace(
-        options, cap=cap, cap_to=cap_to, seed=seed, max_seconds=max_seconds, jobs=jobs, overwrite=overwrite
+    options = PrepareOptions(
+        sources=tuple(sources),
+        out=out,
+        form=form,
+        config=config,
+        revision=revision,
+        rows=rows,
+        tokenizer=tokenizer,
+        cap=cap,
+        cap_to=cap_to,
+        seed=seed,
+        max_seconds=max_seconds,
+        jobs=jobs,
+        overwrite=overwrite,
     )
     with _progress() as progress:
         prepared = run(options, progress)

@@ -11,7 +11,7 @@ from raywce.report.figures import PhaseCost, RunReport, SetUp, TrialPoint, WerTa
 from raywce.report.importance import importance
 from raywce.report.run import Run
 from raywce.report.trials import alpha_curves, curve, ranked, trial_points
-from raywce.report.wers import allowances, chosen_in, wer_tables
+from raywce.report.wers import allowances, wer_tables
 from raywce.runs.folder import EXPERIMENT
 from raywce.runs.test_openings import openings
 from raywce.screen.confirmation import finding as confirmed_finding
@@ -67,7 +67,7 @@ def _best(outcome: SearchOutcome | None) -> str | None:
     """Return the trial that the finding is about: the winner, or the best or nearest trial of the search."""
     if outcome is None:
         return None
-    shown = chosen_in(outcome.confirmation) if outcome.confirmation else None
+    shown = outcome.confirmation.choice.shown if outcome.confirmation else None
     trial = outcome.best or outcome.nearest
     return shown or (trial.trial_ids[0] if trial else None)
 
@@ -127,7 +127,7 @@ def _examples(run: Run, best: str | None) -> Examples:
         return no_examples("there is no training to compare with the baseline yet")
     pair = [(BASELINE, run.table.trial_ids(BASELINE)[0]), (SEARCH, best)]
     if run.outcome.confirmation and best in run.outcome.confirmation.choice.claims:
-        first = {run.table.of(one)[-1]["candidate"]: one for one in reversed(run.table.trial_ids(CONFIRM))}
+        first = {row["candidate"]: row["trial_id"] for row in reversed(run.table.last_rows(CONFIRM))}
         pair = [(CONFIRM, first[BASELINE]), (CONFIRM, first[best])]
     parts = run.decoded(pair)
     if parts is None:
@@ -158,8 +158,8 @@ def _set_up(run: Run) -> SetUp:
 
 
 def _cost(run: Run, phase: str) -> PhaseCost:
-    resources, trial_ids = run.experiment.resources, run.table.trial_ids(phase)
-    seconds = sum(run.table.of(trial_id)[-1].get("time_s") or 0.0 for trial_id in trial_ids)
+    resources, rows = run.experiment.resources, run.table.last_rows(phase)
+    seconds = sum(row.get("time_s") or 0.0 for row in rows)
     hours = seconds * resources.workers / 3600
     gpu_hours, cpu_hours = hours * resources.gpus_per_worker, hours * resources.cpus_per_worker
-    return PhaseCost(phase, len(trial_ids), seconds, cpu_hours=cpu_hours, gpu_hours=gpu_hours)
+    return PhaseCost(phase, len(rows), seconds, cpu_hours=cpu_hours, gpu_hours=gpu_hours)

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from raywce.data.prepare.summary import GroupSummary
 from raywce.data.schema import PREPARED, REJECTED
+from raywce.errors import one_line
 from raywce.runs.folder import RunFolder
 
 _ROWS = 5  # of each reason
@@ -56,7 +57,7 @@ def corpus(folder: str) -> Corpus:
         parts = [GroupSummary(**group) for group in found["groups"]]
         return Corpus(folder, found["rows"], found["utterances"], parts, _some(rejected), None)
     except (OSError, pa.ArrowInvalid, ValueError, KeyError, TypeError) as error:
-        return _unknown(folder, " ".join(f"it can't be read: {error}".split()))
+        return _unknown(folder, one_line(f"it can't be read: {error}"))
 
 
 def _unknown(folder: str, why: str) -> Corpus:
@@ -66,6 +67,7 @@ def _unknown(folder: str, why: str) -> Corpus:
 def _some(rows: Sequence[Mapping[str, str]]) -> list[RejectedRow]:
     of_reason: dict[str, list[RejectedRow]] = {}
     for row in rows:
-        own = {name: row[name] for name in RejectedRow.__dataclass_fields__}
-        of_reason.setdefault(row["reason"], []).append(RejectedRow(**own))
-    return [row for of in of_reason.values() for row in of[:_ROWS]]
+        own = of_reason.setdefault(row["reason"], [])
+        if len(own) < _ROWS:
+            own.append(RejectedRow(**{name: row[name] for name in RejectedRow.__dataclass_fields__}))
+    return [row for of in of_reason.values() for row in of]

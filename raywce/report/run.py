@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ValidationError
 
-from raywce.errors import RunFailed, fail
+from raywce.errors import RunFailed, fail, one_line
 from raywce.experiment.load import ExperimentFile
 from raywce.experiment.schema import Experiment
 from raywce.runs.folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder
@@ -116,4 +116,4 @@ def _readable(path: str, read: Callable[[], Read]) -> Read:
         return read()
     except (pa.ArrowInvalid, ValidationError, ValueError, KeyError) as error:
         do = "It is damaged or from another version. Run the search's command to write it again."
-        fail(path, "must be as the run wrote it", " ".join(f"{type(error).__name__}: {error}".split())[:200], do)
+        fail(path, "must be as the run wrote it", one_line(f"{type(error).__name__}: {error}")[:200], do)

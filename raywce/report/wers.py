@@ -14,19 +14,12 @@ from raywce.report.figures import Figure, LanguageRow, WerTable
 from raywce.report.run import Run
 from raywce.selection.comparison import Comparison, Decoded, Interval, Side, compare
 from raywce.selection.limits import limits
-from raywce.selection.outcome import Confirmation, References, SearchOutcome, TrialFigures
+from raywce.selection.outcome import References, SearchOutcome, TrialFigures
 from raywce.selection.trials import BASELINE, ORIGINAL, SEARCH
 
 _SPEECH = "Intervals cover other speech of the same kind, for these trainings."
 _SEEDS = "Intervals cover other speech of the same kind and other seeds."
 _NO_INTERVALS = "No intervals: what these trainings decoded is not in utterances.parquet yet."
-
-
-def chosen_in(confirmation: Confirmation) -> str | None:
-    """Return the winner; without one, the candidate that is nearest to keeping its limits."""
-    claims = confirmation.choice.claims
-    worst = {name: claim.worst[1] if claim.worst else 0.0 for name, claim in claims.items()}
-    return confirmation.choice.winner or min(worst, key=worst.__getitem__, default=None)
 
 
 def wer_tables(run: Run) -> list[WerTable]:
@@ -35,7 +28,7 @@ def wer_tables(run: Run) -> list[WerTable]:
     if outcome is None:
         return []
     allowed, confirmation = allowances(outcome, run.experiment), outcome.confirmation
-    shown = chosen_in(confirmation) if confirmation else None
+    shown = confirmation.choice.shown if confirmation else None
     found = []
     if confirmation and shown:
         label = "winner" if confirmation.choice.winner else "nearest candidate"

@@ -19,7 +19,7 @@ def show_confirmation(found: Confirmation) -> None:
         level = numbers.confidence(found.dev.confidence)
         title = f"Claims at {level} % confidence; p is adjusted for the number of candidates"
         show_table(title, claims_table(found.choice))
-    shown = found.choice.winner or _nearest(found)
+    shown = found.choice.shown
     if shown:
         where = f"dev, speakers held out of the search, {found.dev.seeds} seeds"
         _show_comparison(found.dev, shown, where, found.choice.claims[shown])
@@ -39,7 +39,7 @@ def finding(found: Confirmation) -> str:
     confidence = f"{numbers.confidence(found.dev.confidence)} % confidence"
     winner = found.choice.winner
     if winner is None:
-        nearest = _nearest(found)
+        nearest = found.choice.nearest
         if nearest is None:
             return "Nothing confirmed: every candidate failed."
         worst = found.choice.claims[nearest].worst
@@ -104,9 +104,3 @@ def _show_comparison(figures: Comparison, candidate: str, where: str, claim: Cla
     show_table(f"WER in %, {level} % intervals", wer_table(figures, candidate))
     excess = "; excess: upper bound above the limit" if claim and claim.bounds else ""
     show_table(f"Change of the WER in points, {level} % intervals{excess}", change_table(figures, candidate, claim))
-
-
-def _nearest(found: Confirmation) -> str | None:
-    """Return the candidate whose highest bound is the lowest."""
-    worst = {name: claim.worst[1] if claim.worst else 0.0 for name, claim in found.choice.claims.items()}
-    return min(worst, key=lambda name: worst[name], default=None)

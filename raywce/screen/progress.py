@@ -105,6 +105,6 @@ class Progress:
 
 def baseline_of(table: Trials, low_resource: Sequence[str]) -> float | None:
     """Return the mean low-resource WER over the baseline's runs; None where none is complete."""
-    last = [Report.of(table.of(trial_id)[-1]) for trial_id in table.trial_ids(BASELINE)]
+    last = map(Report.of, table.last_rows(BASELINE))
     found = [objective(report.wer, low_resource) for report in last if report.final]
     return sum(found) / len(found) if found else None

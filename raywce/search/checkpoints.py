@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from pyarrow import fs
 
@@ -40,8 +41,9 @@ class Sweeper:
 
     def sweep(self, table: TrialTable) -> None:
         """Clear trials that have ended since the last time, or are no longer among the best; the table is written."""
-        best = best_trials(table.last_rows(SEARCH), self._keep)
-        for row in (row for phase in PHASES for row in table.last_rows(phase)):
+        last = {phase: table.last_rows(phase) for phase in PHASES}
+        best = best_trials(last[SEARCH], self._keep)
+        for row in chain.from_iterable(last.values()):
             trial_id = row["trial_id"]
             stays = row["state"] == COMPLETE and (row["phase"] != SEARCH or trial_id in best)
             if row["state"] != RUNNING and self._swept.get(trial_id) is not stays:

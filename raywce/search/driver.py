@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from raywce.data.dev_split import Part
-from raywce.errors import InputError, RunFailed
+from raywce.errors import InputError, RunFailed, one_line
 from raywce.experiment.schema import Experiment
 from raywce.experiment.space import Scalar
 from raywce.selection.limits import Limit, is_feasible, objective, violations, worst
@@ -93,7 +93,7 @@ class Driver:
         try:
             self.run_trial(self.experiment(run), self.folder, run.trial_id, on_report)
         except (RunFailed, InputError) as error:
-            return " ".join(str(error).split())
+            return one_line(error)
         return None
 
     def _is_back(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
+from raywce.errors import one_line
 from raywce.search.trackers import figures, hyperparameters
 from raywce.trial_report import STEP, Flat, Report
 
@@ -56,5 +57,5 @@ class MLflow(MLflowLoggerCallback):  # type: ignore[misc]
             call(*args, **kwargs)
         except Exception as error:
             self._is_lost = True
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             _logger.warning("MLflow at %s refuses the figures; the search continues: %s", self.tracking_uri, reason)

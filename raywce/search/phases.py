@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from raywce.cluster.capacity import Room, check_resources
 from raywce.cluster.connect import connect, local_resources, running_address
 from raywce.data.dev_split import Part
-from raywce.errors import InputError, fail
+from raywce.errors import InputError, fail, one_line
 from raywce.experiment.schema import Experiment
 from raywce.runs.folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
 from raywce.runs.outcome_file import read_outcome, write_outcome
@@ -153,7 +153,7 @@ class _Phases:
         try:
             open_test_split(self.folder, SEARCH_COMMAND, sorted({file.model for file in files}), open_test_again)
         except InputError as error:
-            return replace(found, closed=" ".join(str(error).split()))
+            return replace(found, closed=one_line(error))
         with self.room.wanted(1):  # the nodes may have gone since the last training
             decode_tests(self.folder, files, self.experiment, decode)
         write_utterances(self.folder, table, files)

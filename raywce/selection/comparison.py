@@ -113,6 +113,17 @@ class Choice:
     winner: str | None
     claims: Mapping[str, Claim]
 
+    @property
+    def nearest(self) -> str | None:
+        """The candidate whose highest bound is the lowest; None without candidates."""
+        worst = {name: claim.worst[1] if claim.worst else 0.0 for name, claim in self.claims.items()}
+        return min(worst, key=worst.__getitem__, default=None)
+
+    @property
+    def shown(self) -> str | None:
+        """The winner; without one, the candidate that is nearest to keeping its limits."""
+        return self.winner or self.nearest
+
 
 def side_by_side(decoded: Decoded, experiment: Experiment) -> dict[str, Side]:
     """Return each language that was decoded, its speech resampled once for all that is said of it."""

@@ -11,7 +11,7 @@ from filelock import FileLock
 from pyarrow import ArrowInvalid, fs
 from pyarrow import parquet as pq
 
-from raywce.errors import fail
+from raywce.errors import fail, one_line
 from raywce.storage.failures import patiently
 from raywce.storage.files import is_uri, located, replaced
 
@@ -47,7 +47,7 @@ def rows_in(folder: str, parts: Sequence[str]) -> int:
         try:
             rows += pq.read_metadata(path, filesystem=filesystem).num_rows
         except ArrowInvalid as error:
-            fail(path, "must be a parquet file", " ".join(str(error).split()), "Prepare the folder again.")
+            fail(path, "must be a parquet file", one_line(error), "Prepare the folder again.")
     return rows
 
 
