@@ -131,6 +131,15 @@ def wait_for(when: Callable[[], bool], alive: Callable[[], bool], log: Callable[
         time.sleep(0.1)
 
 
+def command_lines(parent: int) -> dict[int, list[str]]:
+    """The command lines of a process's descendants by their ids, without those that end meanwhile."""
+    lines = {}
+    for process in psutil.Process(parent).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # a zombie counts as one
+            lines[process.pid] = process.cmdline()
+    return lines
+
+
 def kill_with_ray(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL for a command and the whole cluster that it started, at once."""
     with suppress(psutil.NoSuchProcess):

@@ -14,9 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
-from tests.demo_world import PATIENCE_S, kill_with_ray
+from tests.demo_world import PATIENCE_S, command_lines, kill_with_ray
 from tests.ports import free_ports
 
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -58,9 +56,8 @@ class Nodes:
     def with_worker(self) -> subprocess.Popen[bytes]:
         """The node on which a training's worker runs."""
         for node in self.running:
-            for process in psutil.Process(node.pid).children(recursive=True):
-                if "RayTrainWorker" in " ".join(process.cmdline()):
-                    return node
+            if any("RayTrainWorker" in " ".join(line) for line in command_lines(node.pid).values()):
+                return node
         raise LookupError("no node has a worker")
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
@@ -72,8 +69,8 @@ class Nodes:
         """Tell the cluster that a node will be taken away, as a cloud does with its spot machines."""
         identity = next(
             part.partition("=")[2]
-            for process in psutil.Process(node.pid).children(recursive=True)
-            for part in process.cmdline()
+            for line in command_lines(node.pid).values()
+            for part in line
             if part.startswith("--node_id=")
         )
         why = [

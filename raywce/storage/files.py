@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from raywce.storage.failures import patiently
 
@@ -73,9 +74,15 @@ def write_text(place: str, text: str) -> None:
         stream.write(text.encode())
 
 
+# S3 tells a file's size and its bytes in two answers: between them a running search may have replaced it.
+@retry(retry=retry_if_exception_type(pa.ArrowInvalid), stop=stop_after_attempt(4), wait=wait_fixed(0.2), reraise=True)
 @patiently
 def read_table(place: str, filters: pc.Expression | None = None) -> pa.Table:
-    """Return the table of a parquet file, or those of its rows that pass the filter."""
+    """Return the table of a parquet file, or those of its rows that pass the filter.
+
+    Raises:
+        pa.ArrowInvalid: it is not a parquet file.
+    """
     filesystem, path = located(place)
     return pq.read_table(path, filesystem=filesystem, filters=filters)
 

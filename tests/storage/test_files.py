@@ -68,6 +68,17 @@ def test_a_table_is_read_as_it_was_written_whole_or_filtered(root: str, tmp_path
     assert files_in(tmp_path) == ["new/rows.parquet"]
 
 
+def test_a_table_that_is_replaced_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, table = tmp_path / "rows.parquet", pa.table({"step": [1, 2, 3]})
+    write_table(str(place), table)
+    whole = place.read_bytes()
+    place.write_bytes(whole[:-8])
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: place.write_bytes(whole))
+    assert read_table(str(place)).equals(table)
+
+
 def test_a_write_that_fails_leaves_what_was_there(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail_halfway(table: pa.Table, stream: pa.NativeFile) -> None:
         stream.write(b"half")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -19,6 +18,7 @@ from raywce.experiment.schema import Experiment
 from raywce.training.checkpoint import load_state
 from raywce.training.trial import TrialFailed, run_trial
 from raywce.trial_report import Report
+from tests.demo_world import command_lines
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -61,13 +61,9 @@ class Reports:
     def __call__(self, report: Report) -> None:
         self.reports.append(report)
         if report.step == self.kill_at and not self.killed:
-            worker = next(
-                process
-                for process in psutil.Process().children(recursive=True)
-                if "RayTrainWorker" in " ".join(process.cmdline())
-            )
-            os.kill(worker.pid, signal.SIGKILL)
-            self.killed = worker.pid
+            lines = command_lines(os.getpid())
+            self.killed = next(pid for pid, line in lines.items() if "RayTrainWorker" in " ".join(line))
+            os.kill(self.killed, signal.SIGKILL)
 
 
 def weights(trial: Path, step: int) -> dict[str, torch.Tensor]:
