@@ -18,7 +18,7 @@
 # `RAYWCE_RUN` names the run folder: an environment variable, or the line below.
 #
 # The **baseline** is the same fine-tuning with weight 1 and without augmentation, the **original** the model before
-# any. A trial is **feasible** where every high-resource language keeps its limit. WERs are in %, their differences in
+# any. A trial is **feasible** where every language with a limit keeps it. WERs are in %, their differences in
 # points.
 
 # %%
@@ -42,20 +42,26 @@ from IPython.display import display
 
 from raywce.evaluation.confidence import Speech, measure
 from raywce.evaluation.paired import paired_errors
-from raywce.experiment.load import load
+from raywce.evaluation.utterances import errors, reference_lengths
+from raywce.runs.folder import RunFolder
+from raywce.runs.recorded import recorded
 from raywce.runs.tables import as_drawn
+from raywce.selection.equal_weights import alike
 from raywce.selection.limits import limits
 from raywce.selection.trials import values_of
 
 run = Path(os.environ.get("RAYWCE_RUN", "../runs/quickstart"))
 outcome = json.loads((run / "outcome.json").read_text())
-file = load(run / "experiment.yaml", check_files=False)
+file = recorded(RunFolder.at(str(run)))
 trials = pd.read_parquet(run / "trials.parquet")
-utterances = pd.read_parquet(run / "utterances.parquet")
+decoded = pq.read_table(run / "utterances.parquet")
+utterances = decoded.to_pandas()
 
 experiment, references = file.experiment, outcome["references"]
 low, high = outcome["low_resource"], outcome["high_resource"]
+metric = experiment.metric
 languages = low + high
+ratios = trials.get("ratios", trials.step * np.nan).dropna().groupby(trials.trial_id).agg(list)
 last = trials.drop_duplicates("trial_id", keep="last").set_index("trial_id")  # each trial as it ended
 searched = last[last.phase == "search"]
 complete = searched[searched.state == "COMPLETE"]
@@ -95,15 +101,15 @@ display(shown.rename(columns={name: f"{name}, %" for name in wer}).round(2))
 # %% [markdown]
 # ## What low-resource WER costs the others
 #
-# Each trial's low-resource WER (the mean, where there are several such languages) against the largest change of a
-# high-resource one over the baseline. Dashed: what the limits allow. Trials at the same place ended as the same
-# training: where the loss ratio exceeds an adaptive weight's alpha, for instance, alpha makes no difference.
+# Each trial's low-resource WER (the mean, where there are several such languages) against the largest change over the
+# baseline of one that has a limit. Dashed: what the limits allow. In a capped WER, an utterance has at most as many
+# errors as its reference has words.
 
 # %%
 baseline = pd.Series(references["baseline"])
 allowed = limits(experiment.search.constraints, references["limits"])
 room = pd.Series({name: 100 * (one.reference + one.allowance - baseline[name]) for name, one in allowed.items()})
-changes = pd.DataFrame({name: 100 * (complete[f"wer/{name}"] - baseline[name]) for name in high}, complete.index)
+changes = pd.DataFrame({name: 100 * (complete[f"wer/{name}"] - baseline[name]) for name in allowed}, complete.index)
 largest = changes.max(axis=1).fillna(0)
 
 figure, axes = plt.subplots(figsize=(8, 4))
@@ -120,8 +126,8 @@ for height, (points, of_points) in enumerate(room.groupby(room.round(2))):
     label = f"limit of {', '.join(of_points.index)} "
     at = {"transform": axes.get_xaxis_transform(), "ha": "right", "va": "top"}
     axes.text(points, 1 - 0.06 * height, label, **at)
-axes.set_xlabel("largest change of a high-resource WER against the baseline, points")
-axes.set_ylabel(f"low-resource WER ({', '.join(low)}), %")
+axes.set_xlabel(f"largest change against the baseline of a {metric.label} with a limit, points")
+axes.set_ylabel(f"low-resource {metric.label} ({', '.join(low)}), %")
 axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
@@ -133,7 +139,11 @@ plt.show()
 # model's.
 
 # %%
-distinct = ranked[ranked.state == "COMPLETE"].drop_duplicates(wer).index[:3]
+known = {
+    of: (file.at(as_drawn(values_of(row), file.space)), [one for rows in ratios.get(of, []) for one in rows])
+    for of, row in ranked[ranked.state == "COMPLETE"].iterrows()
+}
+distinct = list(alike(known))[:3]
 lines = [*last.index[last.phase == "baseline"][:1], *distinct]
 figure, panels = plt.subplots(len(low), 3, figsize=(10, 0.6 + 2.7 * len(low)), squeeze=False)
 for row, language in zip(panels, low, strict=True):
@@ -144,7 +154,7 @@ for row, language in zip(panels, low, strict=True):
                 curve[0] = references["original"][language]
                 curve = 100 * curve.sort_index()
             axes.plot(curve, marker=marker, color=colour, label=trial_id, markersize=5, alpha=0.8)
-        label = {"alpha": "alpha", "loss": "training loss, nats a token", "wer": "dev WER, %"}[name]
+        label = {"alpha": "alpha", "loss": "training loss, nats a token", "wer": f"dev {metric.label}, %"}[name]
         axes.set(xlabel="optimizer step", ylabel=f"{label} ({language})")
 figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 plt.show()
@@ -153,16 +163,16 @@ plt.show()
 # ## The WERs, from the counts
 #
 # For each utterance and each model that decoded it, `utterances.parquet` has the words that were hit, substituted,
-# deleted and inserted. Added up for each language and divided once, they must give the WERs of `trials.parquet` and of
-# `outcome.json`. The next cell fails where they don't.
+# deleted and inserted. Capped as the experiment says, added up for each language and divided once, they must give the
+# WERs of `trials.parquet` and of `outcome.json`. The next cell fails where they don't.
 
 # %%
-words = outcome["metric"].replace("wer", "words")  # whose counts: words_normalized or words_raw
-utterances["words"] = sum(utterances[f"{words}_{name}"] for name in ("hits", "substitutions", "deletions"))
-utterances["errors"] = sum(utterances[f"{words}_{name}"] for name in ("substitutions", "deletions", "insertions"))
+utterances["words"] = reference_lengths(decoded, metric.group)
+utterances["errors"] = errors(decoded, metric.group, capped=False)
+utterances["counted"] = errors(decoded, metric.group, metric.capped)
 dev = utterances[utterances.split == "dev"]
-sums = dev.groupby(["phase", "trial_id", "language"])[["errors", "words"]].sum()
-counted = (sums.errors / sums.words).unstack()
+sums = dev.groupby(["phase", "trial_id", "language"])[["counted", "words"]].sum()
+counted = (sums.counted / sums.words).unstack()
 
 ended = trials[trials.utterances.notna()].drop_duplicates("trial_id", keep="last").set_index(["phase", "trial_id"])
 stored = ended[wer].rename(columns=lambda name: name.removeprefix("wer/"))
@@ -201,7 +211,7 @@ def decoded_by(trial_id):
 
 def difference(language):
     """Our WER minus the baseline's, as a mean over the seeds."""
-    paired = paired_errors([decoded_by(trial_id) for trial_id in [*ours, *theirs]], language, words)
+    paired = paired_errors([decoded_by(trial_id) for trial_id in [*ours, *theirs]], language, metric)
     errors, count = paired.errors, len(ours)
     if not seeds_are_paired:
         errors, count = np.stack([errors[:count].mean(axis=0), errors[count:].mean(axis=0)]), 1
@@ -217,7 +227,7 @@ gain["from"], gain["to"] = zip(
 )
 covered = f"other speech and other seeds ({len(ours)})" if seeds_are_paired and len(ours) > 1 else "other speech alone"
 percent = f"{100 * confirm.confidence:g} % interval"
-print(f"{model} against the baseline; the {percent} is over {covered}. Points of WER:")
+print(f"{model} against the baseline; the {percent} is over {covered}. Points of {metric.label}:")
 display((100 * gain).round(2))
 
 # %% [markdown]
@@ -247,7 +257,7 @@ if set(ours) <= set(complete.index):  # the limits that the search held it to
     axes.scatter(room, room.index, marker="|", s=200, color=BLACK, label="limit")
 axes.axvline(0, color=BLACK, linewidth=1)
 axes.invert_yaxis()
-axes.set_xlabel(f"change of the WER against the baseline, points, {percent}")
+axes.set_xlabel(f"change of the {metric.label} against the baseline, points, {percent}")
 axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
@@ -259,8 +269,8 @@ plt.show()
 tests = utterances[utterances.phase == "test"]
 if len(tests):
     by_model = tests.assign(model=tests.trial_id.map(last.candidate).fillna("original"))
-    sums = by_model.groupby(["split", "model", "trial_id", "language"])[["errors", "words"]].sum()
-    on_tests = (sums.errors / sums.words).groupby(["split", "model", "language"]).mean().unstack()
+    sums = by_model.groupby(["split", "model", "trial_id", "language"])[["counted", "words"]].sum()
+    on_tests = (sums.counted / sums.words).groupby(["split", "model", "language"]).mean().unstack()
     for name, test in confirmation["tests"].items():
         stored = pd.DataFrame(test["candidates"][model]["wer"]).T.value
         np.testing.assert_allclose(on_tests.loc[(name, model)][stored.index], stored, rtol=1e-9)
@@ -304,7 +314,7 @@ for axes, path in zip(panels.flat, paths, strict=False):
     axes.set_xlabel(path)
     axes.set_title(f"importance {shares[path]:.2f}" if shares else "", fontsize=9)
 for axes in panels[:, 0]:
-    axes.set_ylabel("low-resource WER, %")
+    axes.set_ylabel(f"low-resource {metric.label}, %")
 for axes in panels.flat[len(paths) :]:
     axes.remove()
 plt.show()
@@ -316,7 +326,7 @@ plt.show()
 # against the baseline, then those that lost most.
 
 # %%
-text = "_normalized" if words.endswith("normalized") else ""
+text = "_normalized" if metric.name.endswith("normalized") else ""
 
 
 def by_utterance(trial_ids):
@@ -324,10 +334,10 @@ def by_utterance(trial_ids):
     of = dev[dev.trial_id.isin(trial_ids)].groupby(["language", "id"])
     found = of[["speaker", "duration", "words", f"reference{text}", f"hypothesis{text}"]].first()
     found.columns = ["speaker", "duration", "words", "reference", "hypothesis"]
-    return found.assign(errors=of.errors.mean())
+    return found.assign(errors=of.errors.mean(), counted=of.counted.mean())
 
 
-before = by_utterance(theirs)[["hypothesis", "errors"]].add_suffix(" of baseline")
+before = by_utterance(theirs)[["hypothesis", "errors", "counted"]].add_suffix(" of baseline")
 pairs = by_utterance(ours).join(before)
 pairs["change"] = pairs.errors - pairs["errors of baseline"]
 columns = ["words", "reference", "hypothesis of baseline", "hypothesis", "errors of baseline", "errors", "change"]
@@ -345,23 +355,23 @@ display(by_change[by_change.change > 0].tail(6).iloc[::-1].round(2))
 low_pairs = pairs[pairs.index.get_level_values("language").isin(low)]
 rank = low_pairs.groupby("language").duration.rank(method="first", pct=True)
 quarters = low_pairs.assign(quarter=np.ceil(4 * rank)).groupby(["language", "quarter"])
-parts = quarters[["words", "errors", "errors of baseline"]].sum().assign(duration=quarters.duration.mean())
-speakers = pairs.groupby(["language", "speaker"])[["words", "errors", "errors of baseline"]].sum()
+parts = quarters[["words", "counted", "counted of baseline"]].sum().assign(duration=quarters.duration.mean())
+speakers = pairs.groupby(["language", "speaker"])[["words", "counted", "counted of baseline"]].sum()
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
 for language, marker, colour in zip(low, MARKERS, COLOURS, strict=False):
     part = parts.loc[language]
     label = f"{language}, baseline"
-    left.plot(part.duration, 100 * part["errors of baseline"] / part.words, f"{marker}--", color=BLACK, label=label)
-    left.plot(part.duration, 100 * part.errors / part.words, f"{marker}-", color=colour, label=language)
+    left.plot(part.duration, 100 * part["counted of baseline"] / part.words, f"{marker}--", color=BLACK, label=label)
+    left.plot(part.duration, 100 * part.counted / part.words, f"{marker}-", color=colour, label=language)
 groups = [(high, "high-resource", "^", "#56B4E9"), (low, "low-resource", "o", VERMILION)]
 for group, label, marker, colour in groups:
     of = speakers[speakers.index.get_level_values("language").isin(group) & speakers.words.gt(0)]
-    before, after = 100 * of["errors of baseline"] / of.words, 100 * of.errors / of.words
+    before, after = 100 * of["counted of baseline"] / of.words, 100 * of.counted / of.words
     right.scatter(before, after, marker=marker, color=colour, alpha=0.7, label=f"{label} ({len(of)} speakers)")
 right.axline((0, 0), slope=1, color=BLACK, linewidth=1)
-left.set(xlabel="mean duration, s", ylabel="WER, %", ylim=(0, None))
-right.set(xlabel="WER of the baseline, %", ylabel=f"WER of {model.partition(',')[0]}, %")
+left.set(xlabel="mean duration, s", ylabel=f"{metric.label}, %", ylim=(0, None))
+right.set(xlabel=f"{metric.label} of the baseline, %", ylabel=f"{metric.label} of {model.partition(',')[0]}, %")
 left.legend()
 right.legend()
 plt.show()
@@ -375,7 +385,7 @@ plt.show()
 # **Does the gain go to a few speakers or to most of them?**
 
 # %%
-change = 100 * (speakers.errors - speakers["errors of baseline"]) / speakers.words
+change = 100 * (speakers.counted - speakers["counted of baseline"]) / speakers.words
 of = change.groupby("language")
 how = pd.DataFrame({"speakers": of.size(), "better": (change < 0).groupby("language").sum()})
 how["worse"] = (change > 0).groupby("language").sum()

@@ -39,13 +39,15 @@ from IPython.display import Markdown, display
 
 from raywce.evaluation.confidence import Speech, measure
 from raywce.evaluation.paired import paired_errors
-from raywce.experiment.load import load
+from raywce.evaluation.utterances import errors, reference_lengths
+from raywce.runs.folder import RunFolder
+from raywce.runs.recorded import recorded
 from raywce.selection.settings import setting_name
 from raywce.selection.trials import values_of
 
 run = Path(os.environ.get("RAYWCE_RUN", "../runs/paper_demo"))
 outcome = json.loads((run / "outcome.json").read_text())
-experiment = load(run / "experiment.yaml", check_files=False).experiment
+experiment = recorded(RunFolder.at(str(run))).experiment
 assert outcome["settings"], f"{run.name} must be the run of a grid, such as search_spaces/paper_demo.yaml"
 low, high = outcome["low_resource"], outcome["high_resource"]
 languages = low + high
@@ -79,16 +81,18 @@ display(published.to_frame())
 # %% [markdown]
 # ## The run's WERs, from the counts
 #
-# Errors and reference words of each training's dev utterances are added up for each language and divided once. They
-# must be the WERs of `trials.parquet`, and their means and standard deviations over the seeds those of `outcome.json`;
-# the cell fails where they are not.
+# Errors and reference words of each training's dev utterances are added up for each language and divided once; where
+# the run has a capped WER, an utterance has at most as many errors as its reference has words. The quotients must be
+# the WERs of `trials.parquet`, and their means and standard deviations over the seeds those of `outcome.json`; the
+# cell fails where they are not.
 
 # %%
-words = outcome["metric"].replace("wer", "words")  # whose counts: words_normalized or words_raw
+metric = experiment.metric
 utterances = pq.read_table(run / "utterances.parquet")
-dev = utterances.filter(pc.equal(utterances["split"], "dev")).to_pandas()
-dev["words"] = sum(dev[f"{words}_{name}"] for name in ("hits", "substitutions", "deletions"))
-dev["errors"] = sum(dev[f"{words}_{name}"] for name in ("substitutions", "deletions", "insertions"))
+decoded = utterances.filter(pc.equal(utterances["split"], "dev"))
+dev = decoded.to_pandas()
+dev["words"] = reference_lengths(decoded, metric.group)
+dev["errors"] = errors(decoded, metric.group, metric.capped)
 sums = dev[dev.phase != "confirm"].groupby(["trial_id", "language"])[["errors", "words"]].sum()
 counted = (sums.errors / sums.words).unstack()[languages]
 
@@ -113,7 +117,7 @@ print(
 )
 
 # %% [markdown]
-# WER in %, mean ± standard deviation over the seeds:
+# The WER that decides in the run, in %, mean ± standard deviation over the seeds:
 
 # %%
 order = [ORIGINAL, PLAIN, *(name for name in stored if name not in (ORIGINAL, "baseline", PLAIN))]
@@ -178,8 +182,8 @@ right.axvline(0, color=BLACK, linewidth=1)
 left.set_yticks(places, approaches)
 left.margins(y=0.1)
 left.invert_yaxis()
-left.set_xlabel("low-resource WER on dev, %")
-right.set_xlabel("relative change of the WER against plain fine-tuning, %")
+left.set_xlabel(f"low-resource {metric.label} on dev, %")
+right.set_xlabel(f"relative change of the {metric.label} against plain fine-tuning, %")
 for axes in (left, right):
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
 plt.show()
@@ -207,7 +211,7 @@ def change_of(name, language):
     if not common:
         return [np.nan] * 3
     tables = [decoded_by(trial_id) for of in by_seed for trial_id in of[common]]
-    paired = paired_errors(tables, language, words)
+    paired = paired_errors(tables, language, metric)
     speech = Speech(paired.words, paired.speakers, experiment.search.confirm.resamples, experiment.search.seed)
     rates, count = speech.rates(paired.errors), len(common)
     found = measure(np.subtract, rates[:count], rates[count:]).estimate()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -33,6 +33,7 @@ class Report:
         loss: mean token loss (nats) since the report before, by language.
         utterances_seen: since the report before, over all workers, by language.
         alpha: weight in force, by low-resource language.
+        ratios: loss ratio of each step since the report before (`raywce.weighting.LossSums.ratio`).
         learning_rate: of the last step.
         rates: fractions by name (`wer`, `cer`, `wer_raw`, …) and language; empty without an evaluation.
         objective: mean low-resource WER, a fraction; None without an evaluation.
@@ -44,7 +45,7 @@ class Report:
         checkpoint: path of the checkpoint that came with it.
         placement_group_id: of the workers.
         controller_id: of Ray Train's controller.
-        violations: points of WER above the limit, by high-resource language; <= 0 holds.
+        violations: points of WER above the limit, by language that has one; <= 0 holds.
         violation: the largest of them.
         feasible: whether every limit holds.
         failure: why the training can't succeed, however often it is tried.
@@ -58,6 +59,7 @@ class Report:
     loss: Mapping[str, float] = field(default_factory=dict)
     utterances_seen: Mapping[str, float] = field(default_factory=dict)
     alpha: Mapping[str, float] = field(default_factory=dict)
+    ratios: Sequence[float | None] = ()
     learning_rate: float | None = None
     rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     objective: float | None = None
@@ -90,7 +92,7 @@ class Report:
         """Return its figures under flat keys, such as `wer/gl` and `violation/es`; what it lacks is left out."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         by_language = {key: values.pop(name) for name, key in _BY_LANGUAGE.items()} | values.pop("rates")
-        single = {name: value for name, value in values.items() if value is not None}
+        single = {name: value for name, value in values.items() if value is not None and value != ()}
         return single | {f"{key}/{language}": of[language] for key, of in by_language.items() for language in of}
 
     @classmethod

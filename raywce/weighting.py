@@ -6,6 +6,7 @@ Source: arXiv 2409.16954, sections 3.1 (linear progressive) and 3.2 (dynamic ada
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -19,6 +20,8 @@ class AlphaSchedule:
         ramp_start: share of the training, 0 to 1, before which the weight is 1 (the paper's N_min / N_total).
         ramp_fraction: share of what is left after `ramp_start`, 0 to 1, that the linear ramp takes.
         adaptive: gate the weight by the global batch's loss ratio (the paper's dynamic adaptation).
+        ratio_cap: the largest loss ratio that the gate sees, >= 1; None: the paper's gate, without such a bound. A
+            ratio above every alpha is the weight, whatever alpha is.
     """
 
     alpha_initial: float = 1.0
@@ -26,6 +29,7 @@ class AlphaSchedule:
     ramp_start: float = 0.0
     ramp_fraction: float = 0.0
     adaptive: bool = False
+    ratio_cap: float | None = None
 
     def alpha(self, step: int, max_steps: int) -> float:
         """Return the scheduled weight after `step` completed optimizer steps of `max_steps`, before any gate."""
@@ -38,6 +42,18 @@ class AlphaSchedule:
             return self.alpha_final
         share = (progress - self.ramp_start) / (ramp_end - self.ramp_start)
         return self.alpha_initial + (self.alpha_final - self.alpha_initial) * share
+
+    def in_force(self, step: int, max_steps: int, ratio: float | None) -> float:
+        """Return the weight after `step` completed steps, of a batch with this loss ratio (see `LossSums.ratio`).
+
+        The gate begins at `ramp_start`: before it, the weight is 1 whatever the losses are.
+        """
+        alpha = self.alpha(step, max_steps)
+        if not self.adaptive or step / max_steps < self.ramp_start:
+            return alpha
+        if self.ratio_cap is not None and ratio is not None and math.isfinite(ratio):
+            ratio = min(ratio, self.ratio_cap)
+        return gated_alpha(alpha, ratio)
 
 
 @dataclass(frozen=True)
@@ -69,18 +85,10 @@ def gated_alpha(alpha: float, ratio: float | None) -> float:
 
 
 def alphas_in_force(
-    schedules: dict[str, AlphaSchedule], step: int, max_steps: int, sums: LossSums | None
+    schedules: Mapping[str, AlphaSchedule], step: int, max_steps: int, sums: LossSums | None
 ) -> dict[str, float]:
-    """Return each low-resource language's weight at `step`; `sums` is needed where a schedule is adaptive.
-
-    The gate begins at `ramp_start`: before it, the weight is 1 whatever the losses are.
-    """
-    out = {}
-    for language, schedule in schedules.items():
-        alpha = schedule.alpha(step, max_steps)
-        if schedule.adaptive and step / max_steps >= schedule.ramp_start:
-            if sums is None:
-                raise ValueError("an adaptive schedule needs the global batch's loss sums")
-            alpha = gated_alpha(alpha, sums.ratio)
-        out[language] = alpha
-    return out
+    """Return each low-resource language's weight at `step`; `sums` is needed where a schedule is adaptive."""
+    if sums is None and any(schedule.adaptive for schedule in schedules.values()):
+        raise ValueError("an adaptive schedule needs the global batch's loss sums")
+    ratio = sums.ratio if sums else None
+    return {language: schedule.in_force(step, max_steps, ratio) for language, schedule in schedules.items()}

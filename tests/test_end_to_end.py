@@ -106,14 +106,19 @@ def test_a_finished_training_is_only_shown_again(world: World, trained: Path) ->
 
 
 def wers_by_trial(utterances: pa.Table) -> dict[str, dict[str, float]]:
-    """WERs by trial and language, from the counts of the utterances."""
-    counts = [f"words_normalized_{name}" for name in ("hits", "substitutions", "deletions", "insertions")]
+    """Capped WERs by trial and language, from the counts of the utterances."""
+    totals: dict[tuple[str, str], tuple[int, int]] = {}
+    for row in utterances.to_pylist():
+        hits, substitutions, deletions, insertions = (
+            row[f"words_normalized_{name}"] for name in ("hits", "substitutions", "deletions", "insertions")
+        )
+        words = hits + substitutions + deletions
+        errors, all_words = totals.get((row["trial_id"], row["language"]), (0, 0))
+        capped = min(substitutions + deletions + insertions, words)
+        totals[row["trial_id"], row["language"]] = errors + capped, all_words + words
     wers: dict[str, dict[str, float]] = {}
-    groups = utterances.group_by(["trial_id", "language"]).aggregate([(name, "sum") for name in counts])
-    for row in groups.to_pylist():
-        hits, substitutions, deletions, insertions = (row[f"{name}_sum"] for name in counts)
-        wer = (substitutions + deletions + insertions) / (hits + substitutions + deletions)
-        wers.setdefault(row["trial_id"], {})[row["language"]] = wer
+    for (trial_id, language), (errors, words) in totals.items():
+        wers.setdefault(trial_id, {})[language] = errors / words
     return wers
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from raywce.data.sampler import language_shares
 from raywce.experiment import text
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.editor_schema import as_text, experiment_schema
@@ -21,6 +22,7 @@ def test_they_are_there() -> None:
     shipped = {
         "ablation",
         "ablation_demo",
+        "exposure",
         "galician",
         "other_language",
         "paper",
@@ -64,6 +66,19 @@ def test_the_papers_comparison(name: str) -> None:
     }
     assert made["LP", "augmented"].augmentation == Augmentation(preset="paper")
     assert [list(values.values()) for values in loaded.stood_for()] == [["plain", "as recorded"]]
+
+
+def test_the_exposure_grid_gives_weight_and_draws_the_same_part_in_the_loss() -> None:
+    loaded = load(FOLDER / "exposure.yaml", check_files=False)
+    made = {tuple(values.values()): loaded.at(values) for values in loaded.settings()}
+    assert {key: (one.data.sampling.temperature, one.schedules()["gl"]) for key, one in made.items()} == {
+        ("as it is", "weighted"): (1, AlphaSchedule(3, 3)),
+        ("oversampled", "plain"): (2, AlphaSchedule()),
+        ("oversampled", "weighted"): (2, AlphaSchedule(3, 3)),
+    }
+    counts = {"gl": 120, **dict.fromkeys(loaded.experiment.languages.high_resource, 1200)}
+    shares = [language_shares(counts, temperature)["gl"] for temperature in (1, 2)]
+    assert shares[1] / shares[0] == pytest.approx(3, rel=0.02)
 
 
 @pytest.mark.parametrize("name", ["ablation", "ablation_demo"])

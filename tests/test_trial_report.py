@@ -12,6 +12,7 @@ FULL = Report(
     loss={"gl": 1.5, "es": 1.0},
     utterances_seen={"gl": 3.0},
     alpha={"gl": 2.0},
+    ratios=(2.5, None),
     learning_rate=1e-5,
     rates={"wer": {"gl": 0.4, "es": 0.2}, "cer": {"gl": 0.2, "es": 0.1}, "language_identification": {"gl": 1.0}},
     objective=0.4,

@@ -64,6 +64,25 @@ def test_ratio_is_that_of_the_mean_token_losses(sums: LossSums, ratio: float | N
     assert sums.ratio == ratio
 
 
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        (0.5, 1.0),  # the gate is closed, as without a cap
+        (2.0, 2.0),  # below the cap it is the paper's gate
+        (9.0, 4.0),
+        (None, 1.0),
+    ],
+)
+def test_a_cap_bounds_the_ratio(ratio: float | None, expected: float) -> None:
+    assert AlphaSchedule(1.5, 1.5, adaptive=True, ratio_cap=4.0).in_force(0, 10, ratio) == expected
+
+
+def test_above_the_cap_alpha_makes_a_difference_again() -> None:
+    weights = [AlphaSchedule(a, a, adaptive=True, ratio_cap=2.0).in_force(0, 10, 9.0) for a in (1.0, 3.0, 5.0)]
+    assert weights == [2.0, 3.0, 5.0]
+    assert AlphaSchedule(3.0, 3.0, ratio_cap=2.0).in_force(0, 10, 9.0) == 3.0, "a weight without a gate has no ratio"
+
+
 def test_a_batch_without_a_side_has_weight_1() -> None:
     schedules = {"gl": AlphaSchedule(4.0, 4.0, adaptive=True)}
     assert alphas_in_force(schedules, 0, 10, LossSums(6.0, 2, 0.0, 0)) == {"gl": 1.0}

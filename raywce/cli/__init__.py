@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import raywce
-from raywce.cli import evaluate, export, prepare, profile, report, schema, search, train, validate
+from raywce.cli import average, evaluate, export, prepare, profile, report, schema, search, train, validate
 from raywce.errors import InputError, RunFailed, one_line
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
@@ -26,6 +26,7 @@ for _command in (
     search.search,
     evaluate.evaluate,
     report.report,
+    average.average,
     export.export,
     schema.schema,
 ):

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from raywce.evaluation.evaluate import Evaluation
     from raywce.evaluation.rates import LanguageRates
 
-COUNTS = ("utterances", "truncated")
+COUNTS = ("utterances", "truncated", "loops", "stopped")
 METRICS = {
     "wer_normalized": "WER",
+    "wer_normalized_capped": "capped WER",
     "cer_normalized": "CER",
     "wer_raw": "raw WER",
     "cer_raw": "raw CER",
@@ -50,6 +51,9 @@ def evaluate(
     context_margin: Annotated[
         float, typer.Option(help="Seconds of silence after the longest utterance, with --encoder-context batch.")
     ] = DecodeSettings.context_margin,
+    stop_loops: Annotated[
+        bool, typer.Option("--stop-loops", help="Stop decoding that repeats a phrase without end: saves time.")
+    ] = False,
     normalizer: Annotated[str, typer.Option(help="words or whisper_basic.")] = "words",
     cache: Annotated[Path, typer.Option(help="Folder for the Arrow copy of a node, and for the demo corpus.")] = Path(
         "~/.cache/raywce"
@@ -78,6 +82,7 @@ def evaluate(
         identify_language=True,
         encoder_context=cast("FromBatch", encoder_context),
         context_margin=context_margin,
+        stop_loops=stop_loops,
     )
     _check_options(settings, workers, (out, json), problems)
     problems.raise_any()
@@ -246,6 +251,8 @@ def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], t
     errors.add_row("macro mean", *map(numbers.percent, means.values()))
     show_table("Utterances", counts)
     show_table("Rates in %", errors)
+    if any(rate.stopped for rate in rates.values()):
+        show_line("As loops were stopped, the WERs and CERs that are not capped are lower bounds.")
 
 
 def _figures(
@@ -266,6 +273,7 @@ def _figures(
         "batch_size": settings.batch_size,
         "encoder_context": settings.encoder_context,
         "context_margin": settings.context_margin,
+        "stop_loops": settings.stop_loops,
         "language_tokens": dict(settings.language_tokens),
         "languages": {language: asdict(rate) for language, rate in rates.items()},
         "macro_mean": means,

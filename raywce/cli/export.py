@@ -8,7 +8,7 @@ import typer
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="Run folder of raywce search or raywce train, as a path or URI.")],
+    run: Annotated[str, typer.Argument(help="Run folder of search or train, or folder of average; a path or URI.")],
     out: Annotated[str, typer.Argument(help="Folder to write; new or empty.")],
     trial: Annotated[str | None, typer.Option(metavar="ID", help="This trial instead of the winner.")] = None,
     ctranslate2: Annotated[
@@ -27,6 +27,7 @@ def export(
     from raywce.errors import Problems
     from raywce.export import folder, hub
     from raywce.export.convert import check_convertible
+    from raywce.export.record import find_average
     from raywce.export.source import find_source
 
     problems = Problems()
@@ -34,16 +35,19 @@ def export(
         problems.add("--quantization", "must come with --ctranslate2", quantization)
     if private and not push:
         problems.add("--private", "must come with --push")
+    average = find_average(run)
+    if average and trial:
+        problems.add("--trial", "must be left out for an averaged model", trial)
     problems.raise_any()
     target = folder.check_out(out)
-    source = find_source(run, trial)
+    source = average or find_source(run, trial)
     weights = (quantization or "float32") if ctranslate2 else None
     if weights:
         check_convertible(source.checkpoint, weights)
     if push:
         hub.check_pushable(push)
     folder.export(source, target, weights)
-    typer.echo(f"{source.trial_id or source.experiment.name} ({source.kind}), step {source.last['step']}: {target}")
+    typer.echo(f"{source.title}: {target}")
     if weights:
         typer.echo(f"CTranslate2, {weights}: {target / folder.CTRANSLATE2}")
     if push:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -74,7 +74,8 @@ def _summary(loaded: ExperimentFile) -> Summary:
     has_speech = not any(problem.path.startswith("data.") for problem in loaded.not_here)
     return {
         "name": experiment.name,
-        "languages": experiment.languages.model_dump(include={"low_resource", "high_resource"}),
+        "languages": experiment.languages.model_dump(include={"low_resource", "high_resource", "watched"}),
+        "limited": experiment.limited_languages,
         "weighting": experiment.weighting.kind,
         "searched": {path: str(distribution) for path, distribution in space.items()},
         "first_points": loaded.published_points(),
@@ -122,12 +123,13 @@ def _disk_text(disk: Summary | None) -> str:
 def _fields(summary: Summary) -> list[tuple[str, str]]:
     from raywce.profile.known import estimate_line
 
-    low, high = (", ".join(names) or "none" for names in summary["languages"].values())
+    low, high, watched = summary["languages"].values()
     trial, runs, estimate = summary["trial"], summary["runs"], summary["estimate"]
     steps = "{steps} steps of {batch_size} utterances ({utterances} in all), micro-batches of {micro_batch_size}"
     fields = [
-        ("low-resource", low),
-        ("high-resource", high),
+        ("low-resource", ", ".join(low)),
+        ("high-resource", ", ".join(high) or "none"),
+        *_watched_field(watched, summary["limited"]),
         ("weighting", summary["weighting"]),
         ("a trial", steps.format(**trial)),
         ("takes", "{workers} workers: {cpus:g} CPUs, {gpus:g} GPUs".format(**trial)),
@@ -144,6 +146,12 @@ def _fields(summary: Summary) -> list[tuple[str, str]]:
         fields.append(("grid", f"settings: {len(grid['settings'])}, seeds of each: {grid['seeds']}"))
         fields += [("baseline", f"replaces {_point(values)}") for values in grid["baseline"]]
     return fields
+
+
+def _watched_field(watched: Sequence[str], limited: Collection[str]) -> list[tuple[str, str]]:
+    """Return the field of the watched languages, each with a word on its limit; none without such languages."""
+    named = [f"{language} (with a limit)" if language in limited else language for language in watched]
+    return [("watched", ", ".join(named))] if named else []
 
 
 def _point(point: Mapping[str, object]) -> str:

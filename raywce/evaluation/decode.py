@@ -46,10 +46,17 @@ DEFAULT_BOUND = TokenBound()
 
 @dataclass(frozen=True)
 class Transcription:
-    """Result of decoding one utterance; `detected_language` is None where it was not asked for."""
+    """Result of decoding one utterance.
+
+    Attributes:
+        truncated: it did not come to the end token.
+        stopped: as it ran in a loop, before its bound.
+        detected_language: None where it was not asked for.
+    """
 
     text: str
     truncated: bool
+    stopped: bool
     detected_language: str | None
 
 
@@ -62,6 +69,7 @@ def transcribe_batch(
     *,
     bound: TokenBound = DEFAULT_BOUND,
     identify_language: bool = False,
+    stop_loops: bool = False,
 ) -> list[Transcription]:
     """Transcribe one batch greedily; the encoder runs once, under the caller's autocast.
 
@@ -75,6 +83,7 @@ def transcribe_batch(
         durations: seconds.
         bound: the limit on new tokens.
         identify_language: also ask which language token the model finds likeliest.
+        stop_loops: end an utterance that repeats a phrase without end.
 
     Raises:
         ValueError: a language is not in the model's `generation_config.lang_to_id`.
@@ -83,12 +92,17 @@ def transcribe_batch(
     prompts = torch.tensor([_prompt(model, language) for language in languages], device=model.device)
     with torch.no_grad():
         encoded = model.get_encoder()(input_features.to(model.device, model.dtype)).last_hidden_state
-        sequences, of_first = greedy.decode(model, encoded, prompts, bounds)
+        sequences, of_first = greedy.decode(model, encoded, prompts, bounds, stop_loops)
     detected = _identify(model, of_first) if identify_language else [None] * len(bounds)
     end = model.generation_config.eos_token_id
     return [
-        Transcription(tokenizer.decode(tokens, skip_special_tokens=True).strip(), end not in tokens, code)
-        for tokens, code in zip(sequences, detected, strict=True)
+        Transcription(
+            text=tokenizer.decode(tokens, skip_special_tokens=True).strip(),
+            truncated=end not in tokens,
+            stopped=end not in tokens and len(tokens) < most,
+            detected_language=code,
+        )
+        for tokens, most, code in zip(sequences, bounds, detected, strict=True)
     ]
 
 
@@ -180,7 +194,13 @@ def _decode_batch(
     tokens = [settings.language_tokens.get(one.language, one.language) for one in utterances]
     durations = [one.duration for one in utterances]
     transcriptions = transcribe_batch(
-        model, tokenizer, features, tokens, durations, identify_language=settings.identify_language
+        model,
+        tokenizer,
+        features,
+        tokens,
+        durations,
+        identify_language=settings.identify_language,
+        stop_loops=settings.stop_loops,
     )
     for utterance, token, transcription in zip(utterances, tokens, transcriptions, strict=True):
         yield score(
@@ -194,6 +214,7 @@ def _decode_batch(
             normalizer=settings.normalizer,
             detected_language=transcription.detected_language,
             truncated=transcription.truncated,
+            stopped=transcription.stopped,
         )
 
 

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from raywce.evaluation.loops import is_endless
+
 if TYPE_CHECKING:
     from transformers import WhisperForConditionalGeneration
     from transformers.models.whisper.modeling_whisper import WhisperAttention, WhisperDecoderLayer
@@ -23,7 +25,11 @@ _LEAVE_AT = 0.25  # share of a batch that has ended: then the others continue wi
 
 
 def decode(
-    model: WhisperForConditionalGeneration, encoded: Tensor, prompts: Tensor, bounds: Sequence[int]
+    model: WhisperForConditionalGeneration,
+    encoded: Tensor,
+    prompts: Tensor,
+    bounds: Sequence[int],
+    stop_loops: bool = False,
 ) -> tuple[list[list[int]], Tensor]:
     """Decode to the end token, or to each sequence's own bound.
 
@@ -32,10 +38,11 @@ def decode(
         encoded: (B, S, D) encoder output.
         prompts: (B, T) tokens in front.
         bounds: B limits on new tokens, the end token included.
+        stop_loops: also end a sequence that repeats a phrase without end (`raywce.evaluation.loops.is_endless`).
 
     Returns:
-        B lists of new tokens, with the end token where it was reached; and (B, vocabulary) scores behind the prompts'
-        first token, which stand for the languages.
+        B lists of new tokens, with the end token where it was reached, and shorter than the bound without it where a
+        loop was stopped; and (B, vocabulary) scores behind the prompts' first token, which stand for the languages.
     """
     state = _DecoderState(model, encoded, prompts.shape[1] + max(bounds))
     config = model.generation_config
@@ -56,6 +63,7 @@ def decode(
             if not ended[place]:
                 out[row].append(token)
                 ended[place] = token == config.eos_token_id or len(out[row]) >= bounds[row]
+                ended[place] |= stop_loops and is_endless(out[row], bounds[row])
         if all(ended):
             return out, of_first
         if sum(ended) >= _LEAVE_AT * len(ended):

@@ -10,6 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from raywce.evaluation.metric import Metric
+from raywce.evaluation.utterances import errors, reference_lengths
+
 
 @dataclass(frozen=True)
 class PairedErrors:
@@ -17,7 +20,7 @@ class PairedErrors:
 
     Attributes:
         words: (utterances,) reference words.
-        errors: (models, utterances) substitutions + deletions + insertions.
+        errors: (models, utterances), by the metric (`raywce.evaluation.utterances.errors`).
         speakers: None where unknown.
     """
 
@@ -26,28 +29,22 @@ class PairedErrors:
     speakers: tuple[str | None, ...]
 
 
-def paired_errors(tables: Sequence[pa.Table], language: str, group: str) -> PairedErrors:
+def paired_errors(tables: Sequence[pa.Table], language: str, metric: Metric) -> PairedErrors:
     """Pair what several models decoded.
 
     Args:
         tables: of `raywce.evaluation.utterances.SCHEMA`, one for each model.
         language: whose utterances.
-        group: a name of `COUNT_GROUPS`, such as `words_normalized`.
+        metric: which errors are counted, and whether they are capped.
 
     Raises:
         ValueError: the tables don't hold the same utterances with the same references.
     """
     of_language = [table.filter(pc.equal(table["language"], language)).sort_by("id") for table in tables]
     first = of_language[0]
-    words = _sum(first, group, ("hits", "substitutions", "deletions"))
+    words = reference_lengths(first, metric.group)
     for table in of_language[1:]:
-        if table["id"] != first["id"] or (_sum(table, group, ("hits", "substitutions", "deletions")) != words).any():
+        if table["id"] != first["id"] or (reference_lengths(table, metric.group) != words).any():
             raise ValueError(f"the models must have decoded the same utterances of {language}")
-    errors = [_sum(table, group, ("substitutions", "deletions", "insertions")) for table in of_language]
-    return PairedErrors(words, np.stack(errors), tuple(first["speaker"].to_pylist()))
-
-
-def _sum(table: pa.Table, group: str, names: Sequence[str]) -> NDArray[np.int64]:
-    columns = [table[f"{group}_{name}"].to_numpy().astype(np.int64) for name in names]
-    total: NDArray[np.int64] = np.sum(columns, axis=0)
-    return total
+    counted = np.stack([errors(table, metric.group, metric.capped) for table in of_language])
+    return PairedErrors(words, counted, tuple(first["speaker"].to_pylist()))

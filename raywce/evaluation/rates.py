@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -9,18 +10,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raywce.evaluation.counts import EditCounts
-from raywce.evaluation.utterances import COUNT_GROUPS, COUNT_NAMES
+from raywce.evaluation.loops import is_loop
+from raywce.evaluation.utterances import COUNT_GROUPS, COUNT_NAMES, errors, is_stopped, reference_lengths
 
 
 @dataclass(frozen=True)
 class LanguageRates:
     """Figures of one language over its whole set; rates are fractions, NaN where all references are empty.
 
+    In a capped rate, an utterance has at most as many errors as its reference has words (or characters): a single
+    utterance whose decoding ran away can't decide it. Where decoding was stopped in loops, the others are lower bounds.
+
     Attributes:
         insertion_rate: inserted words over reference words, both normalised; high where decoding runs away.
         language_identification_accuracy: the share of utterances whose likeliest language token is the one they
             were decoded with; None where it was not measured.
-        truncated: utterances whose decoding hit the bound on new tokens.
+        truncated: utterances whose decoding did not come to the end token.
+        loops: those of them that repeat a phrase to the bound (`raywce.evaluation.loops`).
+        stopped: those of them that were stopped.
     """
 
     utterances: int
@@ -28,9 +35,15 @@ class LanguageRates:
     wer_normalized: float
     cer_raw: float
     cer_normalized: float
+    wer_raw_capped: float
+    wer_normalized_capped: float
+    cer_raw_capped: float
+    cer_normalized_capped: float
     insertion_rate: float
     language_identification_accuracy: float | None
     truncated: int
+    loops: int
+    stopped: int
 
 
 def rates_by_language(table: pa.Table) -> dict[str, LanguageRates]:
@@ -55,20 +68,33 @@ def macro_mean(rates: Mapping[str, LanguageRates], languages: Iterable[str], met
 
 def _rates(table: pa.Table) -> LanguageRates:
     counts = {group: _total(table, group) for group in COUNT_GROUPS}
+    stopped = is_stopped(table)
+    cut = zip(table["hypothesis"].to_pylist(), table["truncated"].to_pylist(), stopped, strict=True)
     return LanguageRates(
         utterances=table.num_rows,
         wer_raw=counts["words_raw"].rate,
         wer_normalized=counts["words_normalized"].rate,
         cer_raw=counts["characters_raw"].rate,
         cer_normalized=counts["characters_normalized"].rate,
+        wer_raw_capped=_capped(table, "words_raw"),
+        wer_normalized_capped=_capped(table, "words_normalized"),
+        cer_raw_capped=_capped(table, "characters_raw"),
+        cer_normalized_capped=_capped(table, "characters_normalized"),
         insertion_rate=counts["words_normalized"].insertion_rate,
         language_identification_accuracy=_identification_accuracy(table),
         truncated=pc.sum(table["truncated"]).as_py(),
+        loops=sum(bool(ended) or is_loop(text, truncated) for text, truncated, ended in cut),
+        stopped=int(stopped.sum()),
     )
 
 
 def _total(table: pa.Table, group: str) -> EditCounts:
     return EditCounts(**{name: pc.sum(table[f"{group}_{name}"]).as_py() for name in COUNT_NAMES})
+
+
+def _capped(table: pa.Table, group: str) -> float:
+    length = int(reference_lengths(table, group).sum())
+    return int(errors(table, group, capped=True).sum()) / length if length else math.nan
 
 
 def _identification_accuracy(table: pa.Table) -> float | None:

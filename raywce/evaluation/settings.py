@@ -23,6 +23,7 @@ class DecodeSettings:
         encoder_context: `full`, or `batch`: as much as a batch's longest utterance takes, and the margin.
         context_margin: seconds of silence that `batch` has behind its longest utterance; with less, a Whisper that
             knows 30 s alone repeats itself now and then.
+        stop_loops: end an utterance that repeats a phrase without end; it counts as wholly wrong.
     """
 
     language_tokens: Mapping[str, str] = field(default_factory=dict)
@@ -32,3 +33,4 @@ class DecodeSettings:
     identify_language: bool = False
     encoder_context: FromBatch = "full"
     context_margin: float = 4.0
+    stop_loops: bool = False

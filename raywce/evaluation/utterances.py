@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from raywce.evaluation.counts import EditCounts, count_characters, count_words
 from raywce.evaluation.normalizer import NORMALIZERS, versioned_name
@@ -28,6 +31,7 @@ SCHEMA = pa.schema(
         *(pa.field(f"{group}_{name}", pa.int32(), nullable=False) for group in COUNT_GROUPS for name in COUNT_NAMES),
         ("detected_language", pa.string()),  # null where not asked for
         pa.field("truncated", pa.bool_(), nullable=False),
+        ("stopped", pa.bool_()),  # null in tables of before decoding could be stopped, joined with newer ones
     ]
 )
 
@@ -42,7 +46,8 @@ class UtteranceResult:
         duration: seconds.
         normalizer: name and version of the normaliser of the `_normalized` texts and counts.
         detected_language: Whisper's code of the likeliest language token; None where not asked for.
-        truncated: the bound on new tokens was hit before the end token.
+        truncated: decoding did not come to the end token.
+        stopped: it was ended in a loop, before the bound on new tokens.
     """
 
     id: str
@@ -61,6 +66,7 @@ class UtteranceResult:
     characters_normalized: EditCounts
     detected_language: str | None
     truncated: bool
+    stopped: bool = False
 
     def flat(self) -> dict[str, object]:
         """Return the row with a column for each count, such as `words_raw_hits`."""
@@ -83,6 +89,7 @@ def score(
     normalizer: str,
     detected_language: str | None,
     truncated: bool,
+    stopped: bool = False,
 ) -> UtteranceResult:
     """Count the edits of one hypothesis, raw and under the named normaliser (a key of `NORMALIZERS`)."""
     normalize = NORMALIZERS[normalizer]
@@ -104,6 +111,7 @@ def score(
         characters_normalized=count_characters(reference_normalized, hypothesis_normalized),
         detected_language=detected_language,
         truncated=truncated,
+        stopped=stopped,
     )
 
 
@@ -119,3 +127,32 @@ def to_table(rows: Sequence[UtteranceResult], **metadata: str) -> pa.Table:
     if normalizers:
         metadata = {"normalizer": normalizers[0], **metadata}
     return pa.Table.from_pylist([row.flat() for row in rows], schema=SCHEMA.with_metadata(metadata))
+
+
+def reference_lengths(table: pa.Table, group: str) -> NDArray[np.int64]:
+    """Return each utterance's words, or characters, of the reference; `group` is one of `COUNT_GROUPS`."""
+    return _sum(table, group, ("hits", "substitutions", "deletions"))
+
+
+def errors(table: pa.Table, group: str, capped: bool) -> NDArray[np.int64]:
+    """Return each utterance's substitutions, deletions and insertions.
+
+    Capped, they are at most the reference's length, and just that where decoding was stopped: wholly wrong.
+    """
+    found = _sum(table, group, ("substitutions", "deletions", "insertions"))
+    if not capped:
+        return found
+    most = reference_lengths(table, group)
+    return np.minimum(np.where(is_stopped(table), most, found), most)
+
+
+def is_stopped(table: pa.Table) -> NDArray[np.bool_]:
+    """Return which utterances' decoding was stopped in a loop; none in tables of before that could be."""
+    known = "stopped" in table.column_names
+    return pc.fill_null(table["stopped"], False).to_numpy() if known else np.zeros(table.num_rows, bool)
+
+
+def _sum(table: pa.Table, group: str, names: Sequence[str]) -> NDArray[np.int64]:
+    columns = [table[f"{group}_{name}"].to_numpy() for name in names]
+    total: NDArray[np.int64] = np.sum(columns, axis=0, dtype=np.int64)
+    return total

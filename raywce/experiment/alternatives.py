@@ -18,9 +18,10 @@ AT = "search.alternatives"
 T = TypeVar("T")
 Changes = Mapping[str, Any]
 Alternatives = Mapping[str, Mapping[str, Changes]]
-_WHOLE_SECTIONS = ("weighting", "augmentation")
+_WHOLE_SECTIONS = ("weighting", "augmentation", "data.sampling.shares")
 _WHERE = (
-    "A level may change weighting or augmentation as a whole, and the leaves that a distribution may stand in; "
+    "A level may change weighting, augmentation or data.sampling.shares as a whole, and the leaves that a distribution "
+    "may stand in; "
     "all else is shared with the baseline"
 )
 _MOST = 1000  # combinations of levels: each is checked before anything is started
@@ -100,7 +101,7 @@ def _misplaced(tree: Tree, alternatives: Alternatives, leaves: Space) -> Iterato
         for level, changed in levels.items():
             at = f"{AT}.{factor}.{level}"
             for path in changed:
-                if path not in _WHOLE_SECTIONS and not (may_be_searched(path) and _can_be_put(tree, path)):
+                if not ((path in _WHOLE_SECTIONS or may_be_searched(path)) and _can_be_put(tree, path)):
                     yield Problem(f"{at}.{path}", "must be a key path that a level may change", path, _WHERE)
                 for leaf in [leaf for leaf in leaves if _overlap(leaf, path)]:
                     do = "Give it a value in the file, or take it out of the level"

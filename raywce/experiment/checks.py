@@ -12,7 +12,7 @@ from raywce.experiment.schema import Data, Evaluation, Languages, Resources, Sea
 from raywce.experiment.space import Scalar, Space, largest
 from raywce.experiment.text import shown
 
-OPTIMIZER = "training.optimizer."
+OF_BASELINE = ("training.optimizer.", "data.sampling.")  # leaves that the baseline has a value of too
 _OF_THE_EXPERIMENT = "must be for a language of the experiment"
 _WHOLE_TRIALS = {"gp": "learns nothing from a trial that was stopped", "grid": "compares whole trainings"}
 # The largest that these leaves may be: augmentation.strength is no way past it.
@@ -55,13 +55,17 @@ def _largest(augmentation: Augmentation, leaf: str, space: Space) -> float:
 def _lists(languages: Languages) -> Iterator[Problem]:
     yield from _repeated("languages.low_resource", languages.low_resource)
     yield from _repeated("languages.high_resource", languages.high_resource)
+    yield from _repeated("languages.watched", languages.watched)
     for language in sorted(set(languages.low_resource) & set(languages.high_resource)):
         rule = "must not name a low-resource language"
         yield Problem("languages.high_resource", rule, language, "Leave it in one of the two lists")
+    for language in sorted(set(languages.watched) & set(languages.all)):
+        rule = "must not name a language that is trained on"
+        yield Problem("languages.watched", rule, language, "Leave it in one of the lists")
 
 
 def _borrowed_tokens(languages: Languages) -> Iterator[Problem]:
-    return _others("languages.language_tokens", languages.language_tokens, languages.all, _OF_THE_EXPERIMENT)
+    return _others("languages.language_tokens", languages.language_tokens, languages.decoded, _OF_THE_EXPERIMENT)
 
 
 def _high_resource_needed(languages: Languages, weighting: Weighting, data: Data, space: Space) -> Iterator[Problem]:
@@ -82,13 +86,16 @@ def _own_alphas(languages: Languages, weighting: Weighting) -> Iterator[Problem]
     return _others("weighting.languages", own, low, "must be for a low-resource language")
 
 
-def _shares(languages: Languages, data: Data) -> Iterator[Problem]:
-    shares = data.sampling.shares
+def _shares(languages: Languages, data: Data, space: Space) -> Iterator[Problem]:
+    shares, path = data.sampling.shares, "data.sampling.temperature"
     if shares is None:
         return
+    if path in space or data.sampling.temperature != 1.0:
+        got = str(space.get(path, data.sampling.temperature))
+        yield Problem(path, "must be left out where data.sampling.shares are given", got, "Keep one of the two")
     for language in [language for language in dict.fromkeys(languages.all) if language not in shares]:
         yield Problem("data.sampling.shares", "must have a share for each language", f"none for {language}")
-    yield from _others("data.sampling.shares", shares, languages.all, _OF_THE_EXPERIMENT)
+    yield from _others("data.sampling.shares", shares, languages.all, f"{_OF_THE_EXPERIMENT} that is trained on")
 
 
 def _extra_tests(data: Data) -> Iterator[Problem]:
@@ -99,15 +106,17 @@ def _extra_tests(data: Data) -> Iterator[Problem]:
 
 
 def _constrained(languages: Languages, search: Search) -> Iterator[Problem]:
-    own, high = search.constraints.languages, languages.high_resource
-    return _others("search.constraints.languages", own, high, "must be for a high-resource language")
+    own, known = search.constraints.languages, [*languages.high_resource, *languages.watched]
+    return _others("search.constraints.languages", own, known, "must be for a high-resource language or a watched one")
 
 
 def _augmented_languages(languages: Languages, augmentation: Augmentation) -> Iterator[Problem]:
     listed, path = augmentation.languages or [], "augmentation.languages"
     yield from _repeated(path, listed)
     for language in sorted(set(listed) - set(languages.all)):
-        yield Problem(path, "must name languages of the experiment", language, _one_of(languages.all))
+        yield Problem(
+            path, "must name languages of the experiment that are trained on", language, _one_of(languages.all)
+        )
 
 
 def _white_noise(augmentation: Augmentation, space: Space) -> Iterator[Problem]:
@@ -174,7 +183,7 @@ def _whole_resources(resources: Resources) -> Iterator[Problem]:
 def _baseline_values(search: Search, space: Space) -> Iterator[Problem]:
     if not space:  # a file for one training: nothing is searched, and its search section is not used
         return
-    searched = [path for path in space if path.startswith(OPTIMIZER)]
+    searched = [path for path in space if path.startswith(OF_BASELINE)]
     for path in searched:
         if path not in search.baseline:
             rule = f"must have the baseline's value of {path}, which is searched"
@@ -182,9 +191,8 @@ def _baseline_values(search: Search, space: Space) -> Iterator[Problem]:
     for path in search.baseline:
         if path not in searched:
             do = f"; searched are {', '.join(searched)}" if searched else ", or give that leaf a distribution"
-            yield Problem(
-                f"search.baseline.{path}", "must be a searched leaf of training.optimizer", "another", f"Remove it{do}"
-            )
+            rule = "must be a searched leaf of training.optimizer or data.sampling"
+            yield Problem(f"search.baseline.{path}", rule, "another", f"Remove it{do}")
 
 
 def _early_stopping(search: Search, training: Training, weighting: Weighting, space: Space) -> Iterator[Problem]:
@@ -211,6 +219,12 @@ def _part(evaluation: Evaluation, search: Search, space: Space) -> Iterator[Prob
     if space and search.confirm.candidates and evaluation.part != "all":
         do = "The search sets it phase by phase; set it for raywce train, or with search.confirm.candidates: 0"
         yield Problem("evaluation.part", "must be all in a search with a confirm phase", evaluation.part, do)
+
+
+def _stop_loops(evaluation: Evaluation) -> Iterator[Problem]:
+    if evaluation.stop_loops and not evaluation.capped:
+        rule = "must be false with evaluation.capped: false: the plain WER of what is stopped is a lower bound"
+        yield Problem("evaluation.stop_loops", rule, "true", "Set one of the two to its default")
 
 
 def _time_limit(search: Search) -> Iterator[Problem]:
@@ -283,7 +297,7 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _borrowed_tokens: ("languages",),
     _high_resource_needed: ("languages", "weighting", "data", "space"),
     _own_alphas: ("languages", "weighting"),
-    _shares: ("languages", "data"),
+    _shares: ("languages", "data", "space"),
     _extra_tests: ("data",),
     _constrained: ("languages", "search"),
     _augmented_languages: ("languages", "augmentation"),
@@ -296,6 +310,7 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _whole_resources: ("resources",),
     _baseline_values: ("search", "space"),
     _early_stopping: ("search", "training", "weighting", "space"),
+    _stop_loops: ("evaluation",),
     _part: ("evaluation", "search", "space"),
     _time_limit: ("search",),
     _grid: ("search", "space"),

@@ -62,8 +62,7 @@ def disk_of(experiment: Experiment, trials: int, parameters: Parameters, speech:
 
 def speech_bytes(experiment: Experiment) -> int:
     """Return the size of the prepared speech that trials read: train and dev of the experiment's languages."""
-    parts = [f"{split}/{language}" for split in ("train", "dev") for language in experiment.languages.all]
-    return size_of(experiment.data.folder, parts)
+    return size_of(experiment.data.folder, experiment.languages.parts)
 
 
 def parameters_of(model: Model) -> Parameters | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 from pydantic.json_schema import JsonSchemaValue
 
@@ -38,12 +39,16 @@ def experiment_schema() -> JsonSchemaValue:
     for name, model in definitions.items():
         if name.endswith(_OF_A_WEIGHTING) or name in _OTHERS:
             _allow_distributions(model["properties"])
+    sampling = definitions["Sampling"]["properties"]
+    _allow_distributions(sampling, ("temperature",))
+    for shares in sampling["shares"]["anyOf"]:
+        _allow_distributions(shares, ("additionalProperties",))
     definitions["Distribution"] = _DISTRIBUTION
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _allow_distributions(properties: JsonSchemaValue) -> None:
+def _allow_distributions(properties: JsonSchemaValue, only: Collection[str] = ()) -> None:
     for name, leaf in properties.items():
-        if name not in _NEVER_SEARCHED and "$ref" not in leaf:  # a section is no leaf
+        if name not in _NEVER_SEARCHED and name in (only or properties) and "$ref" not in leaf:  # a section is no leaf
             notes = {key: leaf.pop(key) for key in ("title", "description", "default") if key in leaf}
             properties[name] = {**notes, "anyOf": [leaf, {"$ref": "#/$defs/Distribution"}]}

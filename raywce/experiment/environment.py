@@ -20,7 +20,6 @@ from raywce.storage.files import is_uri
 from raywce.storage.node_copy import has_parquet, rows_in
 
 _MODEL_FILES = ("config.json", "preprocessor_config.json")
-_TRAINED_AND_EVALUATED = ("train", "dev")
 
 
 def missing(sections: Sections, space: Space) -> list[Problem]:
@@ -118,7 +117,7 @@ def _checkpoint(model: Model) -> Iterator[Problem]:
 
 def _languages_without_token(model: Model, languages: Languages) -> Iterator[Problem]:
     known = token_languages(model.checkpoint)
-    for group in ("low_resource", "high_resource"):
+    for group in ("low_resource", "high_resource", "watched"):
         for index, language in enumerate(getattr(languages, group)):
             if language not in known and language not in languages.language_tokens:
                 do = f"Give another's: languages.language_tokens: {{{language}: es}}"
@@ -146,17 +145,16 @@ def _generation_config(checkpoint: str) -> Tree:
 
 
 def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:
-    folder, wanted = data.folder, list(dict.fromkeys(languages.all if languages else []))
+    folder = data.folder
     if not is_uri(folder) and assets.is_pending(Path(folder)):
-        yield from assets.generation_problems(wanted)
+        yield from assets.generation_problems(languages.decoded if languages else [])
         return
     if not (is_uri(folder) or Path(folder).is_dir()):
         yield Absent("data.folder", "must be a folder that raywce prepare wrote", folder)
         return
-    for language in wanted:
-        for split in _TRAINED_AND_EVALUATED:
-            do = f"Prepare {language}, or take it out of languages"
-            yield from _part("data.folder", folder, f"{split}/{language}", do)
+    for part in dict.fromkeys(languages.parts if languages else []):
+        do = f"Prepare {part.partition('/')[2]}, or take it out of languages"
+        yield from _part("data.folder", folder, part, do)
 
 
 def _part(path: str, folder: str, part: str, do: str) -> Iterator[Problem]:
@@ -170,7 +168,7 @@ def _part(path: str, folder: str, part: str, do: str) -> Iterator[Problem]:
 
 def _confirmation(data: Data, languages: Languages, confirm: Confirm) -> Iterator[Problem]:
     """Yield what dev lacks for both of its parts, and what the test splits lack that the confirm phase opens."""
-    tested, wanted = bool(confirm.candidates) and confirm.test, list(dict.fromkeys(languages.all))
+    tested, wanted = bool(confirm.candidates) and confirm.test, list(dict.fromkeys(languages.decoded))
     is_there = is_uri(data.folder) or (Path(data.folder).is_dir() and not assets.is_pending(Path(data.folder)))
     for language in wanted if confirm.candidates and is_there else ():
         yield from _both_parts_of_dev(data.folder, language)
@@ -184,7 +182,7 @@ def _confirmation(data: Data, languages: Languages, confirm: Confirm) -> Iterato
         if not tested:
             rule = "must have a search that opens test splits (search.confirm.candidates above 0, test: true)"
             yield Problem(path, rule, extra, "Leave it out, or confirm")
-    for language in wanted if tested and is_there else ():
+    for language in dict.fromkeys(languages.all) if tested and is_there else ():
         do = f"Prepare {language}, or set search.confirm.test: false"
         yield from _part("data.folder", data.folder, f"test/{language}", do)
 

@@ -103,7 +103,7 @@ class ExperimentFile:
         return [dict(point) for point in self._points]
 
     def baseline(self) -> Experiment:
-        """Return plain fine-tuning on the same data, at `search.baseline`'s values of the optimizer."""
+        """Return plain fine-tuning on the same data, at `search.baseline`'s values of optimizer and sampling."""
         values = {path: value for path, value in self.experiment.search.baseline.items() if path in self.leaves}
         return _with(self.experiment, values | {"weighting": {"kind": "none"}, "augmentation": {}})
 
@@ -117,14 +117,14 @@ class ExperimentFile:
         return alternatives.combinations({path: values.listed() for path, values in self.space.items()})
 
     def _is_baseline(self, values: Mapping[str, Scalar]) -> bool:
-        """Return whether a setting trains as the baseline does: weights of 1, no augmentation, the same optimizer."""
-        experiment = self.at(values)
+        """Return whether a setting trains as the baseline does: weights of 1, no augmentation, all else the same."""
+        experiment, baseline = self.at(values), self.baseline()
         weighted = any(
             schedule.adaptive or (schedule.alpha_initial, schedule.alpha_final) != (1.0, 1.0)
             for schedule in experiment.schedules().values()
         )
-        same_optimizer = experiment.training.optimizer == self.baseline().training.optimizer
-        return same_optimizer and not weighted and not experiment.augmentation.active
+        as_there = (experiment.training, experiment.data) == (baseline.training, baseline.data)
+        return as_there and not weighted and not experiment.augmentation.active
 
 
 def load(

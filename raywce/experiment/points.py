@@ -8,7 +8,7 @@ from typing import Any
 
 from raywce.errors import Problem
 from raywce.experiment.augmentation_schema import Augmentation
-from raywce.experiment.checks import OPTIMIZER
+from raywce.experiment.checks import OF_BASELINE
 from raywce.experiment.schema import Weighting
 from raywce.experiment.space import Distribution, Scalar, Space
 from raywce.experiment.text import shown
@@ -48,7 +48,7 @@ def published(weighting: Weighting, space: Space, baseline: Mapping[str, Scalar]
     Args:
         weighting: the file's weighting; its fixed leaves may exclude a setting, which is then noted and left out.
         space: the searched leaves.
-        baseline: values of the searched optimizer leaves.
+        baseline: values of the searched leaves that the baseline has too.
     """
     found = FirstPoints([], [], [])
     for kind, name, setting in PUBLISHED:
@@ -81,7 +81,7 @@ def _outside(name: str, point: Mapping[str, Scalar], space: Space) -> Iterator[P
     for path, value in point.items():
         if value is not None and not space[path].holds(value):
             of_baseline = "search.baseline's value, which the first points take"
-            whose = of_baseline if path.startswith(OPTIMIZER) else f"published {name}"
+            whose = of_baseline if path.startswith(OF_BASELINE) else f"published {name}"
             do = "Widen it, or set search.points: none"
             yield Problem(path, f"must hold {shown(value)} ({whose})", str(space[path]), do)
 
@@ -104,6 +104,12 @@ def _paper_value(path: str) -> Scalar:
 
 def _excluding(weighting: Weighting, space: Space, setting: AlphaSchedule) -> Iterator[str]:
     for path, value in _leaves(weighting):
+        if path.endswith(".ratio_cap") and setting.adaptive:  # the paper's gate has none
+            if path in space and not space[path].holds(None):
+                yield f"{path} has no null"
+            elif path not in space and value is not None:
+                yield f"{path} is fixed at {value}, not null"
+            continue
         wanted = _wanted(path, setting)
         if wanted is not None and path not in space and value != wanted:
             yield f"{path} is fixed at {value}, not {wanted}"
@@ -130,11 +136,13 @@ def _wanted(path: str, setting: AlphaSchedule) -> float | bool | None:
 
 
 def _value(path: str, setting: AlphaSchedule, baseline: Mapping[str, Scalar], distribution: Distribution) -> Scalar:
-    if path.startswith(OPTIMIZER):
+    if path.startswith(OF_BASELINE):
         return baseline.get(path)
     if path.startswith(_AUGMENTATION):
         return distribution.nearest(_paper_value(path))
     wanted = _wanted(path, setting)
+    if path.endswith(".ratio_cap") and distribution.holds(None):
+        return None
     if wanted is None:  # of the values that make no difference, the one nearest to a step
         return 0.0 if distribution.holds(0.0) else distribution.values[0]
     return wanted

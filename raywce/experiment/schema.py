@@ -6,10 +6,12 @@ Distributions are taken out of the file before it is checked by these models (`r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from raywce.evaluation.metric import Metric
 from raywce.evaluation.settings import DecodeSettings
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.section import Count, Language, NotNegative, Positive, Section, Share
@@ -66,13 +68,18 @@ class Data(Section):
 
 
 class Languages(Section):
-    """The languages to improve, and those that must not become worse."""
+    """The languages to improve, those that must not become worse, and those that are measured only."""
 
     low_resource: list[Language] = Field(
         min_length=1, description="Languages to improve: a search minimises the mean of their WERs."
     )
     high_resource: list[Language] = Field(
         default_factory=list, description="Must not become worse: each has a constraint of its own."
+    )
+    watched: list[Language] = Field(
+        default_factory=list,
+        description="Not trained on, but decoded with the others: each evaluation takes longer by their dev. They need "
+        "no train, and have a limit only where search.constraints.languages names them.",
     )
     language_tokens: dict[Language, Language] = Field(
         default_factory=dict,
@@ -81,8 +88,18 @@ class Languages(Section):
 
     @property
     def all(self) -> list[str]:
-        """All languages, low-resource languages first."""
+        """The languages that are trained on, low-resource languages first."""
         return [*self.low_resource, *self.high_resource]
+
+    @property
+    def decoded(self) -> list[str]:
+        """The languages that are measured: those that are trained on, then the watched ones."""
+        return [*self.all, *self.watched]
+
+    @property
+    def parts(self) -> list[str]:
+        """The folders of prepared speech that a training reads, such as train/gl."""
+        return [*(f"train/{language}" for language in self.all), *(f"dev/{language}" for language in self.decoded)]
 
     def token_of(self, language: str) -> str:
         """Return the language code whose token `language` is trained and decoded with."""
@@ -94,6 +111,15 @@ Scope = Annotated[
     Field(
         description="utterance: the method; batch: as the released script, which multiplies the whole batch: by its "
         "mean weight, or by the low-resource weight itself where that is adaptive."
+    ),
+]
+
+
+RatioCap = Annotated[
+    Annotated[float, Field(ge=1, allow_inf_nan=False)] | None,
+    Field(
+        description="Largest loss ratio that the gate sees; null: the paper's gate. A ratio above alpha is the weight "
+        "itself, so that without a cap a small alpha may make no difference."
     ),
 ]
 
@@ -127,7 +153,6 @@ class NoWeighting(Section):
 
 
 class _Constant(Section):
-    gated: ClassVar[bool] = False
     alpha: Positive = Field(description="Weight of the low-resource languages, from the first step on.")
     scope: Scope = "utterance"
     languages: dict[Language, ConstantAlpha] = Field(
@@ -137,7 +162,7 @@ class _Constant(Section):
     def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
         """Return a schedule for each low-resource language."""
         alphas = {language: self.languages.get(language, self).alpha for language in languages}
-        return {language: AlphaSchedule(a, a, adaptive=self.gated) for language, a in alphas.items()}
+        return {language: AlphaSchedule(alpha, alpha) for language, alpha in alphas.items()}
 
 
 class ConstantWeighting(_Constant):
@@ -149,8 +174,13 @@ class ConstantWeighting(_Constant):
 class DynamicWeighting(_Constant):
     """The paper's dynamic adaptation: a weight gated by the loss ratio of the global batch."""
 
-    gated: ClassVar[bool] = True
     kind: Literal["dynamic"]
+    ratio_cap: RatioCap = None
+
+    def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
+        """Return a schedule for each low-resource language."""
+        constant = super().schedules(languages)
+        return {of: replace(one, adaptive=True, ratio_cap=self.ratio_cap) for of, one in constant.items()}
 
 
 class _Ramp(Section):
@@ -164,10 +194,12 @@ class _Ramp(Section):
         default_factory=dict, description="Weights of single low-resource languages; the others have the one above."
     )
 
-    def _schedules(self, languages: list[str], fraction: float, adaptive: bool) -> dict[str, AlphaSchedule]:
+    def _schedules(
+        self, languages: list[str], fraction: float, adaptive: bool, ratio_cap: float | None = None
+    ) -> dict[str, AlphaSchedule]:
         ends = {language: self.languages.get(language, self) for language in languages}
         return {
-            language: AlphaSchedule(end.alpha_initial, end.alpha_final, self.ramp_start, fraction, adaptive)
+            language: AlphaSchedule(end.alpha_initial, end.alpha_final, self.ramp_start, fraction, adaptive, ratio_cap)
             for language, end in ends.items()
         }
 
@@ -187,10 +219,11 @@ class ProgressiveDynamicWeighting(_Ramp):
 
     kind: Literal["progressive_dynamic"]
     ramp_fraction: Share = Field(1.0, description="Share of the steps after ramp_start that the ramp takes.")
+    ratio_cap: RatioCap = None
 
     def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
         """Return a schedule for each low-resource language."""
-        return self._schedules(languages, self.ramp_fraction, adaptive=True)
+        return self._schedules(languages, self.ramp_fraction, adaptive=True, ratio_cap=self.ratio_cap)
 
 
 class FamilyWeighting(_Ramp):
@@ -199,10 +232,11 @@ class FamilyWeighting(_Ramp):
     kind: Literal["family"]
     ramp_fraction: Share = Field(1.0, description="Share of the steps after ramp_start that the ramp takes.")
     adaptive: bool = Field(False, description="Gate the weight by the loss ratio of the global batch.")
+    ratio_cap: RatioCap = None
 
     def schedules(self, languages: list[str]) -> dict[str, AlphaSchedule]:
         """Return a schedule for each low-resource language."""
-        return self._schedules(languages, self.ramp_fraction, self.adaptive)
+        return self._schedules(languages, self.ramp_fraction, self.adaptive, self.ratio_cap)
 
 
 Weighting = Annotated[
@@ -263,6 +297,11 @@ class Evaluation(Section):
     metric: Literal["wer_normalized", "wer_raw"] = Field(
         "wer_normalized", description="The WER that is minimised and constrained."
     )
+    capped: bool = Field(
+        True,
+        description="An utterance counts at most as many errors as its reference has words, so that none whose "
+        "decoding ran away decides a search; false: the plain WER.",
+    )
     normalizer: Literal["words", "whisper_basic"] = Field(
         "words",
         description="words: lower-cased, without punctuation; diacritics, hyphens, apostrophes and the Catalan middle "
@@ -285,6 +324,11 @@ class Evaluation(Section):
         description="Share of each language's dev utterances that intermediate evaluations decode, the same ones each "
         "time.",
     )
+    stop_loops: bool = Field(
+        False,
+        description="Stop decoding that repeats a phrase without end, to save time: such an utterance counts as wholly "
+        "wrong, and the plain WER is a lower bound.",
+    )
     identify_language: bool = Field(False, description="Also measure language-identification accuracy.")
     part: Literal["all", "search", "confirm"] = Field(
         "all",
@@ -293,7 +337,7 @@ class Evaluation(Section):
 
 
 class ConstraintLimits(Section):
-    """The allowed rise of a high-resource language's WER: the larger of the two."""
+    """The allowed rise of one language's WER: the larger of the two."""
 
     reference: Literal["baseline", "original"] | NotNegative | None = Field(
         None, description="What the WER is compared with; a number is a WER in percent; null: as for all."
@@ -303,7 +347,10 @@ class ConstraintLimits(Section):
 
 
 class Constraints(Section):
-    """One named constraint for each high-resource language: WER - reference <= max(tolerance * reference, floor)."""
+    """One named constraint for each language with a limit: WER - reference <= max(tolerance * reference, floor).
+
+    Each high-resource language has one, and each watched language that `languages` names.
+    """
 
     reference: Literal["baseline", "original"] | NotNegative = Field(
         "baseline", description="What the WER is compared with; a number is a WER in percent."
@@ -317,7 +364,8 @@ class Constraints(Section):
         description="Points of WER by which the search's limits are tighter than these, which the confirm phase has.",
     )
     languages: dict[Language, ConstraintLimits] = Field(
-        default_factory=dict, description="Limits of single high-resource languages."
+        default_factory=dict,
+        description="Limits of single high-resource or watched languages; {} takes all from above.",
     )
 
 
@@ -368,7 +416,8 @@ class Search(Section):
         "published", description="Tried first: the paper's settings, none, or a list of {key path: value}."
     )
     baseline: dict[str, bool | int | float | str | None] = Field(
-        default_factory=dict, description="The baseline's value of each searched optimizer leaf, by key path."
+        default_factory=dict,
+        description="The baseline's value of each searched leaf of training.optimizer and data.sampling, by key path.",
     )
     baseline_seeds: Count = Field(1, description="Baseline runs, over as many seeds.")
     max_concurrent_trials: Count | None = Field(None, description="Trials at once; null: as many as fit.")
@@ -437,7 +486,25 @@ class Experiment(Section):
             identify_language=evaluation.identify_language,
             encoder_context=evaluation.encoder_context,
             context_margin=evaluation.context_margin,
+            stop_loops=evaluation.stop_loops,
         )
+
+    @property
+    def metric(self) -> Metric:
+        """The rate that is minimised, constrained and claimed."""
+        return Metric(self.evaluation.metric, self.evaluation.capped)
+
+    @property
+    def by_plain_rate(self) -> Experiment:
+        """The same experiment, judged by the plain rate."""
+        return self.model_copy(update={"evaluation": self.evaluation.model_copy(update={"capped": False})})
+
+    @property
+    def limited_languages(self) -> list[str]:
+        """The languages with a limit: the high-resource ones, and the watched ones that the constraints name."""
+        named = self.search.constraints.languages
+        watched = [language for language in self.languages.watched if language in named]
+        return [*self.languages.high_resource, *watched]
 
     def schedules(self) -> dict[str, AlphaSchedule]:
         """Return the alpha schedule of each low-resource language."""

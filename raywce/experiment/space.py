@@ -19,13 +19,14 @@ Kind = Literal["uniform", "loguniform", "int", "choice"]
 KINDS = get_args(Kind)
 WHERE = (
     "A distribution may stand in a leaf under weighting (not kind, not scope), under augmentation "
-    "(not preset, not languages, not folder) and under training.optimizer"
+    "(not preset, not languages, not folder), under training.optimizer, in data.sampling.temperature and in a "
+    "language's data.sampling.shares"
 )
 _LEAF = r"(?!kind$|scope$|languages$)[^.]+"
 _SEARCHABLE = re.compile(
     rf"weighting\.{_LEAF}|weighting\.languages\.[^.]+\.{_LEAF}"
     r"|augmentation\.(?!preset$|languages$)[^.]+|augmentation\.[^.]+\.(?!folder$)[^.]+"
-    r"|training\.optimizer\.[^.]+"
+    r"|training\.optimizer\.[^.]+|data\.sampling\.temperature|data\.sampling\.shares\.[^.]+"
 )
 
 

@@ -69,7 +69,9 @@ def put(tree: Tree, values: Mapping[str, object]) -> Tree:
         *sections, last = keys_of(path)
         node = out
         for key in sections:
-            node = node.setdefault(key, {})
+            if node.get(key) is None:  # absent, or a section that is null
+                node[key] = {}
+            node = node[key]
         node[last] = value
     return out
 

@@ -1,1 +1,1 @@
-"""Export of a run's model: a transformers folder with a model card, and optionally CTranslate2's format."""
+"""Export of a run's model, or of an average: a transformers folder with a card, and optionally CTranslate2's format."""

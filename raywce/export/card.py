@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from raywce import numbers
 from raywce.data.schema import PREPARED, SPLITS
@@ -18,10 +17,19 @@ from raywce.experiment import text
 from raywce.experiment.environment import is_hub_id
 from raywce.experiment.schema import Experiment
 from raywce.export.figures import Figures, figures
+from raywce.export.record import Average
 from raywce.export.source import Kind, Source
 from raywce.runs.folder import VERSIONS
+from raywce.selection.languages import labelled
 from raywce.storage.files import is_uri, read_text
 
+_TEMPLATES = Environment(
+    loader=PackageLoader("raywce", "export"),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 _TASK = "automatic-speech-recognition"
 _HOW: Mapping[Kind, str] = {
     "confirmed": "the winner of a search, trained again with new seeds; this is the model of the first seed,"
@@ -47,12 +55,8 @@ def model_card(source: Source, max_new_tokens: int, quantization: str | None = N
         quantization: of CTranslate2's format beside it; None without it.
     """
     tables = figures(source)
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    template = (files("raywce.export") / "card.md.jinja").read_text(encoding="utf-8")
     experiment = source.experiment
-    return environment.from_string(template).render(
+    return _TEMPLATES.get_template("card.md.jinja").render(
         head=_head(source, tables).to_yaml(),
         name=experiment.name,
         base=_base(experiment),
@@ -62,6 +66,9 @@ def model_card(source: Source, max_new_tokens: int, quantization: str | None = N
         trial_id=source.trial_id,
         step=source.last["step"],
         tables=tables,
+        rate=experiment.metric.label,
+        capped=experiment.metric.capped,
+        stop_loops=experiment.evaluation.stop_loops,
         metric="normalised" if experiment.evaluation.metric == "wer_normalized" else "raw",
         normalizer=versioned_name(experiment.evaluation.normalizer),
         sampler=source.outcome.choice if source.outcome else "",
@@ -73,6 +80,22 @@ def model_card(source: Source, max_new_tokens: int, quantization: str | None = N
         max_new_tokens=max_new_tokens,
         quantization=quantization,
         versions=json.loads(source.folder.read_text(VERSIONS)),
+    )
+
+
+def average_card(average: Average, max_new_tokens: int, quantization: str | None = None) -> str:
+    """Return the card of an averaged model, likewise."""
+    head = ModelCardData(
+        library_name="transformers", pipeline_tag=_TASK, tags=["whisper", "raywce"], model_name=average.name
+    )
+    return _TEMPLATES.get_template("average.md.jinja").render(
+        head=head.to_yaml(),
+        name=average.name,
+        rows=[(of.model, numbers.percent(of.share)) for of in average.models],
+        language="LANGUAGE",
+        max_new_tokens=max_new_tokens,
+        quantization=quantization,
+        versions=average.versions,
     )
 
 
@@ -90,7 +113,7 @@ def _head(source: Source, tables: Sequence[Figures]) -> ModelCardData:
             metric_name=f"WER in %, {experiment.evaluation.metric}",
         )
         for table in tables
-        for language, wer in table.own.items()
+        for language, wer in table.plain.items()  # the Hub compares it with those of other models
     ]
     checkpoint = experiment.model.checkpoint
     return ModelCardData(
@@ -140,11 +163,12 @@ def _claim(source: Source) -> str:
 
 def _data(source: Source) -> list[list[str]]:
     """Return a row for each language: utterances and hours of each split where known, utterances drawn in training."""
-    prepared = _prepared(source.experiment.data.folder)
+    prepared, languages = _prepared(source.experiment.data.folder), source.experiment.languages
     rows = []
-    for language in source.experiment.languages.all:
-        cells = [prepared.get((split, language), "unknown") for split in SPLITS]
-        rows.append([language, *cells, str(source.drawn[language])])
+    for language in languages.decoded:
+        cells = {split: prepared.get((split, language), "unknown") for split in SPLITS}
+        cells |= {"train": "not used"} if language in languages.watched else {}
+        rows.append([labelled(language, languages.watched), *cells.values(), str(source.drawn.get(language, 0))])
     return rows
 
 

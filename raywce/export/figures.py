@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from raywce import numbers
@@ -10,6 +10,7 @@ from raywce.evaluation.rates import rates_by_language
 from raywce.export.source import Source
 from raywce.runs.tables import TESTS
 from raywce.selection.comparison import Comparison, Interval
+from raywce.selection.languages import labelled
 from raywce.selection.trials import TEST
 from raywce.storage.files import read_table
 from raywce.trial_report import Report
@@ -24,17 +25,24 @@ class Figures:
         about: a description, in one line.
         columns: heading to text by language, in percent.
         own: WER of the exported model, as fractions.
+        plain: the same, not capped.
+        watched: languages that it was not trained on.
     """
 
     name: str
     about: str
     columns: Mapping[str, Mapping[str, str]]
     own: Mapping[str, float]
+    plain: Mapping[str, float]
+    watched: Collection[str]
 
     @property
     def rows(self) -> list[list[str]]:
         """Cells of a row for each language."""
-        return [[language, *(of.get(language, "") for of in self.columns.values())] for language in self.own]
+        return [
+            [labelled(language, self.watched), *(of.get(language, "") for of in self.columns.values())]
+            for language in self.own
+        ]
 
 
 def figures(source: Source) -> list[Figures]:
@@ -44,11 +52,12 @@ def figures(source: Source) -> list[Figures]:
     found = []
     for name, comparison in source.confirmation.tests.items():
         rates = rates_by_language(read_table(source.folder.path(TESTS, name, f"{source.trial_id}.parquet")))
-        own = {of: getattr(rates[of], source.experiment.evaluation.metric) for of in comparison.original.wer}
+        metric, languages = source.experiment.metric, comparison.original.wer
+        own, plain = ({of: getattr(rates[of], one.field) for of in languages} for one in (metric, metric.plain))
         about = "the test split" if name == TEST else f"the test set {name}"
-        found.append(_compared(name, f"{about}, opened once, after the choice", comparison, source, own))
+        found.append(_compared(name, f"{about}, opened once, after the choice", comparison, source, own, plain))
     about = "dev, speakers held out of the search"
-    return [*found, _compared("dev", about, source.confirmation.dev, source, source.wer)]
+    return [*found, _compared("dev", about, source.confirmation.dev, source, source.wer, source.plain_wer)]
 
 
 def _single(source: Source) -> Figures:
@@ -69,10 +78,17 @@ def _single(source: Source) -> Figures:
     columns["this model"] = {name: numbers.percent(wer) for name, wer in source.wer.items()}
     part = "" if source.experiment.evaluation.part == "all" else " (a part of it)"
     about = f"dev{part}: point estimates without intervals, of one training{seeds}"
-    return Figures("dev", about, columns, source.wer)
+    return Figures("dev", about, columns, source.wer, source.plain_wer, source.experiment.languages.watched)
 
 
-def _compared(name: str, about: str, comparison: Comparison, source: Source, own: Mapping[str, float]) -> Figures:
+def _compared(
+    name: str,
+    about: str,
+    comparison: Comparison,
+    source: Source,
+    own: Mapping[str, float],
+    plain: Mapping[str, float],
+) -> Figures:
     """Return means over the seeds with intervals, and the figures of the one seed that is exported."""
     winner = comparison.candidates[source.last["candidate"]]
     columns = {
@@ -86,7 +102,7 @@ def _compared(name: str, about: str, comparison: Comparison, source: Source, own
     }
     intervals = f"{numbers.confidence(comparison.confidence)} % intervals over speech and seeds"
     seeds = f"baseline and winner are means over {comparison.seeds} seeds; this model is one of the winner's"
-    return Figures(name, f"{about}; {intervals}; {seeds}", columns, own)
+    return Figures(name, f"{about}; {intervals}; {seeds}", columns, own, plain, source.experiment.languages.watched)
 
 
 def _intervals(wers: Mapping[str, Interval]) -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,7 +13,8 @@ from transformers import GenerationConfig
 
 from raywce.errors import fail
 from raywce.evaluation.decode import PROMPT_TOKENS
-from raywce.export.card import model_card
+from raywce.export.card import average_card, model_card
+from raywce.export.record import Average
 from raywce.export.source import Source
 from raywce.runs.folder import STATE_FILE
 from raywce.storage.failures import patiently
@@ -20,21 +23,21 @@ from raywce.storage.files import is_uri, located
 CTRANSLATE2 = "ctranslate2"  # the subfolder of that format
 
 
-def check_out(out: str) -> Path:
-    """Return the folder to write as a path.
+def check_out(out: str, path: str = "OUT") -> Path:
+    """Return the folder to write as a path; `path` names the argument in the messages.
 
     Raises:
         InputError: it is not a local path, or not empty.
     """
     if is_uri(out):
-        fail("OUT", "must be a folder on this machine", out)
+        fail(path, "must be a folder on this machine", out)
     folder = Path(out).expanduser().resolve()
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        fail("OUT", "must be new or empty", out, "Name another folder, or remove this one")
+        fail(path, "must be new or empty", out, "Name another folder, or remove this one")
     return folder
 
 
-def export(source: Source, out: Path, quantization: str | None = None) -> None:
+def export(source: Source | Average, out: Path, quantization: str | None = None) -> None:
     """Write the model as a transformers folder with its card; `out` appears once it is complete.
 
     Args:
@@ -42,28 +45,50 @@ def export(source: Source, out: Path, quantization: str | None = None) -> None:
         out: new or empty (`check_out`).
         quantization: of CTranslate2's format, written too; None: not written.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
-        folder = Path(work, out.name)
-        folder.mkdir()
-        _copy_checkpoint(source.checkpoint, folder)
-        _clear_default_language(folder)
-        positions = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_target_positions"]
-        card = model_card(source, positions - PROMPT_TOKENS, quantization)
-        (folder / "README.md").write_text(card, encoding="utf-8")
+    with model_folder(source.checkpoint, out, lambda name: name != STATE_FILE) as folder:
+        write_card(source, folder, quantization)
         if quantization:
             from raywce.export.convert import convert
 
             convert(folder, folder / CTRANSLATE2, quantization)
+
+
+@contextmanager
+def model_folder(checkpoint: str, out: Path, wanted: Callable[[str], bool]) -> Iterator[Path]:
+    """Yield a copy of a checkpoint without a default language; it becomes `out` when the block ends well.
+
+    Args:
+        checkpoint: path or URI of the transformers folder.
+        out: new or empty (`check_out`).
+        wanted: whether the file of that name is copied.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
+        folder = Path(work, out.name)
+        folder.mkdir()
+        _copy_checkpoint(checkpoint, folder, wanted)
+        _clear_default_language(folder)
+        yield folder
         folder.rename(out)
 
 
+def write_card(source: Source | Average, folder: Path, quantization: str | None = None) -> None:
+    """Write the card of the model in `folder`."""
+    positions = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_target_positions"]
+    tokens = positions - PROMPT_TOKENS
+    if isinstance(source, Average):
+        card = average_card(source, tokens, quantization)
+    else:
+        card = model_card(source, tokens, quantization)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
 @patiently
-def _copy_checkpoint(checkpoint: str, folder: Path) -> None:
-    """Copy all files but the state of the training."""
+def _copy_checkpoint(checkpoint: str, folder: Path, wanted: Callable[[str], bool]) -> None:
+    """Copy the wanted files, none of subfolders."""
     filesystem, root = located(checkpoint)
     for file in filesystem.get_file_info(fs.FileSelector(root)):
-        if file.type is fs.FileType.File and file.base_name != STATE_FILE:
+        if file.type is fs.FileType.File and wanted(file.base_name):
             here = str(folder / file.base_name)
             fs.copy_files(file.path, here, source_filesystem=filesystem, destination_filesystem=fs.LocalFileSystem())
 

@@ -51,6 +51,11 @@ class Source:
         return self.rows[-1]
 
     @property
+    def title(self) -> str:
+        """A description, in one line."""
+        return f"{self.trial_id or self.experiment.name} ({self.kind}), step {self.last['step']}"
+
+    @property
     def confirmation(self) -> Confirmation | None:
         """Outcome of the confirm phase whose winner it is; None for other models."""
         return self.outcome.confirmation if self.outcome and self.kind == "confirmed" else None
@@ -59,7 +64,13 @@ class Source:
     def wer(self) -> Mapping[str, float]:
         """WER of the last step, fractions by language."""
         report = Report.of(self.last)
-        return {name: report.wer[name] for name in self.experiment.languages.all}
+        return {name: report.wer[name] for name in self.experiment.languages.decoded}
+
+    @property
+    def plain_wer(self) -> Mapping[str, float]:
+        """The same, not capped."""
+        metric = self.experiment.metric
+        return {of: self.last[f"{metric.name}/{of}"] for of in self.wer} if metric.capped else self.wer
 
     @property
     def drawn(self) -> dict[str, int]:

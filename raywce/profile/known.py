@@ -22,7 +22,7 @@ def estimate_of(file: ExperimentFile, measured: Measured) -> Estimate:
     """Return the estimate of a search; its test splits are counted where it opens them."""
     data, confirm = file.experiment.data, file.experiment.search.confirm
     folders = [data.folder, *data.extra_test.values()] if confirm.candidates and confirm.test else []
-    parts = [f"test/{language}" for language in file.experiment.languages.all]
+    parts = [f"test/{language}" for language in file.experiment.languages.decoded]
     return estimate(file, measured, sum(rows_in(folder, parts) for folder in folders))
 
 

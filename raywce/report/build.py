@@ -15,6 +15,7 @@ from raywce.report.wers import allowances, wer_tables
 from raywce.runs.folder import EXPERIMENT
 from raywce.runs.test_openings import openings
 from raywce.screen.confirmation import finding as confirmed_finding
+from raywce.selection.equal_weights import alike
 from raywce.selection.outcome import SearchOutcome
 from raywce.selection.trials import BASELINE, CONFIRM, FAIL, PHASES, PRUNED, SEARCH
 
@@ -29,15 +30,18 @@ def build(run: Run) -> RunReport:
     states = Counter(point.state for point in points if point.phase == SEARCH)
     best = _best(outcome)
     # The best one first, also where the confirm phase chose another than the search.
-    shown = _distinct(sorted(done, key=lambda point: point.trial_id != best))[:BEST_TRIALS]
+    shown = _distinct(sorted(done, key=lambda point: point.trial_id != best), run)[:BEST_TRIALS]
     return RunReport(
         name=experiment.name,
         folder=run.folder.uri,
         metric=experiment.evaluation.metric,
+        rate=experiment.metric.label,
+        capped=experiment.metric.capped,
         normalizer=experiment.evaluation.normalizer,
         confidence=experiment.search.confirm.confidence,
         low_resource=list(experiment.languages.low_resource),
         high_resource=list(experiment.languages.high_resource),
+        watched=list(experiment.languages.watched),
         finished=run.finished,
         finding=numbers.with_minus(_finding(run, tables)),
         label=tables[0].label if tables else "trial",
@@ -72,9 +76,11 @@ def _best(outcome: SearchOutcome | None) -> str | None:
     return shown or (trial.trial_ids[0] if trial else None)
 
 
-def _distinct(points: list[TrialPoint]) -> list[TrialPoint]:
-    """Return only the first of trials with the same WER in every language: they are the same training."""
-    return [point for index, point in enumerate(points) if all(point.wer != other.wer for other in points[:index])]
+def _distinct(points: list[TrialPoint], run: Run) -> list[TrialPoint]:
+    """Return only the first of trials that are one training, or have the same WER in every language."""
+    trainings = {one.trial_id: (run.file.at(one.values), run.table.ratios(one.trial_id)) for one in points}
+    firsts = [point for point in points if point.trial_id in alike(trainings)]
+    return [point for index, point in enumerate(firsts) if all(point.wer != other.wer for other in firsts[:index])]
 
 
 def _finding(run: Run, tables: list[WerTable]) -> str:
@@ -85,7 +91,7 @@ def _finding(run: Run, tables: list[WerTable]) -> str:
     if outcome.confirmation:
         confirmed = confirmed_finding(outcome.confirmation)
         has_more = outcome.confirmation.choice.winner is None and outcome.confirmation.choice.claims
-        return f"{confirmed} It {_change(run, tables[0])}." if has_more else confirmed
+        return f"{confirmed} {tables[0].chosen} {_change(run, tables[0])}." if has_more else confirmed
     begun = "" if run.finished else f"The search is not finished ({outcome.trials} of {run.file.trials} trials). "
     change = _change(run, tables[0])
     if outcome.best is None:
@@ -102,10 +108,11 @@ def _finding(run: Run, tables: list[WerTable]) -> str:
 
 def _change(run: Run, table: WerTable) -> str:
     gain, languages = table.gain, " and ".join(run.experiment.languages.low_resource)
+    rate = run.experiment.metric.label
     assert gain is not None
     verb = "lowers" if gain.value < 0 else "raises"
-    by = f"{verb} the WER of {languages} by {numbers.distance(100 * gain.value)} points"
-    change = f"{by if gain.value else f'leaves the WER of {languages} as it is'} compared with the baseline"
+    by = f"{verb} the {rate} of {languages} by {numbers.distance(100 * gain.value)} points"
+    change = f"{by if gain.value else f'leaves the {rate} of {languages} as it is'} compared with the baseline"
     if gain.low is None:
         return change
     level = numbers.confidence(run.experiment.search.confirm.confidence)
@@ -114,7 +121,10 @@ def _change(run: Run, table: WerTable) -> str:
 
 def _notes(outcome: SearchOutcome) -> list[str]:
     notes = ["The time limit was reached before all trials had been run."] if outcome.out_of_time else []
+    notes += outcome.notes
     if outcome.confirmation:
+        notes += outcome.confirmation.dev.notes
+        notes += [f"{name}: {note}" for name, test in outcome.confirmation.tests.items() for note in test.notes]
         closed, failed = outcome.confirmation.closed, outcome.confirmation.failed
         notes += [f"The test split stays closed: {closed}"] if closed else []
         notes += [f"{name} is left out because one of its runs failed: {reason}" for name, reason in failed.items()]

@@ -30,6 +30,7 @@ class LanguageRow:
     """One language of a comparison.
 
     Attributes:
+        watched: whether the model is not trained on it.
         baseline_deviation: standard deviation over the baseline's seeds, a fraction; None where not known.
         allowed: points by which the WER may be above the baseline's; None without a limit, and on other speech than
             that of the search.
@@ -39,6 +40,7 @@ class LanguageRow:
 
     language: str
     low_resource: bool
+    watched: bool = False
     original: Figure | None
     baseline: Figure
     chosen: Figure
@@ -77,7 +79,7 @@ class TrialPoint:
 
     Attributes:
         objective: mean low-resource WER; None where it was not evaluated.
-        worst_change: points of the high-resource language that lost most against the baseline.
+        worst_change: points of the language with a limit that lost most against the baseline.
         reason: why it failed.
         in_pareto_set: whether no other completed trial is at least as good in both.
     """
@@ -194,17 +196,20 @@ class RunReport:
         wers: the first is what the finding is about.
         claims: of the confirm phase's candidates.
         trials: all trainings, the best of the search first.
-        allowed: by high-resource language, points by which it may be above the baseline.
+        allowed: by language with a limit, points by which it may be above the baseline.
         settings: of a grid.
     """
 
     name: str
     folder: str
     metric: str
+    rate: str
+    capped: bool
     normalizer: str
     confidence: float
     low_resource: list[str]
     high_resource: list[str]
+    watched: list[str]
     finished: bool
     finding: str
     label: str

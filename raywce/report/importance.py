@@ -42,7 +42,7 @@ def study_of(run: Run, trials: Sequence[TrialPoint]) -> optuna.Study:
     study = optuna.create_study(study_name=run.experiment.name, storage=optuna.storages.InMemoryStorage())
     for trial in trials:
         report = Report.of(run.table.of(trial.trial_id)[-1])
-        limits = {name: report.violations[name] for name in run.experiment.languages.high_resource}
+        limits = {name: report.violations[name] for name in run.experiment.limited_languages}
         study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.COMPLETE,
@@ -83,8 +83,9 @@ def importance_figure(run: Run, trials: Sequence[TrialPoint]) -> Plot:
 
 @_quietly()
 def contour_figure(run: Run, trials: Sequence[TrialPoint], pair: tuple[str, str]) -> Plot:
-    """Return Optuna's contour of the low-resource WER over two keys."""
+    """Return Optuna's contour of the low-resource rate over two keys."""
     from optuna.visualization import plot_contour
 
     study = study_of(run, contour_trials(trials))
-    return dict(json.loads(plot_contour(study, params=list(pair), target_name="low-resource WER").to_json()))
+    target = f"low-resource {run.experiment.metric.label}"
+    return dict(json.loads(plot_contour(study, params=list(pair), target_name=target).to_json()))

@@ -19,6 +19,7 @@ from raywce.report.figures import RunReport
 from raywce.report.importance import contour_figure, importance_figure
 from raywce.report.run import Run
 from raywce.report.trials import ranked
+from raywce.selection.languages import labelled
 
 Plots = dict[str, plots.Plot]
 _FORMATS: dict[str, Callable[[float], str]] = {
@@ -42,7 +43,8 @@ def page(report: RunReport, run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(figure=figure, cell=cell, duration=numbers.duration, hours=numbers.hours)
+    named = partial(labelled, watched=report.watched)
+    environment.filters.update(figure=figure, cell=cell, duration=numbers.duration, hours=numbers.hours, labelled=named)
     environment.globals.update(style=lambda trial_id: plots.style_of(trial_id, report))
     template = environment.get_template("page.html.j2")
     return template.render(
@@ -58,13 +60,15 @@ def page(report: RunReport, run: Run) -> str:
 def all_plots(report: RunReport, run: Run) -> Plots:
     """Return the plots by the id of the element that each is drawn in."""
     done = ranked(report.trials)
-    found = {f"wer-{index}": plots.wer_bars(table) for index, table in enumerate(report.wers)}
+    found = {f"wer-{index}": plots.wer_bars(table, report.rate) for index, table in enumerate(report.wers)}
     if any(point.worst_change is not None for point in done):
         found["trade-off"] = plots.trade_off(report, done)
     if report.alphas:
         found["alpha"] = plots.alphas(report)
-    for index, language in enumerate([*report.low_resource, *report.high_resource] if report.curves else []):
-        found |= {f"{kind}-over-steps-{index}": plots.learning(report, language, kind) for kind in ("wer", "loss")}
+    trained = [*report.low_resource, *report.high_resource]
+    for kind, languages in (("wer", [*trained, *report.watched]), ("loss", trained)):
+        for index, language in enumerate(languages if report.curves else []):
+            found[f"{kind}-over-steps-{index}"] = plots.learning(report, language, kind)
     if report.importance.shares:
         found["importance"] = plots.importance_bars(importance_figure(run, done), report)
     for index, pair in enumerate(report.importance.pairs):

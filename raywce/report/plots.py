@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from raywce.report.figures import AlphaCurve, Curve, Figure, LanguageRow, RunReport, TrialPoint, WerTable
+from raywce.selection.languages import labelled
 from raywce.selection.trials import BASELINE
 
 Plot = dict[str, Any]
@@ -65,8 +66,8 @@ def style_of(trial_id: str, report: RunReport) -> dict[str, str]:
     return {"colour": OTHERS[place], "dash": DASHES[1 + place], "marker": MARKERS[1 + place]}
 
 
-def wer_bars(table: WerTable) -> Plot:
-    """Return bars of the WER per language with intervals, low- and high-resource languages on separate axes."""
+def wer_bars(table: WerTable, rate: str) -> Plot:
+    """Return bars of the WER per language with intervals, low-resource and other languages on separate axes."""
     sides = [[row for row in table.languages if row.low_resource is low] for low in (True, False)]
     sides = [rows for rows in sides if rows]
     gap, widths = 0.12, [max(len(rows), 1.6) for rows in sides]
@@ -75,14 +76,14 @@ def wer_bars(table: WerTable) -> Plot:
     for number, width in zip(("", "2"), widths, strict=False):
         end = start + width * scale
         axes[f"xaxis{number}"] = _axis("", domain=[start, end], anchor=f"y{number}", showgrid=False)
-        axes[f"yaxis{number}"] = _axis("" if number else "WER in %", anchor=f"x{number}", rangemode="tozero")
+        axes[f"yaxis{number}"] = _axis("" if number else f"{rate} in %", anchor=f"x{number}", rangemode="tozero")
         start = end + gap
     bars = [bar for number, rows in zip(("", "2"), sides, strict=False) for bar in _bars(rows, table.label, number)]
     return _plot(bars, **axes, barmode="group", bargap=0.25, bargroupgap=0.06)
 
 
 def trade_off(report: RunReport, points: Sequence[TrialPoint]) -> Plot:
-    """Return the low-resource WER of all completed trials against the worst change of a high-resource one."""
+    """Return the low-resource WER of all completed trials against the worst change of one that has a limit."""
     placed = [point for point in points if point.objective is not None and point.worst_change is not None]
     front = sorted((point for point in placed if point.in_pareto_set), key=lambda point: point.worst_change or 0.0)
     chosen = [point for point in placed if point.trial_id == report.best]
@@ -92,20 +93,21 @@ def trade_off(report: RunReport, points: Sequence[TrialPoint]) -> Plot:
     size = 9 if len(placed) < _MANY else 6
     ring = {"symbol": "circle-open", "size": 15, "color": TEXT, "line": {"width": 1.5}}
     dots = {"color": TEXT, "width": 1, "dash": "dot"}
+    hover = f"<br>low-resource {report.rate} %{{y:.2f}} %<br>largest rise %{{x:+.2f}} points<extra></extra>"
     data = [
-        _points(front, "Pareto set", ring, mode="lines+markers", line=dots),
-        _points(broken, "breaks a limit", {"symbol": "x-thin-open", "size": size, "color": MUTED}),
-        _points(feasible, "feasible", {"symbol": "circle", "size": size, "color": OTHERS[0]}),
-        _points(chosen, report.label, {"symbol": "star", "size": 17, "color": CHOSEN}),
+        _points(front, hover, "Pareto set", ring, mode="lines+markers", line=dots),
+        _points(broken, hover, "breaks a limit", {"symbol": "x-thin-open", "size": size, "color": MUTED}),
+        _points(feasible, hover, "feasible", {"symbol": "circle", "size": size, "color": OTHERS[0]}),
+        _points(chosen, hover, report.label, {"symbol": "star", "size": 17, "color": CHOSEN}),
     ]
     if report.baseline_objective is not None:
         marker = {"symbol": "diamond", "size": 13, "color": PLAIN}
         y = [100 * report.baseline_objective]
-        data.append(_scatter("markers", [0], y, _hover("baseline"), name="baseline", marker=marker))
+        data.append(_scatter("markers", [0], y, f"<b>baseline</b>{hover}", name="baseline", marker=marker))
     return _plot(
         data,
-        xaxis=_axis("largest rise of a high-resource WER, in points", zeroline=True),
-        yaxis=_axis("low-resource WER in %"),
+        xaxis=_axis(f"largest rise of a {report.rate} with a limit, in points", zeroline=True),
+        yaxis=_axis(f"low-resource {report.rate} in %"),
         **_limit_lines(report.allowed),
     )
 
@@ -142,7 +144,7 @@ def importance_bars(figure: Plot, report: RunReport) -> Plot:
 def contour(figure: Plot, report: RunReport) -> Plot:
     """Return Optuna's contour in the page's colours and with short names."""
     names = short_names(report.importance.shares)
-    title = {"text": "WER in %", "font": {"size": 11}}
+    title = {"text": f"{report.rate} in %", "font": {"size": 11}}
     bar = {"title": title, "thickness": 8, "tickfont": {"color": MUTED}, "outlinewidth": 0}
     scale = [[place / (len(_CIVIDIS) - 1), colour] for place, colour in enumerate(_CIVIDIS)]
     for trace in figure["data"]:
@@ -167,6 +169,7 @@ def _bars(rows: Sequence[LanguageRow], label: str, number: str) -> list[Plot]:
         ("baseline", PLAIN, "/", [row.baseline for row in rows]),
         (label, CHOSEN, "", [row.chosen for row in rows]),
     ]
+    watched = [row.language for row in rows if row.watched]
     pattern = {"fillmode": "overlay", "fgcolor": "var(--bg)", "size": 6, "solidity": 0.15}
     return [
         {
@@ -174,7 +177,7 @@ def _bars(rows: Sequence[LanguageRow], label: str, number: str) -> list[Plot]:
             "name": escape(name),
             "legendgroup": name,
             "showlegend": not number,
-            "x": [escape(row.language) for row in rows],
+            "x": [escape(labelled(row.language, watched)) for row in rows],
             "y": [figure and 100 * figure.value for figure in figures],
             "error_y": _error_bars(figures),
             "marker": {"color": colour, "pattern": {"shape": shape, **pattern}},
@@ -202,14 +205,12 @@ def _error_bars(figures: Sequence[Figure | None]) -> Plot:
     }
 
 
-def _points(points: Sequence[TrialPoint], name: str, marker: Plot, mode: str = "markers", **look: object) -> Plot:
+def _points(
+    points: Sequence[TrialPoint], hover: str, name: str, marker: Plot, mode: str = "markers", **look: object
+) -> Plot:
     x, y = [point.worst_change for point in points], [100 * (point.objective or 0.0) for point in points]
     text = [point.trial_id for point in points]
-    return _scatter(mode, x, y, _hover("%{text}"), name=name, text=text, marker=marker, **look)
-
-
-def _hover(name: str) -> str:
-    return f"<b>{name}</b><br>low-resource WER %{{y:.2f}} %<br>largest rise %{{x:+.2f}} points<extra></extra>"
+    return _scatter(mode, x, y, f"<b>%{{text}}</b>{hover}", name=name, text=text, marker=marker, **look)
 
 
 def _limit_lines(allowed: Mapping[str, float]) -> Plot:

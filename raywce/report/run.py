@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from raywce.errors import RunFailed, fail, one_line
@@ -17,7 +16,7 @@ from raywce.experiment.schema import Experiment
 from raywce.runs.folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder
 from raywce.runs.outcome_file import read_outcome
 from raywce.runs.recorded import recorded
-from raywce.runs.tables import TrialTable
+from raywce.runs.tables import TrialTable, decoded_of_dev
 from raywce.selection.outcome import SearchOutcome, outcome
 from raywce.selection.trials import SEARCH
 
@@ -51,16 +50,7 @@ class Run:
 
     def decoded(self, trainings: Sequence[tuple[str, str]]) -> list[pa.Table] | None:
         """Return what trainings, given by phase and id, decoded last of dev; None if one is not in the table yet."""
-        if not self.folder.has(UTTERANCES):
-            return None
-        wanted = pc.is_in(pc.field("trial_id"), pa.array([trial_id for _, trial_id in trainings], pa.string()))
-        table = _readable(self.folder.path(UTTERANCES), lambda: self.folder.read_table(UTTERANCES, wanted))
-        table = table.filter(pc.equal(table["split"], "dev"))
-        parts = []
-        for phase, trial_id in trainings:
-            part = table.filter(pc.equal(table["trial_id"], trial_id))
-            parts.append(part.filter(pc.equal(part["phase"], phase)))
-        return parts if all(part.num_rows for part in parts) else None
+        return _readable(self.folder.path(UTTERANCES), lambda: decoded_of_dev(self.folder, trainings))
 
 
 def read_run(folder: RunFolder) -> Run:
@@ -101,7 +91,9 @@ def _judged(
         return None, str(error)
     except (IndexError, KeyError):
         return None, "the baseline has no figures yet"
-    return replace(found, confirmation=stored.confirmation, choice=stored.choice) if stored else found, None
+    if stored:
+        found = replace(found, confirmation=stored.confirmation, choice=stored.choice, notes=stored.notes)
+    return found, None
 
 
 def _json(folder: RunFolder, name: str) -> dict[str, Any] | None:

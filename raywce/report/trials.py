@@ -79,15 +79,15 @@ def _point(run: Run, trial_id: str, pareto: set[str]) -> TrialPoint:
         worst_change=_worst_change(run, report.wer),
         in_pareto_set=trial_id in pareto,
         values=values_of(last),
-        wer={language: report.wer.get(language) for language in languages.all},
+        wer={language: report.wer.get(language) for language in languages.decoded},
         time_s=last.get("time_s"),
         reason=last.get("reason"),
     )
 
 
 def _worst_change(run: Run, wer: Mapping[str, float]) -> float | None:
-    """Return the largest change of a high-resource WER from the baseline's end, in points."""
-    languages = run.experiment.languages.high_resource
+    """Return the largest change of a WER that has a limit from the baseline's end, in points."""
+    languages = run.experiment.limited_languages
     if run.outcome is None or not wer.keys() >= set(languages):
         return None
     baseline = run.outcome.references.baseline

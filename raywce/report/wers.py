@@ -9,7 +9,7 @@ import numpy as np
 
 from raywce.evaluation.confidence import Rates, Resampled, Speech
 from raywce.evaluation.paired import paired_errors
-from raywce.experiment.schema import Experiment
+from raywce.experiment.schema import Experiment, Languages
 from raywce.report.figures import Figure, LanguageRow, WerTable
 from raywce.report.run import Run
 from raywce.selection.comparison import Comparison, Decoded, Interval, Side, compare
@@ -28,25 +28,26 @@ def wer_tables(run: Run) -> list[WerTable]:
     if outcome is None:
         return []
     allowed, confirmation = allowances(outcome, run.experiment), outcome.confirmation
+    languages = run.experiment.languages
     shown = confirmation.choice.shown if confirmation else None
     found = []
     if confirmation and shown:
         label = "winner" if confirmation.choice.winner else "nearest candidate"
         bounds, title = confirmation.choice.claims[shown].bounds, "dev, speakers held out of the search"
-        found.append(_of_comparison(title, confirmation.dev, shown, label, allowed, bounds))
-        found += [_of_comparison(name, test, shown, label, allowed, {}) for name, test in confirmation.tests.items()]
+        found.append(_of_comparison(title, confirmation.dev, shown, label, languages, bounds))
+        found += [_of_comparison(name, test, shown, label, languages, {}) for name, test in confirmation.tests.items()]
     return [*found, _of_search(run, outcome, allowed)]
 
 
 def allowances(outcome: SearchOutcome, experiment: Experiment) -> dict[str, float]:
-    """Return the points by which each high-resource WER may be above the baseline's, whatever its reference is."""
+    """Return the points by which each WER with a limit may be above the baseline's, whatever its reference is."""
     found = limits(experiment.search.constraints, outcome.references.limits)
     baseline = outcome.references.baseline
     return {name: 100 * (limit.reference + limit.allowance - baseline[name]) for name, limit in found.items()}
 
 
 def _of_comparison(
-    title: str, figures: Comparison, name: str, label: str, allowed: Mapping[str, float], bounds: Mapping[str, float]
+    title: str, figures: Comparison, name: str, label: str, languages: Languages, bounds: Mapping[str, float]
 ) -> WerTable:
     own = figures.candidates[name]
     assert own.against_baseline is not None
@@ -54,7 +55,8 @@ def _of_comparison(
     rows = [
         LanguageRow(
             language=language,
-            low_resource=language not in allowed,
+            low_resource=language in languages.low_resource,
+            watched=language in languages.watched,
             original=_figure(figures.original.wer[language]),
             baseline=_figure(figures.baseline.wer[language]),
             chosen=_figure(wer),
@@ -80,11 +82,12 @@ def _of_search(run: Run, outcome: SearchOutcome, allowed: Mapping[str, float]) -
     title, label = "dev, as the search saw it", "best trial" if outcome.best else "nearest trial"
     figures = _compared(run, trial)
     if figures:
-        table = _of_comparison(title, figures, trial.trial_id, label, allowed, trial.violations)
+        table = _of_comparison(title, figures, trial.trial_id, label, run.experiment.languages, trial.violations)
         if figures.seeds == 1:
             table = replace(table, note=f"{_SPEECH}{_few_speakers(figures)}")
     else:
-        rows = [_without_intervals(language, trial, references, allowed) for language in run.experiment.languages.all]
+        languages = run.experiment.languages
+        rows = [_without_intervals(language, trial, references, languages) for language in languages.decoded]
         gain = Figure(trial.objective - outcome.baseline_objective)
         table = WerTable(title, trial.trial_id, label, 1, _NO_INTERVALS, gain, rows)
     deviation = references.baseline_deviation or {}
@@ -95,13 +98,12 @@ def _of_search(run: Run, outcome: SearchOutcome, allowed: Mapping[str, float]) -
     return replace(table, seeds=len(trial.trial_ids), languages=rows)
 
 
-def _without_intervals(
-    language: str, trial: TrialFigures, references: References, allowed: Mapping[str, float]
-) -> LanguageRow:
+def _without_intervals(language: str, trial: TrialFigures, references: References, languages: Languages) -> LanguageRow:
     wer, baseline, original = trial.wer[language], references.baseline[language], references.original[language]
     return LanguageRow(
         language=language,
-        low_resource=language not in allowed,
+        low_resource=language in languages.low_resource,
+        watched=language in languages.watched,
         original=Figure(original),
         baseline=Figure(baseline),
         chosen=Figure(wer),
@@ -116,7 +118,7 @@ def _compared(run: Run, trial: TrialFigures) -> Comparison | None:
     baselines, trials = _by_seed(run, run.table.trial_ids(BASELINE)), _by_seed(run, trial.trial_ids)
     trainings = [(BASELINE, one) for one in (ORIGINAL, *baselines)] + [(SEARCH, one) for one in trials]
     original, *parts = run.decoded(trainings) or [None]
-    languages = run.experiment.languages.all
+    languages = run.experiment.languages.decoded
     if original is None or not set(languages) <= set(original["language"].to_pylist()):
         return None
     decoded = Decoded(original, parts[: len(baselines)], {trial.trial_id: parts[len(baselines) :]})
@@ -135,8 +137,7 @@ class AveragedSide(Side):
 
     def __init__(self, decoded: Decoded, language: str, experiment: Experiment) -> None:
         """Resample the speech of one candidate, the original and the baseline."""
-        group = experiment.evaluation.metric.replace("wer", "words")
-        paired, confirm = paired_errors(decoded.tables, language, group), experiment.search.confirm
+        paired, confirm = paired_errors(decoded.tables, language, experiment.metric), experiment.search.confirm
         self.language, self.experiment = language, experiment
         self.speech = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed)
         rates, seeds = self.speech.rates(paired.errors), len(decoded.baseline)

@@ -28,6 +28,8 @@ GONE: Mapping[str, Scalar] = {
 }
 # Keys that have another name now.
 RENAMED: Mapping[str, str] = {"evaluation.share_on_the_way": "evaluation.intermediate_share"}
+# Keys that came later, with what runs before them did, where that is not today's default.
+LATER: Mapping[str, Scalar] = {"evaluation.capped": False}
 _NOTHING = object()
 
 
@@ -88,6 +90,8 @@ def _parsed(written: str) -> Recorded:
         fail(EXPERIMENT, "must hold keys and values", text.shown(tree))
     known, unknown = validation.without_unknown(tree)
     known = validation.put(known, {RENAMED[path]: unknown.pop(path) for path in RENAMED if path in unknown})
+    written_keys = dict(_leaves(known))
+    known = validation.put(known, {path: value for path, value in LATER.items() if path not in written_keys})
     leaves = {path: distribution for path, distribution in leaves.items() if path not in unknown}
     refused = validation.errors_in(known, leaves)
     sections = validation.valid_sections(known)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raywce.experiment.schema import Languages
 from raywce.experiment.space import Distribution, Scalar, Space
@@ -115,22 +116,22 @@ def _schema(space: Space, languages: Languages) -> pa.Schema:
     """Return the columns of `trials.parquet`.
 
     WER and CER are fractions; violations are points of WER, <= 0 where the constraint holds; `violation` is the
-    largest one. Rows without an evaluation hold nulls there; so do the baseline's, with which others are compared.
+    largest one. Rows without an evaluation hold nulls there; so do the baseline's, with which others are compared,
+    and each row for a watched language without a limit.
     `restarts` is how often the trial's workers had to be started again; `utterances` is the file of the row's decoded
-    utterances.
+    utterances; `ratios` has the loss ratio of each step since the row before.
     """
     fixed = [("phase", pa.string()), ("trial_id", pa.string()), ("candidate", pa.string())]
     fixed += [("seed", pa.int64()), ("step", pa.int64())]
     fixed += [("state", pa.string()), ("reason", pa.string()), ("final", pa.bool_())]
     fixed += [("feasible", pa.bool_()), ("violation", pa.float64())]
-    by_language = [f"violation/{language}" for language in languages.high_resource]
+    by_language = [f"violation/{language}" for language in [*languages.high_resource, *languages.watched]]
     by_language += [f"alpha/{language}" for language in languages.low_resource]
-    by_language += [
-        f"{figure}/{language}" for figure in ("utterances_seen", *RATES, "loss") for language in languages.all
-    ]
+    figures = {"utterances_seen": languages.all, **dict.fromkeys(RATES, languages.decoded), "loss": languages.all}
+    by_language += [f"{figure}/{language}" for figure, of in figures.items() for language in of]
     configs = [(f"{CONFIG}{path}", _column_type(distribution)) for path, distribution in space.items()]
     last = [("objective", pa.float64()), ("time_s", pa.float64())]
-    last += [("restarts", pa.int64()), ("utterances", pa.string())]
+    last += [("restarts", pa.int64()), ("utterances", pa.string()), ("ratios", pa.list_(pa.float64()))]
     return pa.schema([*fixed, *configs, *((name, pa.float64()) for name in by_language), *last])
 
 
@@ -148,6 +149,20 @@ def write_utterances(folder: RunFolder, table: TrialTable, tests: Sequence[TestF
     parts = [_labelled(read_table(uri), phase, trial_id, split) for phase, trial_id, split, uri in sources]
     if parts:
         folder.write_table(UTTERANCES, pa.concat_tables(parts, promote_options="permissive"))
+
+
+def decoded_of_dev(folder: RunFolder, trainings: Sequence[tuple[str, str]]) -> list[pa.Table] | None:
+    """Return what trainings, given by phase and id, decoded last of dev; None if one is not in the table yet."""
+    if not folder.has(UTTERANCES):
+        return None
+    wanted = pc.is_in(pc.field("trial_id"), pa.array([trial_id for _, trial_id in trainings], pa.string()))
+    table = folder.read_table(UTTERANCES, wanted)
+    table = table.filter(pc.equal(table["split"], "dev"))
+    parts = []
+    for phase, trial_id in trainings:
+        part = table.filter(pc.equal(table["trial_id"], trial_id))
+        parts.append(part.filter(pc.equal(part["phase"], phase)))
+    return parts if all(part.num_rows for part in parts) else None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from raywce import numbers
-from raywce.screen.console import plain_table, show_line, show_table
+from raywce.screen.console import legend, marked, plain_table, show_line, show_table
 from raywce.selection.comparison import Choice, Claim, Comparison
 from raywce.selection.outcome import Confirmation
 
@@ -19,6 +19,8 @@ def show_confirmation(found: Confirmation) -> None:
         level = numbers.confidence(found.dev.confidence)
         title = f"Claims at {level} % confidence; p is adjusted for the number of candidates"
         show_table(title, claims_table(found.choice))
+    if found.plain and found.plain.choice.claims:
+        show_table(f"The same by the plain {found.plain.dev.label}", claims_table(found.plain.choice))
     shown = found.choice.shown
     if shown:
         where = f"dev, speakers held out of the search, {found.dev.seeds} seeds"
@@ -35,7 +37,11 @@ def show_confirmation(found: Confirmation) -> None:
 
 
 def finding(found: Confirmation) -> str:
-    """Return the finding in one sentence."""
+    """Return the finding in a sentence, and in a second one where the plain rate would say something else."""
+    return f"{_finding(found)} {_by_plain_rate(found)}".rstrip()
+
+
+def _finding(found: Confirmation) -> str:
     confidence = f"{numbers.confidence(found.dev.confidence)} % confidence"
     winner = found.choice.winner
     if winner is None:
@@ -47,12 +53,28 @@ def finding(found: Confirmation) -> str:
         return f"Nothing confirmed: no candidate keeps all limits with {confidence}. The nearest is {nearest}: {by}."
     gain = found.dev.candidates[winner].low_resource_gain
     assert gain is not None
-    change = f"{numbers.change_interval(gain)} points of low-resource WER compared with the baseline"
+    change = f"{numbers.change_interval(gain)} points of low-resource {found.dev.label} compared with the baseline"
     if found.choice.claims[winner].better:
         return f"Confirmed: {winner} keeps all limits and is better than the baseline with {confidence}: {change}."
     return (
         f"{winner} keeps all limits with {confidence}, but is not better than the baseline with confidence: {change}."
     )
+
+
+def _by_plain_rate(found: Confirmation) -> str:
+    """Return a sentence on the verdict by the plain rate; empty where it is the same."""
+    if found.plain is None:
+        return ""
+    by = f"By the plain {found.plain.dev.label},"
+    winner, others = found.choice.winner, found.plain.choice
+    if winner is None:
+        return f"{by} {others.winner} keeps all limits." if others.winner else ""
+    if not others.claims[winner].keeps_limits:
+        return f"{by} it is not shown to keep all limits."
+    better = others.claims[winner].better
+    if better is found.choice.claims[winner].better:
+        return ""
+    return f"{by} it is {'' if better else 'not shown to be '}better than the baseline."
 
 
 def claims_table(choice: Choice) -> Table:
@@ -69,7 +91,7 @@ def wer_table(figures: Comparison, candidate: str) -> Table:
     table = plain_table("language", "original", "baseline", "candidate")
     for language, wer in figures.candidates[candidate].wer.items():
         wers = (figures.original.wer[language], figures.baseline.wer[language], wer)
-        table.add_row(language, *map(numbers.percent_interval, wers))
+        table.add_row(marked(language, figures.watched), *map(numbers.percent_interval, wers))
     return table
 
 
@@ -90,7 +112,7 @@ def change_table(figures: Comparison, candidate: str, claim: Claim | None = None
     table = plain_table(*headings)
     for language in own.wer:
         changes = (own.against_baseline[language], own.against_original[language])
-        cells = [language, *map(numbers.change_interval, changes)]
+        cells = [marked(language, figures.watched), *map(numbers.change_interval, changes)]
         cells += [numbers.points(claim.bounds.get(language))] if claim else []
         if own.language_identification:
             cells.append(f"{numbers.percent(own.language_identification[language], digits=1)} %")
@@ -101,6 +123,9 @@ def change_table(figures: Comparison, candidate: str, claim: Claim | None = None
 def _show_comparison(figures: Comparison, candidate: str, where: str, claim: Claim | None = None) -> None:
     level = numbers.confidence(figures.confidence)
     show_line(f"{candidate} on {where}:")
-    show_table(f"WER in %, {level} % intervals", wer_table(figures, candidate))
+    show_table(f"{figures.label} in %, {level} % intervals{legend(figures.watched)}", wer_table(figures, candidate))
     excess = "; excess: upper bound above the limit" if claim and claim.bounds else ""
-    show_table(f"Change of the WER in points, {level} % intervals{excess}", change_table(figures, candidate, claim))
+    title = f"Change of the {figures.label} in points, {level} % intervals{excess}"
+    show_table(title, change_table(figures, candidate, claim))
+    for note in figures.notes:
+        show_line(note)

@@ -30,6 +30,16 @@ def plain_table(*headings: str, text: Collection[str] = (), wrapped: Collection[
     return table
 
 
+def marked(language: str, watched: Collection[str]) -> str:
+    """Return a language's code, with a mark where the model is not trained on it: it takes one column."""
+    return f"{language}*" if language in watched else language
+
+
+def legend(watched: Collection[str]) -> str:
+    """Return the end of a title that explains the mark of `marked`; empty where no language has it."""
+    return "; *: watched" if watched else ""
+
+
 def show_table(title: str, table: Table) -> None:
     """Print a title and its table; one that is too wide for the console is not cut."""
     console = rich.get_console()

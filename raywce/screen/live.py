@@ -15,9 +15,10 @@ from rich.text import Text
 
 from raywce import numbers
 from raywce.experiment.schema import Experiment
-from raywce.screen.console import plain_table
+from raywce.screen.console import legend, marked, plain_table
 from raywce.screen.progress import Progress
 from raywce.screen.throttle import ALIVE_S, Throttle
+from raywce.selection.languages import labelled
 from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING, Row
 from raywce.trial_report import Report
 
@@ -52,7 +53,7 @@ class PlainView:
     """
 
     def __init__(self, console: Console, experiment: Experiment, leaves: Sequence[str], progress: Progress) -> None:
-        self.console, self.languages, self.leaves = console, experiment.languages.all, leaves
+        self.console, self.languages, self.leaves = console, experiment.languages, leaves
         self.training, self.progress = experiment.training, progress
         self._printed: set[tuple[str, str | int]] = set()  # states and steps of trials
         self._running: dict[str, Sequence[Row]] = {}
@@ -68,9 +69,10 @@ class PlainView:
             if self._is_new(row, state):
                 self._print(row, f"starts {_values(row, self.leaves)}")
         wer = Report.of(row).wer
-        if step is not None and wer.keys() >= set(self.languages) and self._is_new(row, step):
-            wers = ", ".join(f"{language} {numbers.percent(rate)}" for language, rate in wer.items())
-            self._print(row, f"step {step}, WER in %: {wers}; {_feasible(row)}".rstrip("; ") + ".")
+        if step is not None and wer.keys() >= set(self.languages.decoded) and self._is_new(row, step):
+            names = {language: labelled(language, self.languages.watched) for language in wer}
+            wers = ", ".join(f"{names[language]} {numbers.percent(rate)}" for language, rate in wer.items())
+            self._print(row, f"step {step}, {self.progress.label} in %: {wers}; {_feasible(row)}".rstrip("; ") + ".")
         if state != RUNNING and self._is_new(row, state):
             self._print(row, f"{_state(row)}. {self.progress.line()}.")
 
@@ -145,18 +147,20 @@ class TerminalView:
 
     def screen(self) -> Group:
         """Return what is shown now, with as many columns as fit the terminal."""
-        low, high = self.languages.low_resource, self.languages.high_resource
-        for languages, leaves in (([*low, *high], self.leaves), ([*low, *high], []), (low, [])):
+        of = self.languages
+        for languages, leaves in ((of.decoded, self.leaves), (of.decoded, []), (of.all, []), (of.low_resource, [])):
             table = self._table(languages, leaves)
             unbounded = self.console.options.update_width(sys.maxsize)
             if self.console.measure(table, options=unbounded).maximum <= self.console.width:
                 break
-        title = Text(f"{self.progress.phase}: WER in %; limits: largest violation in points", style="bold")
-        return Group(title, table, *map(Text, self._notes()), Text(self.progress.line()))
+        title = f"{self.progress.phase}: {self.progress.label} in %; limits: largest violation in points"
+        title += legend(of.watched if languages == of.decoded else [])
+        return Group(Text(title, style="bold"), table, *map(Text, self._notes()), Text(self.progress.line()))
 
     def _table(self, languages: Sequence[str], leaves: Sequence[str]) -> Table:
         names = [leaf.rsplit(".", 1)[-1] for leaf in leaves]
-        table = plain_table("trial", "step", *languages, "limits", *names, "state", text=("state",))
+        headings = [marked(language, self.languages.watched) for language in languages]
+        table = plain_table("trial", "step", *headings, "limits", *names, "state", text=("state",))
         for trial_id in self._with_room():
             table.add_row(*self._cells(self._trials[trial_id], languages, leaves))
         return table

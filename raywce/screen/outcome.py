@@ -6,7 +6,7 @@ from rich.table import Table
 
 from raywce import numbers
 from raywce.screen.confirmation import show_confirmation
-from raywce.screen.console import plain_table, show_line, show_table
+from raywce.screen.console import legend, marked, plain_table, show_line, show_table
 from raywce.screen.settings import show_settings
 from raywce.selection.outcome import SearchOutcome, TrialFigures
 
@@ -16,12 +16,15 @@ def show_outcome(outcome: SearchOutcome) -> None:
     show_line(_headline(outcome))
     for path, value in _shown(outcome).values.items():
         show_line(f"{path} = {numbers.hyperparameter(value)}")
-    show_table("WER in %; change from the baseline and limit in points", comparison_table(outcome))
+    title = f"{outcome.label} in %; change from the baseline and limit in points{legend(outcome.watched)}"
+    show_table(title, comparison_table(outcome))
     if outcome.pareto:
-        title = "Pareto set: low-resource WER in %, largest rise of a high-resource WER in points"
+        title = f"Pareto set: low-resource {outcome.label} in %, largest rise of one with a limit in points"
         show_table(title, pareto_table(outcome))
     if outcome.settings:
-        show_settings(outcome.settings)
+        show_settings(outcome.settings, outcome.label, outcome.watched)
+    for note in outcome.notes:
+        show_line(note)
     if outcome.confirmation:
         show_confirmation(outcome.confirmation)
     for name, path in outcome.tables.items():
@@ -36,14 +39,14 @@ def comparison_table(outcome: SearchOutcome) -> Table:
     trial, deviations = _shown(outcome), outcome.references.baseline_deviation
     own = "best" if outcome.best else "nearest"
     table = plain_table("language", "original", "baseline", own, "change", "limit", text=("limit",))
-    for language in [*outcome.low_resource, *outcome.high_resource]:
+    for language in [*outcome.low_resource, *outcome.high_resource, *outcome.watched]:
         wer, baseline = trial.wer[language], outcome.references.baseline[language]
         limit = _limit(trial, language)
         original = outcome.references.original.get(language)
         deviation = deviations[language] if deviations else None
         cells = [numbers.percent(original), numbers.with_deviation(baseline, deviation), numbers.percent(wer)]
         cells += [numbers.change(wer - baseline), limit]
-        table.add_row(language, *cells)
+        table.add_row(marked(language, outcome.watched), *cells)
     return table
 
 
@@ -65,9 +68,9 @@ def _headline(outcome: SearchOutcome) -> str:
         by = f"{worst[0]} is {numbers.distance(worst[1])} points above its limit" if worst else ""
         return f"Nothing feasible ({counts}). The nearest trial is {outcome.nearest.trial_id}: {by}."
     change = numbers.change(outcome.best.objective - outcome.baseline_objective)
-    verdict = f"{change} points of low-resource WER compared with the baseline"
+    verdict = f"{change} points of low-resource {outcome.label} compared with the baseline"
     if not outcome.better:
-        verdict = f"not better than the baseline ({change} points of low-resource WER)"
+        verdict = f"not better than the baseline ({change} points of low-resource {outcome.label})"
     return f"Best feasible trial {outcome.best.trial_id} ({counts}): {verdict}."
 
 

@@ -32,6 +32,7 @@ class Progress:
     Attributes:
         total: how many trials the phase has.
         at_once: returns how many can run at the same time.
+        label: of the rate, such as `capped WER`.
         baseline: mean low-resource WER of the baseline, a fraction; None until it is known.
         limit: of the phase's time; None without one.
     """
@@ -39,6 +40,7 @@ class Progress:
     phase: str
     total: int
     at_once: Callable[[], int]
+    label: str
     baseline: float | None = None
     limit: TimeLimit | None = None
     states: dict[str, str] = field(default_factory=dict)
@@ -88,9 +90,10 @@ class Progress:
         """Return the progress in one line."""
         parts = [f"{self.phase}: {self.done} of {self.total} done, {self.running} running"]
         if self.best:
-            parts.append(f"best feasible so far {self.best[0]}: low-resource WER {self._beside_baseline(self.best[1])}")
+            best, rate = self.best
+            parts.append(f"best feasible so far {best}: low-resource {self.label} {self._beside_baseline(rate)}")
         elif self.baseline is not None:
-            parts.append(f"the baseline's low-resource WER is {numbers.percent(self.baseline)} %")
+            parts.append(f"the baseline's low-resource {self.label} is {numbers.percent(self.baseline)} %")
         left = self.seconds_left()
         if self.done < self.total:
             parts.append("time left unknown" if left is None else f"about {numbers.duration(left)} left")

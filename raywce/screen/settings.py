@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import zip_longest
 
 from rich.table import Table
 
 from raywce import numbers
-from raywce.screen.console import plain_table, show_table
+from raywce.screen.console import legend, marked, plain_table, show_table
 from raywce.selection.settings import Setting
 
 
-def show_settings(rows: Sequence[Setting]) -> None:
-    """Print the WERs of the settings and their relative changes."""
+def show_settings(rows: Sequence[Setting], label: str, watched: Collection[str] = ()) -> None:
+    """Print the rates of the settings, by the name in `label`, and their relative changes."""
     seeds = max(row.runs for row in rows)
     over = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
-    show_table(f"WER in %{over}", wer_table(rows))
-    show_table("Relative change of the mean WER in %", change_table(rows))
+    show_table(f"{label} in %{over}{legend(watched)}", wer_table(rows, watched))
+    show_table(f"Relative change of the mean {label} in %", change_table(rows))
 
 
-def wer_table(rows: Sequence[Setting]) -> Table:
+def wer_table(rows: Sequence[Setting], watched: Collection[str]) -> Table:
     """Return the WER of each setting, a line for each language; the name is at its first lines, a part in each."""
     table = plain_table("setting", "language", "WER", text=("language",))
     seeds = max(row.runs for row in rows)
     for row in rows:
         few = [f"({row.runs} of {seeds} seeds)"] if 0 < row.runs < seeds else []
         wers = [
-            (language, numbers.with_deviation(wer, row.deviation[language] if row.deviation else None))
+            (marked(language, watched), numbers.with_deviation(wer, row.deviation[language] if row.deviation else None))
             for language, wer in row.wer.items()
         ]
         _add(table, [*_parts(row), *few], wers)

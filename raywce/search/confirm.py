@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.runs.tables import TrialTable
 from raywce.search.driver import Run
-from raywce.selection.comparison import Comparison, Decoded, choose, compare, side_by_side
-from raywce.selection.outcome import Confirmation, TrialFigures
+from raywce.selection.comparison import Choice, Comparison, Decoded, choose, compare, side_by_side
+from raywce.selection.equal_weights import Training, alike
+from raywce.selection.outcome import Confirmation, PlainConfirmation, TrialFigures
 from raywce.selection.trials import BASELINE, CONFIRM, FAIL, Row
 from raywce.storage.files import read_table
 
@@ -18,22 +20,40 @@ if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
 
 
-def candidates(feasible: Sequence[TrialFigures], count: int) -> list[TrialFigures]:
-    """Return the best trials, of those with the same WER in every language the first: they are the same training.
+def trainings(done: Sequence[TrialFigures], table: TrialTable, file: ExperimentFile) -> dict[str, Training]:
+    """Return the trainings of complete trials by their names; of a grid's setting, that of its first seed."""
+    return {name_of(trial): (file.at(trial.values), table.ratios(name_of(trial))) for trial in done}
 
-    A weight that never acts, such as an alpha below an adaptive weight's loss ratio, makes such trials.
+
+def candidates(done: Sequence[TrialFigures], known: Mapping[str, Training], count: int) -> list[TrialFigures]:
+    """Return the best feasible trials; of those that are one training, or have the same WER everywhere, the best.
+
+    Args:
+        done: the complete trials.
+        known: their `trainings`.
+        count: how many are wanted at most.
     """
+    feasible = [trial for trial in done if trial.feasible]
+    best_first = sorted(feasible, key=lambda trial: (trial.objective, trial.trial_id))
+    distinct = alike({name_of(trial): known[name_of(trial)] for trial in best_first})
     chosen: list[TrialFigures] = []
-    for trial in sorted(feasible, key=lambda trial: (trial.objective, trial.trial_id)):
-        if all(trial.wer != other.wer for other in chosen):
+    for trial in best_first:
+        # Trainings of one seed from before ratios were recorded are known by their WERs.
+        if name_of(trial) in distinct and all(trial.wer != other.wer for other in chosen):
             chosen.append(trial)
     return chosen[:count]
 
 
-def runs(chosen: Sequence[TrialFigures], file: ExperimentFile) -> list[Run]:
-    """Return the runs of baseline and candidates over the same new seeds; the first also evaluates the original."""
+def runs(chosen: Sequence[TrialFigures], file: ExperimentFile, begun: int | None = None) -> list[Run]:
+    """Return the runs of baseline and candidates over the same new seeds; the first also evaluates the original.
+
+    Args:
+        chosen: the candidates.
+        file: the experiment with its distributions.
+        begun: seed index of the first run of a phase that is resumed; None: of a new one, behind all of the search's.
+    """
     search = file.experiment.search
-    first = max(search.baseline_seeds, search.seeds)
+    first = search.baseline_seeds + (0 if search.sampler == "grid" else file.trials) if begun is None else begun
     settings = [(BASELINE, None), *((name_of(trial), trial.values) for trial in chosen)]
     return [
         Run(
@@ -85,15 +105,27 @@ def decoded(table: TrialTable, chosen: Sequence[TrialFigures]) -> Decoded:
 def judged(table: TrialTable, chosen: Sequence[TrialFigures], experiment: Experiment) -> Confirmation:
     """Return the figures of the phase's trainings on dev, and the choice; the test splits are not opened yet."""
     dev = decoded(table, chosen)
-    sides = side_by_side(dev, experiment)
+    comparison, choice = _judged(dev, experiment)
     return Confirmation(
-        dev=compare(dev, sides, experiment),
-        choice=choose(dev, sides, experiment),
+        dev=comparison,
+        choice=choice,
         values={name_of(trial): trial.values for trial in chosen},
         failed=failures(table),
         tests={},
         closed=None,
+        plain=PlainConfirmation(*_judged(dev, experiment.by_plain_rate), {}) if experiment.metric.capped else None,
     )
+
+
+def _judged(dev: Decoded, experiment: Experiment) -> tuple[Comparison, Choice]:
+    sides = side_by_side(dev, experiment)
+    return compare(dev, sides, experiment), choose(dev, sides, experiment)
+
+
+def with_tests(found: Confirmation, tests: Mapping[str, Decoded], experiment: Experiment) -> Confirmation:
+    """Add the winner's figures on each test split, by the rate that decides and by the plain one."""
+    plain = found.plain and replace(found.plain, tests=compared_tests(tests, experiment.by_plain_rate))
+    return replace(found, tests=compared_tests(tests, experiment), plain=plain)
 
 
 def compared_tests(tests: Mapping[str, Decoded], experiment: Experiment) -> dict[str, Comparison]:

@@ -55,7 +55,7 @@ class Driver:
         folder: where the trials' own folders are.
         run_trial: `raywce.training.trial.run_trial`, or one of its signature.
         part: of dev, which the phase may see.
-        limits: of the high-resource languages, at the end; None where trials are not judged one by one.
+        limits: of the languages that have one, at the end; None where trials are not judged one by one.
         limits_at: by step before the end, where the baseline has an evaluation there; elsewhere `limits` hold.
     """
 
@@ -117,7 +117,7 @@ class Driver:
         """Return what the last report lacks to be compared with others, or None."""
         if not last.final:
             return "the training ended without a final report"
-        languages = self.file.experiment.languages.all
+        languages = self.file.experiment.languages.decoded
         missing = [language for language in languages if math.isnan(last.wer.get(language, math.nan))]
         return f"the last report has no WER of {', '.join(missing)}: are there dev utterances?" if missing else None
 
@@ -126,7 +126,7 @@ class Driver:
         if self.limits is None or not report.wer:
             return report
         languages = self.file.experiment.languages
-        wers = {language: report.wer.get(language, math.nan) for language in languages.all}
+        wers = {language: report.wer.get(language, math.nan) for language in languages.decoded}
         intermediate = None if report.final else self.limits_at.get(report.step)
         found = violations(wers, intermediate or self.limits)
         largest = worst(found)

@@ -97,7 +97,7 @@ def _evaluation(folder: RunFolder, file: TestFile, experiment: Experiment) -> Ev
         revision=model.revision if is_original else None,
         data=source,
         split=TEST,
-        languages=tuple(name for name in experiment.languages.all if language_files(here, TEST, name)),
+        languages=tuple(name for name in experiment.languages.decoded if language_files(here, TEST, name)),
         cache=cache,
         settings=experiment.decode_settings,
     )

@@ -14,18 +14,19 @@ from raywce.experiment.schema import Experiment
 from raywce.runs.folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
 from raywce.runs.outcome_file import read_outcome, write_outcome
 from raywce.runs.recorded import check_same
-from raywce.runs.tables import TrialTable, write_utterances
+from raywce.runs.tables import TrialTable, decoded_of_dev, write_utterances
 from raywce.runs.test_openings import SEARCH as SEARCH_COMMAND
 from raywce.runs.test_openings import open_test_split
 from raywce.screen.console import show_line
 from raywce.search.clock import SearchClock
-from raywce.search.confirm import candidates, compared_tests, judged, runs
+from raywce.search.confirm import candidates, judged, runs, trainings, with_tests
 from raywce.search.driver import Driver, Run, RunTrial
 from raywce.search.held_out import Decode, decode_on_cluster, decode_tests, decoded_tests, files_of
 from raywce.search.scheduler import FeasibleFirstASHA
-from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns
+from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, Values
 from raywce.search.study import open_journal
 from raywce.search.tune_run import TuneRuns, quiet
+from raywce.selection.equal_weights import Ratios, alike_notes, train_alike
 from raywce.selection.limits import limits
 from raywce.selection.outcome import (
     Confirmation,
@@ -36,8 +37,9 @@ from raywce.selection.outcome import (
     outcome,
     references,
 )
+from raywce.selection.runaways import runaway_notes
 from raywce.selection.sampler_choice import Choice, chosen
-from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, RUNNING, SEARCH, Row
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, ORIGINAL, RUNNING, SEARCH, Row
 from raywce.storage.failures import report_storage_failures
 
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ def run_search(
         out_of_time = len(table.trial_ids(SEARCH)) < file.trials
         tables = {"trials": folder.path(TRIALS), "utterances": folder.path(UTTERANCES)}
         result = replace(outcome(table, file.experiment, tables, out_of_time), choice=str(phases.choice))
+        result = replace(result, notes=phases.notes(result))
         if result.best and file.experiment.search.confirm.candidates:
             result = replace(result, confirmation=phases.confirm(decode, open_test_again))
         write_outcome(folder, result)
@@ -137,11 +140,27 @@ class _Phases:
         self._listed(BASELINE, runs, self._part("search"))
         return references(self.table(), self.experiment)
 
+    def notes(self, found: SearchOutcome) -> list[str]:
+        """Return notes on trials that were one training, and on utterances whose decoding ran away.
+
+        The latter are those of the original, the baseline and the trial that is shown.
+        """
+        table = self.table()
+        repeated = alike_notes(trainings(completed(table, self.experiment), table, self.file))
+        shown = found.best or found.nearest
+        models = [(BASELINE, ORIGINAL), *((BASELINE, one) for one in table.trial_ids(BASELINE))]
+        models += [(SEARCH, one) for one in shown.trial_ids] if shown else []
+        tables = decoded_of_dev(self.folder, models)
+        names = [name for _, name in models]
+        return repeated + (runaway_notes(zip(names, tables, strict=True), self.experiment.metric) if tables else [])
+
     def confirm(self, decode: Decode, open_test_again: bool) -> Confirmation:
         """Train the best candidates and the baseline again, choose, and open the test splits for the winner."""
-        feasible = [trial for trial in completed(self.table(), self.experiment) if trial.feasible]
-        chosen = candidates(feasible, self.experiment.search.confirm.candidates)
-        self._listed(CONFIRM, runs(chosen, self.file), self._part("confirm"))
+        done = completed(self.table(), self.experiment)
+        known = trainings(done, self.table(), self.file)
+        chosen = candidates(done, known, self.experiment.search.confirm.candidates)
+        begun = [row["seed"] - self.experiment.training.seed for row in self.table().last_rows(CONFIRM)]
+        self._listed(CONFIRM, runs(chosen, self.file, min(begun, default=None)), self._part("confirm"))
         table = self.table()
         found = judged(table, chosen, self.experiment)
         winner = found.choice.winner
@@ -157,8 +176,7 @@ class _Phases:
         with self.room.wanted(1):  # the nodes may have gone since the last training
             decode_tests(self.folder, files, self.experiment, decode)
         write_utterances(self.folder, table, files)
-        tests = compared_tests(decoded_tests(files, table, winner), self.experiment)
-        return replace(found, tests=tests)
+        return with_tests(found, decoded_tests(files, table, winner), self.experiment)
 
     def _listed(self, phase: str, wanted: Sequence[Run], part: Part) -> None:
         """Run those of the listed runs that are not complete."""
@@ -197,16 +215,22 @@ class _Phases:
         settings = self.experiment.search
         return ConstrainedOptunaSearch(
             self.file.optuna_space,
-            constraints=self.experiment.languages.high_resource,
+            constraints=self.experiment.limited_languages,
             sampler=self.choice.sampler,
             seed=settings.seed,
             study_name=self.experiment.name,
             points=self.file.settings() if settings.sampler == "grid" else self.file.published_points(),
             seeds=settings.seeds,
+            own_seeds=None if settings.sampler == "grid" else settings.baseline_seeds,
+            training_seed=self.experiment.training.seed,
             storage=open_journal(self.folder.local / _STUDY) if self.folder.local else None,
             earlier=earlier,
             is_over=clock.is_over,
+            alike=self._alike,
         )
+
+    def _alike(self, one: Values, other: Values, ratios: Ratios) -> bool:
+        return train_alike(self.file.at(one), self.file.at(other), ratios)
 
     def _scheduler(self, earlier: Mapping[str, Sequence[Row]]) -> FeasibleFirstASHA | None:
         """Return the scheduler; None where each trial has its full length."""

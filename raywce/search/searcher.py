@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 
 import numpy as np
@@ -23,12 +23,17 @@ from threadpoolctl import threadpool_limits
 
 from raywce.experiment.space import Scalar
 from raywce.search.driver import Run
+from raywce.selection.equal_weights import Ratios
 from raywce.selection.sampler_choice import SamplerKind
 from raywce.selection.trials import FAIL, RUNNING, Row, values_of
 from raywce.trial_report import OBJECTIVE, Flat, Report
 
+Values = Mapping[str, Scalar]
+Alike = Callable[[Values, Values, Ratios], bool]
+
 NEVER_EVALUATED = "stopped before its first evaluation"
 
+_MOST_REPEATS = 20  # of a training that is there already, before one is suggested again
 _MORE_RANDOM = 2  # trials drawn at random after the first points, before the Gaussian process begins
 _LARGEST = 1e6  # Optuna's samplers standardise constraints: an infinite one would spoil all others
 
@@ -46,6 +51,9 @@ class ConstrainedOptunaSearch(OptunaSearch):
     Suggestions are `{"trial_id": "search-007-1a2b3c", "seed_index": 0, "values": {key path: value}}`: the id holds the
     index of the suggestion and a digest of its values and seed, so that one made again after a crash finds its own
     folder, and no other's. The training's seed is the experiment's plus `seed_index`.
+
+    A setting that would be the training of another again (`raywce.selection.equal_weights`) is not suggested: in a copy
+    of the study, it has that one's figures, and the sampler is asked again.
     """
 
     def __init__(
@@ -58,9 +66,12 @@ class ConstrainedOptunaSearch(OptunaSearch):
         study_name: str,
         points: Sequence[Mapping[str, Scalar]] = (),
         seeds: int = 1,
+        own_seeds: int | None = None,
+        training_seed: int = 0,
         storage: optuna.storages.BaseStorage | None = None,
         earlier: Mapping[str, Sequence[Row]] | None = None,
         is_over: Callable[[], bool] = lambda: False,
+        alike: Alike | None = None,
     ) -> None:
         """Open the study, and make it agree with the table.
 
@@ -72,17 +83,23 @@ class ConstrainedOptunaSearch(OptunaSearch):
             study_name: the experiment's name, as experiments may share a storage.
             points: values over exactly the space's key paths, tried first; with a grid they are all that is tried.
             seeds: how often the points are tried, all of them with one seed before the next.
+            own_seeds: seed index of the first suggestion, where each has one of its own: a lucky seed lifts one trial,
+                not all. None: they share the first, and a grid's the `seeds`.
+            training_seed: the experiment's, to which a seed index is added.
             storage: Optuna's; None: in memory.
             earlier: rows of `trials.parquet` by trial, of a search that is resumed. What has ended there has
                 ended in the study; what has not is suggested again, before anything new.
             is_over: whether the time for new trials is over.
+            alike: whether the values of a complete trial, and others, are one training, by its loss ratios; None:
+                nothing is known of that.
         """
         self._constraints = tuple(constraints)
         self._kind, self._first_seed = sampler, seed
-        self._is_over = is_over
-        self._evaluated: dict[str, Report] = {}  # the last report with an evaluation, of running trials
+        self._is_over, self._alike = is_over, alike
+        self._reports: dict[str, dict[int, Report]] = {}  # by step, of running trials
+        self._trained: list[_Trained] = []
         self._points = tuple(points) * seeds
-        self._points_of_a_seed = len(points)
+        self._points_of_a_seed, self._own_seeds, self._training_seed = len(points), own_seeds, training_seed
         super().__init__(
             space,
             metric=OBJECTIVE,
@@ -109,7 +126,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         if trial_id not in self._ot_trials:
             is_through = self._kind == "grid" and self._next >= len(self._points)
             if self._unfinished:
-                self._ot_trials[trial_id], self._evaluated[trial_id] = self._unfinished.pop(0)
+                self._ot_trials[trial_id], self._reports[trial_id] = self._unfinished.pop(0)
             elif is_through or self._is_over():
                 return str(self.FINISHED)
             else:
@@ -124,9 +141,11 @@ class ConstrainedOptunaSearch(OptunaSearch):
 
     def _ask(self) -> optuna.Trial:
         suggestion = self._next
-        self._ot_study.sampler = self._sampler_of(suggestion)
         # A Gaussian process is small: more threads only wait for each other where trainings hold the processors.
         with threadpool_limits(1) if self._kind == "gp" else nullcontext():
+            self._ot_study.sampler = self._sampler_of(suggestion)
+            if self._alike and self._trained and suggestion >= len(self._points):
+                self._ot_study.sampler = _fixed(self._values_of_no_other(self._ot_study.sampler, self._alike))
             trial = self._ot_study.ask(fixed_distributions=self._space)
         seed_index = self._seed_index(suggestion)
         trial.set_user_attr("seed_index", seed_index)
@@ -138,17 +157,30 @@ class ConstrainedOptunaSearch(OptunaSearch):
         """Return the sampler of one suggestion: made afresh from (seed, suggestion), so that it can be made again."""
         seed = int(np.random.SeedSequence([self._first_seed, suggestion]).generate_state(1)[0])
         if suggestion < len(self._points):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                # Not Optuna's queue: what is taken from it and then lost would never be tried.
-                return PartialFixedSampler(dict(self._points[suggestion]), RandomSampler(seed=seed))
+            # Not Optuna's queue: what is taken from it and then lost would never be tried.
+            return _fixed(self._points[suggestion], seed)
         if self._kind == "random":
             return RandomSampler(seed=seed)
         if self._kind == "tpe":
             return TPESampler(seed=seed, constant_liar=True)
         return GPSampler(seed=seed, n_startup_trials=len(self._points) + _MORE_RANDOM)
 
+    def _values_of_no_other(self, sampler: BaseSampler, alike: Alike) -> dict[str, Scalar]:
+        """Return the sampler's next values that are no training again that is complete; after many, any."""
+        copy = optuna.create_study(sampler=sampler)
+        copy.add_trials(self._ot_study.get_trials(deepcopy=False))
+        for _ in range(_MOST_REPEATS):
+            trial = copy.ask(fixed_distributions=self._space)
+            like = next((one for one in self._trained if alike(one.values, trial.params, one.ratios)), None)
+            if like is None:
+                break
+            self._set_constraints(trial, like.last)
+            copy.tell(trial, like.last.objective)
+        return dict(trial.params)
+
     def _seed_index(self, suggestion: int) -> int:
+        if self._own_seeds is not None:
+            return self._own_seeds + suggestion
         return suggestion // self._points_of_a_seed if suggestion < len(self._points) else 0
 
     def on_trial_result(self, trial_id: str, result: Flat) -> None:
@@ -156,8 +188,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         if trial_id in self._ot_trials and not self._is_finished(trial_id):
             report = Report.of(result)
             self._pass_on(self._ot_trials[trial_id], report)
-            if not _is_missing(report.objective):
-                self._evaluated[trial_id] = report
+            self._reports.setdefault(trial_id, {})[report.step] = report
 
     def on_trial_complete(self, trial_id: str, result: Flat | None = None, error: bool = False) -> None:
         """Report to Optuna how the trial ended, once."""
@@ -166,7 +197,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         ending = Report.of(result or {})
         if error:
             ending = replace(ending, failure="the trial ended with an error")
-        self._end(self._ot_trials[trial_id], [self._evaluated.pop(trial_id, Report()), ending])
+        self._end(self._ot_trials[trial_id], [*self._reports.pop(trial_id, {}).values(), ending])
 
     def _end(self, trial: optuna.Trial, reports: Sequence[Report]) -> None:
         """Report to Optuna how a trial ended, by its last reports."""
@@ -181,12 +212,16 @@ class ConstrainedOptunaSearch(OptunaSearch):
             return
         # Tune gives the last result of a trial that it stops to nobody else.
         self._pass_on(trial, last)
-        for name in self._constraints:
-            trial.set_constraint(name, max(-_LARGEST, min(_LARGEST, last.violations[name])))
+        self._set_constraints(trial, last)
         if last.final:
             self._ot_study.tell(trial, last.objective)
+            self._trained.append(_Trained.of(trial.params, reports))
         else:
             self._ot_study.tell(trial, state=TrialState.PRUNED)
+
+    def _set_constraints(self, trial: optuna.Trial, report: Report) -> None:
+        for name in self._constraints:
+            trial.set_constraint(name, max(-_LARGEST, min(_LARGEST, report.violations[name])))
 
     def _known(self, earlier: Mapping[str, Sequence[Row]]) -> dict[str, optuna.Trial]:
         """Return all trials suggested before, in that order; the study gets those of the table that it lacks."""
@@ -205,22 +240,23 @@ class ConstrainedOptunaSearch(OptunaSearch):
             state=TrialState.RUNNING,
             params=values_of(row),
             distributions=self._space,
-            user_attrs={"seed_index": self._seed_index(_suggestion_of(trial_id)), "trial_id": trial_id},
+            user_attrs={"seed_index": row["seed"] - self._training_seed, "trial_id": trial_id},
         )
         self._ot_study.add_trial(running)
         return optuna.Trial(self._ot_study, self._ot_study.get_trials(deepcopy=False)[-1]._trial_id)
 
     def _unfinished_of(
         self, trials: Mapping[str, optuna.Trial], earlier: Mapping[str, Sequence[Row]]
-    ) -> Iterator[tuple[optuna.Trial, Report]]:
-        """Report to the study what has ended in the table; yield the other trials, each with its last evaluation."""
+    ) -> Iterator[tuple[optuna.Trial, dict[int, Report]]]:
+        """Report to the study what has ended in the table; yield the other trials, each with its reports by step."""
         for trial_id, trial in trials.items():
             rows = earlier.get(trial_id, ())
+            reports = [Report.of(row) for row in rows]
             if not rows or rows[-1]["state"] == RUNNING:
-                latest_first = map(Report.of, reversed(rows))
-                yield trial, next((one for one in latest_first if not _is_missing(one.objective)), Report())
+                yield trial, {report.step: report for report in reports}
+            elif _stored(trial).state is TrialState.COMPLETE:
+                self._trained.append(_Trained.of(trial.params, reports))
             elif not _stored(trial).state.is_finished():
-                reports = [Report.of(row) for row in rows]
                 for report in reports:
                     self._pass_on(trial, report)
                 failure = rows[-1]["reason"] if rows[-1]["state"] == FAIL else None
@@ -240,6 +276,27 @@ class ConstrainedOptunaSearch(OptunaSearch):
         missing = [OBJECTIVE] if _is_missing(report.objective) else []
         missing += [f"violation/{name}" for name in self._constraints if _is_missing(report.violations.get(name))]
         return f"missing or not a number in the last report: {', '.join(missing)}" if missing else None
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A complete trial: its values, the loss ratio of each step, and its last report."""
+
+    values: Values
+    ratios: Ratios
+    last: Report
+
+    @classmethod
+    def of(cls, values: Values, reports: Sequence[Report]) -> _Trained:
+        ratios = {report.step: report.ratios for report in reports}
+        return cls(dict(values), [ratio for step in sorted(ratios) for ratio in ratios[step]], reports[-1])
+
+
+def _fixed(values: Values, seed: int = 0) -> BaseSampler:
+    """Return a sampler that draws these values; others at random."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return PartialFixedSampler(dict(values), RandomSampler(seed=seed))
 
 
 class ListedRuns(Searcher):  # type: ignore[misc]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ray.tune import Callback
 
-from raywce.experiment.checks import OPTIMIZER
+from raywce.experiment.checks import OF_BASELINE
 from raywce.experiment.space import Scalar
 from raywce.runs.folder import RunFolder
 from raywce.runs.tables import Trial, TrialTable
@@ -142,7 +142,8 @@ class TableCallback(Callback):
         if clock and clock.limit_s is not None:
             limit = TimeLimit(clock.seconds_left, experiment.search.at_time_limit == "stop")
         baseline = None if self.phase == BASELINE else baseline_of(self.table, experiment.languages.low_resource)
-        progress = Progress(self.phase, self._total, self._at_once, baseline, limit)
+        label = self.file.experiment.metric.label
+        progress = Progress(self.phase, self._total, self._at_once, label, baseline, limit)
         for rows in self.table.of_phase(self.phase).values():
             if rows[-1]["state"] != RUNNING:  # the others begin again
                 progress.see(rows)
@@ -157,5 +158,5 @@ class TableCallback(Callback):
 
 def _fixed(file: ExperimentFile) -> dict[str, Scalar]:
     """Return the baseline's values of the searched leaves; None for weighting and augmentation, which it is without."""
-    optimizer = file.baseline().training.optimizer.model_dump()
-    return {path: optimizer.get(path.removeprefix(OPTIMIZER)) for path in file.leaves}
+    given = file.experiment.search.baseline
+    return {path: given.get(path) if path.startswith(OF_BASELINE) else None for path in file.leaves}

@@ -41,7 +41,7 @@ def claims(excesses: Sequence[Measurement], gain: Measurement, low_resource_wer:
     test, Berger 1982); that there are several candidates does (Holm 1979).
 
     Args:
-        excesses: for each high-resource language, `excess` of the candidates (..., k).
+        excesses: for each language with a limit, `excess` of the candidates (..., k).
         gain: low-resource WER of the candidates minus the baseline's (..., k).
         low_resource_wer: of the candidates (..., k).
     """

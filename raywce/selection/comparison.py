@@ -12,9 +12,12 @@ import pyarrow as pa
 from raywce.evaluation.confidence import Measurement, Rates, Speech, mean, measure
 from raywce.evaluation.paired import paired_errors
 from raywce.evaluation.rates import rates_by_language
+from raywce.evaluation.utterances import is_stopped
 from raywce.experiment.schema import Experiment
 from raywce.selection.claims import NONE, claims
 from raywce.selection.limits import Rule, worst
+from raywce.selection.runaways import runaway_notes
+from raywce.selection.trials import BASELINE, ORIGINAL
 from raywce.valid_json import Number
 
 Languages = Mapping[str, "Interval"]
@@ -46,7 +49,13 @@ class Decoded:
     @property
     def tables(self) -> list[pa.Table]:
         """All of them: the original, the baseline's seeds, each candidate's seeds."""
-        return [self.original, *self.baseline, *(table for of in self.candidates.values() for table in of)]
+        return [table for _, table in self.named]
+
+    @property
+    def named(self) -> list[tuple[str, pa.Table]]:
+        """All of them in the same order, each with the name of its model."""
+        models = [(ORIGINAL, [self.original]), (BASELINE, self.baseline), *self.candidates.items()]
+        return [(name, table) for name, tables in models for table in tables]
 
 
 @dataclass(frozen=True)
@@ -70,8 +79,11 @@ class Comparison:
     """The figures of one set of utterances.
 
     Attributes:
+        label: of the rate, such as `capped WER`.
+        notes: where the plain rate is well above the capped one, and by which utterances.
         speakers: how many of each language are known.
         no_claim_on_new_speakers: languages with too few of them to say anything about other people.
+        watched: languages that the models were not trained on.
     """
 
     confidence: float
@@ -81,6 +93,9 @@ class Comparison:
     candidates: Mapping[str, ModelFigures]
     speakers: Mapping[str, int]
     no_claim_on_new_speakers: Sequence[str]
+    label: str = "WER"
+    notes: Sequence[str] = ()
+    watched: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,7 @@ class Claim:
     """The claims on one candidate.
 
     Attributes:
-        bounds: points of WER by high-resource language, which its violation is below with the wanted confidence;
+        bounds: points of WER by language with a limit, which its violation is below with the wanted confidence;
             <= 0 holds.
         p_breaks_a_limit: adjusted for the number of candidates.
         p_not_better: of "it breaks a limit or is not better than the baseline", adjusted likewise.
@@ -128,7 +143,7 @@ class Choice:
 def side_by_side(decoded: Decoded, experiment: Experiment) -> dict[str, Side]:
     """Return each language that was decoded, its speech resampled once for all that is said of it."""
     present = set(decoded.original["language"].to_pylist())
-    return {name: Side(decoded, name, experiment) for name in experiment.languages.all if name in present}
+    return {name: Side(decoded, name, experiment) for name in experiment.languages.decoded if name in present}
 
 
 def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Comparison:
@@ -158,17 +173,20 @@ def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment)
         candidates=candidates,
         speakers={language: side.speech.known_speakers for language, side in sides.items()},
         no_claim_on_new_speakers=[name for name, side in sides.items() if not side.speech.claims_new_speakers],
+        label=_label(decoded, experiment),
+        notes=runaway_notes(decoded.named, experiment.metric),
+        watched=[name for name in experiment.languages.watched if name in sides],
     )
 
 
 def choose(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Choice:
     """Return the winner among the candidates, and what may be claimed of each."""
-    languages, confidence = experiment.languages, experiment.search.confirm.confidence
+    confidence = experiment.search.confirm.confidence
     names = list(decoded.candidates)
     if not names:
         return Choice(winner=None, claims={})
-    excesses = {language: sides[language].excess() for language in languages.high_resource}
-    low = [sides[language] for language in languages.low_resource]
+    excesses = {language: sides[language].excess() for language in experiment.limited_languages}
+    low = [sides[language] for language in experiment.languages.low_resource]
     gain = mean([side.gain() for side in low])
     wer = np.mean([side.candidates.observed.mean(axis=-1) for side in low], axis=0)
     found = claims(list(excesses.values()), gain, wer)
@@ -189,12 +207,17 @@ def choose(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) 
     )
 
 
+def _label(decoded: Decoded, experiment: Experiment) -> str:
+    """Return the rate's name; what loops that were stopped would have added is not in a plain one."""
+    stopped = not experiment.metric.capped and any(is_stopped(table).any() for table in decoded.tables)
+    return f"{experiment.metric.label}{' (a lower bound)' if stopped else ''}"
+
+
 class Side:
     """One language: WERs (seeds,) of original and baseline, (k, seeds) of the candidates."""
 
     def __init__(self, decoded: Decoded, language: str, experiment: Experiment) -> None:
-        group = experiment.evaluation.metric.replace("wer", "words")
-        paired = paired_errors(decoded.tables, language, group)
+        paired = paired_errors(decoded.tables, language, experiment.metric)
         seeds, confirm = len(decoded.baseline), experiment.search.confirm
         self.language, self.experiment = language, experiment
         self.speech = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed)

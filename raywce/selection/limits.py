@@ -1,4 +1,4 @@
-"""Limits of the high-resource languages' WERs, and by how much a trial keeps or breaks them."""
+"""Limits of the WERs of high-resource and watched languages, and by how much a trial keeps or breaks them."""
 
 from __future__ import annotations
 
@@ -84,20 +84,20 @@ def objective(wers: Mapping[str, float], low_resource: Sequence[str]) -> float:
 
 def reference_wers(
     constraints: Constraints,
-    high_resource: Sequence[str],
+    limited: Sequence[str],
     baseline: Mapping[str, float],
     original: Mapping[str, float],
 ) -> dict[str, float]:
-    """Return the WER that each high-resource language is compared with, a fraction, in the experiment file's order.
+    """Return the WER that each language with a limit is compared with, a fraction, in the experiment file's order.
 
     Args:
         constraints: the experiment's; a language's own `reference` overrides the general one.
-        high_resource: the constrained languages.
+        limited: the languages with a limit (`Experiment.limited_languages`).
         baseline: mean WER of the baseline's runs at their end (fractions, see `mean_wers`).
         original: WER of the model before fine-tuning: step 0 of the baseline's first run (fractions).
     """
     measured = {"baseline": baseline, "original": original}
-    rules = {language: Rule.of(constraints, language).reference for language in high_resource}
+    rules = {language: Rule.of(constraints, language).reference for language in limited}
     return {
         language: measured[reference].get(language, math.nan) if isinstance(reference, str) else reference
         for language, reference in rules.items()

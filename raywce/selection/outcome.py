@@ -58,7 +58,7 @@ class TrialFigures(_Named):
     Attributes:
         values: key path to value, of the searched leaves.
         wer: fractions by language, at the end of the training.
-        violations: points of WER by high-resource language; <= 0 holds.
+        violations: points of WER by language with a limit; <= 0 holds.
         objective: mean low-resource WER, a fraction.
     """
 
@@ -80,10 +80,19 @@ class TrialFigures(_Named):
 
 @dataclass(frozen=True)
 class ParetoPoint(_Named):
-    """A trial's low-resource WER (a fraction) and its worst change of a high-resource WER (points)."""
+    """A trial's low-resource WER (a fraction) and its worst change of a WER that has a limit (points)."""
 
     objective: Number
     worst_change: Number
+
+
+@dataclass(frozen=True)
+class PlainConfirmation:
+    """The figures and claims of the confirm phase again, by the plain rate."""
+
+    dev: Comparison
+    choice: Choice
+    tests: dict[str, Comparison]
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ class Confirmation:
         failed: candidates that are left out as a run of theirs failed, with the reason.
         tests: original, baseline and winner on each test split; empty where none was opened.
         closed: why the test splits were not opened; None where they were.
+        plain: the same by the plain rate, where the capped one decides.
     """
 
     dev: Comparison
@@ -105,6 +115,7 @@ class Confirmation:
     failed: dict[str, str]
     tests: dict[str, Comparison]
     closed: str | None
+    plain: PlainConfirmation | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +134,9 @@ class SearchOutcome:
         settings: of a grid: original, baseline and each setting, over its seeds; else None.
         pareto: trials that no other is at least as good as in both figures, feasible or not.
         confirmation: the outcome of the confirm phase; None without one.
+        label: of the rate that decides, such as `capped WER`.
+        notes: where the plain rate is well above the capped one, and by which utterances.
+        watched: languages that are measured, and not trained on.
     """
 
     name: str
@@ -144,6 +158,9 @@ class SearchOutcome:
     choice: str = ""
     out_of_time: bool = False
     confirmation: Confirmation | None = None
+    label: str = "WER"
+    notes: Sequence[str] = ()
+    watched: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:
@@ -176,10 +193,10 @@ def references(table: Trials, experiment: Experiment) -> References:
             raise RunFailed(f"the baseline failed ({last['trial_id']}): {last['reason']}")
     runs = _baseline_wers(table, experiment)
     first = table.of(table.trial_ids(BASELINE)[0])[0]
-    original = _wers(first if first["step"] == 0 else {}, experiment.languages.all)
+    original = _wers(first if first["step"] == 0 else {}, experiment.languages.decoded)
     baseline = mean_wers(runs)
-    limits = reference_wers(experiment.search.constraints, experiment.languages.high_resource, baseline, original)
-    missing = [language for language in experiment.languages.all if math.isnan(baseline[language])]
+    limits = reference_wers(experiment.search.constraints, experiment.limited_languages, baseline, original)
+    missing = [language for language in experiment.languages.decoded if math.isnan(baseline[language])]
     missing += [language for language, wer in limits.items() if math.isnan(wer)]
     if missing:
         raise RunFailed(f"the baseline gave no WER for {', '.join(dict.fromkeys(missing))}: has dev utterances of it?")
@@ -187,17 +204,15 @@ def references(table: Trials, experiment: Experiment) -> References:
 
 
 def intermediate_references(table: Trials, experiment: Experiment) -> dict[int, dict[str, float]]:
-    """Return the WER that each high-resource language is compared with, a fraction, by step before the end.
+    """Return the WER that each language with a limit is compared with, a fraction, by step before the end.
 
     The steps are those at which all runs of the baseline were evaluated.
     """
-    original, languages = references(table, experiment).original, experiment.languages
-    runs = [_evaluations(rows, languages.all) for rows in table.of_phase(BASELINE).values()]
+    original, limited = references(table, experiment).original, experiment.limited_languages
+    runs = [_evaluations(rows, experiment.languages.decoded) for rows in table.of_phase(BASELINE).values()]
     at = {step: mean_wers([run[step] for run in runs]) for step in runs[0] if all(step in run for run in runs)}
-    return {
-        step: reference_wers(experiment.search.constraints, languages.high_resource, wers, original)
-        for step, wers in at.items()
-    }
+    constraints = experiment.search.constraints
+    return {step: reference_wers(constraints, limited, wers, original) for step, wers in at.items()}
 
 
 def completed(table: Trials, experiment: Experiment) -> list[TrialFigures]:
@@ -252,20 +267,20 @@ def outcome(table: Trials, experiment: Experiment, tables: dict[str, str], out_o
         stopped=stopped,
         tables=tables,
         settings=settings,
-        pareto=pareto(done, found.baseline, experiment.languages.high_resource),
+        pareto=pareto(done, found.baseline, experiment.limited_languages),
         state="found" if best else "nothing feasible",
         out_of_time=out_of_time,
+        label=experiment.metric.label,
+        watched=list(experiment.languages.watched),
     )
 
 
-def pareto(
-    trials: Sequence[TrialFigures], baseline: Mapping[str, float], high_resource: Sequence[str]
-) -> list[ParetoPoint]:
-    """Return low-resource WER and worst change of a high-resource one of trials that no other equals in both."""
+def pareto(trials: Sequence[TrialFigures], baseline: Mapping[str, float], limited: Sequence[str]) -> list[ParetoPoint]:
+    """Return low-resource WER and worst change of one that has a limit of trials that no other equals in both."""
     found: list[ParetoPoint] = []
     points = [
-        ParetoPoint(trial.trial_id, trial.objective, max(100 * (trial.wer[of] - baseline[of]) for of in high_resource))
-        for trial in (trials if high_resource else ())
+        ParetoPoint(trial.trial_id, trial.objective, max(100 * (trial.wer[of] - baseline[of]) for of in limited))
+        for trial in (trials if limited else ())
     ]
     for point in sorted(points, key=lambda point: (point.objective, point.worst_change, point.trial_id)):
         if not found or point.worst_change < found[-1].worst_change:
@@ -287,7 +302,7 @@ def _settings(
     baseline = _baseline_wers(table, experiment)
     factors = experiment.search.alternatives
     named = {setting_name(of[0].values, factors): [trial.wer for trial in of] for of in _by_setting(done)}
-    return compared(original, baseline, named, languages.low_resource, languages.high_resource)
+    return compared(original, baseline, named, languages.low_resource, languages.high_resource, languages.watched)
 
 
 def _by_setting(trials: Sequence[TrialFigures]) -> list[list[TrialFigures]]:
@@ -319,7 +334,7 @@ def _final(rows: Sequence[Row]) -> Row:
 
 
 def _baseline_wers(table: Trials, experiment: Experiment) -> list[dict[str, float]]:
-    return [_wers(_final(rows), experiment.languages.all) for rows in table.of_phase(BASELINE).values()]
+    return [_wers(_final(rows), experiment.languages.decoded) for rows in table.of_phase(BASELINE).values()]
 
 
 def _wers(row: Row, languages: Sequence[str]) -> dict[str, float]:
@@ -340,7 +355,7 @@ def _figures(rows: Sequence[Row], experiment: Experiment) -> TrialFigures:
     return TrialFigures(
         trial_id=row["trial_id"],
         values=values_of(row),
-        wer=_wers(row, experiment.languages.all),
-        violations={language: report.violations[language] for language in experiment.languages.high_resource},
+        wer=_wers(row, experiment.languages.decoded),
+        violations={language: report.violations[language] for language in experiment.limited_languages},
         objective=report.objective,
     )

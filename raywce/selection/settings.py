@@ -12,7 +12,7 @@ from raywce.selection.limits import deviations, mean_wers
 from raywce.selection.trials import BASELINE, ORIGINAL
 from raywce.valid_json import Number
 
-HIGH, ALL = "high", "all"
+HIGH, ALL, WATCHED = "high", "all", "watched"
 Wers = Mapping[str, float]
 
 
@@ -26,7 +26,8 @@ class Setting:
         wer: mean over the runs, fractions by language.
         deviation: sample standard deviation over the runs, fractions by language; None below two runs.
         against_original: relative change of the mean WER in %: of each low-resource language, of the mean over the
-            high-resource ones (`high`), and of the mean over all of them (`all`). None in the original's own row.
+            high-resource ones (`high`), of the mean over all of them (`all`), and of the mean over the languages that
+            are not trained on (`watched`). None in the original's own row.
         against_baseline: the same against the baseline; only settings have it.
     """
 
@@ -44,6 +45,7 @@ def compared(
     settings: Mapping[str, Sequence[Wers]],
     low_resource: Sequence[str],
     high_resource: Sequence[str],
+    watched: Sequence[str] = (),
 ) -> list[Setting]:
     """Return the rows: original, baseline, then the settings in their order.
 
@@ -53,10 +55,12 @@ def compared(
         settings: name to the same of each of its runs, at least one.
         low_resource: languages that have a column of changes each.
         high_resource: languages that share one.
+        watched: languages that share another.
     """
     groups = {language: [language] for language in low_resource}
     groups |= {HIGH: list(high_resource)} if high_resource else {}
     groups[ALL] = [*low_resource, *high_resource]
+    groups |= {WATCHED: list(watched)} if watched else {}
     plain = mean_wers(baseline)
     rows = [Setting(ORIGINAL, 0, dict(original), None, None, None)]
     for number, (name, runs) in enumerate([(BASELINE, baseline), *settings.items()]):

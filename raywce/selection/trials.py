@@ -41,6 +41,10 @@ class Trials:
         """Return the rows of each of a phase's trials, by step; the trials in alphabetical order."""
         return {trial_id: self.of(trial_id) for trial_id in self.trial_ids(phase)}
 
+    def ratios(self, trial_id: str) -> list[float | None]:
+        """Return the loss ratio of each step of a trial; of a trial without them, none."""
+        return [ratio for row in self.of(trial_id) for ratio in row.get("ratios") or ()]
+
     def last_rows(self, phase: str) -> list[Row]:
         """Return the row of the last step of each of a phase's trials, in alphabetical order."""
         return [rows[-1] for rows in self.of_phase(phase).values()]

@@ -68,7 +68,7 @@ class DevSet:
         return replace(
             report,
             rates=self._rates(rates),
-            objective=macro_mean(rates, self.experiment.languages.low_resource, self.evaluation.metric),
+            objective=macro_mean(rates, self.experiment.languages.low_resource, self.experiment.metric.field),
             intermediate=not whole and self.evaluation.intermediate_share < 1.0,
             utterances=path,
         )
@@ -106,8 +106,8 @@ class DevSet:
 
     def _rates(self, rates: dict[str, LanguageRates]) -> dict[str, dict[str, float]]:
         """Return the rates by name and language; `wer` and `cer` are those of the experiment's metric."""
-        metric = self.evaluation.metric
-        attributes = {"wer": metric, "cer": metric.replace("wer", "cer")}
+        metric = self.experiment.metric
+        attributes = {"wer": metric.field, "cer": metric.of_characters.field}
         attributes |= {name: name for name in (*RATES, "insertion_rate") if name not in attributes}
         found = {name: {of: getattr(one, own) for of, one in rates.items()} for name, own in attributes.items()}
         identified = {of: one.language_identification_accuracy for of, one in rates.items()}

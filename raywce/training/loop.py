@@ -69,11 +69,12 @@ def _due(done: int, every: int | None) -> bool:
 
 @dataclass
 class _Seen:
-    """Token losses and utterances since the last report, over all ranks."""
+    """Token losses, utterances and loss ratios since the last report, over all ranks."""
 
     losses: dict[str, float] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
     utterances: dict[str, int] = field(default_factory=dict)
+    ratios: list[float | None] = field(default_factory=list)
 
     def add(self, batch: StepBatch, result: StepResult) -> None:
         for language, tokens in batch.tokens.items():
@@ -81,10 +82,12 @@ class _Seen:
             self.tokens[language] = self.tokens.get(language, 0) + tokens
         for language, count in batch.utterances.items():
             self.utterances[language] = self.utterances.get(language, 0) + count
+        self.ratios.append(result.ratio)
 
     def take(self, step: int) -> Report:
-        """Return the mean token loss of each language, and how many utterances of each were seen; start again."""
+        """Return each language's mean token loss and utterances seen, and each step's loss ratio; start again."""
         loss = {name: self.losses[name] / tokens for name, tokens in self.tokens.items() if tokens}
         counts = {name: float(count) for name, count in self.utterances.items()}
-        self.losses, self.tokens, self.utterances = {}, {}, {}
-        return Report(step, loss=loss, utterances_seen=counts)
+        report = Report(step, loss=loss, utterances_seen=counts, ratios=tuple(self.ratios))
+        self.losses, self.tokens, self.utterances, self.ratios = {}, {}, {}, []
+        return report

@@ -141,8 +141,7 @@ class Worker:
     def _open_data(self) -> None:
         data, languages = self.experiment.data, self.experiment.languages
         cache = Path(data.cache).expanduser()
-        parts = [f"{split}/{language}" for split in ("train", "dev") for language in languages.all]
-        folder = on_node(data.folder, cache, parts)
+        folder = on_node(data.folder, cache, languages.parts)
         utterances = open_split(folder, "train", languages.all, cache)
         tokens = {language: languages.token_of(language) for language in languages.all}
         encoder = LabelEncoder.of(self.model, self.tokenizer, tokens)
@@ -151,7 +150,7 @@ class Worker:
         self.context = EncoderContext.of(self.log_mel, training.encoder_context, training.context_margin)
         self.pools = self.corpus.pools(languages.all, self.context.longest)
         self.left_out = self.corpus.left_out(languages.all, self.context.longest)
-        dev = open_split(folder, "dev", languages.all, cache)
+        dev = open_split(folder, "dev", languages.decoded, cache)
         self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers)
 
     def loader_of(self, batch_size: int, accumulation_steps: int) -> Loader:

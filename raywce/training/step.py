@@ -33,10 +33,12 @@ class StepResult:
     Attributes:
         losses: unweighted token losses of each language, summed.
         alphas: the weight that was in force for each low-resource language.
+        ratio: mean token loss of the low-resource languages over that of the others; None where the batch lacks a side.
     """
 
     losses: dict[str, float]
     alphas: dict[str, float]
+    ratio: float | None
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,15 @@ class Stepper:
                 local += self._by_language(micro_batch, losses)
                 if self._adaptive and ahead is None:
                     ahead = self._over_ranks(local)
-                alphas = self._alphas(step, batch.tokens, ahead)
+                parts = self._parts(batch.tokens, ahead) if ahead else None
+                alphas = alphas_in_force(self.schedules, step, self.steps, parts)
                 weights = utterance_weights(micro_batch.languages, alphas, self.scope, batch.utterances, self._adaptive)
                 loss: Any = weighted_loss(losses, weights, sum(batch.tokens.values()), self._ranks)
                 (self.scaler.scale(loss) if self.scaler else loss).backward()
         sums = ahead or self._over_ranks(local)
         if not all(map(math.isfinite, sums.values())):
             raise NotFiniteError(f"the loss must be finite, but got {sums}")
-        return StepResult(sums, alphas)
+        return StepResult(sums, alphas, self._parts(batch.tokens, sums).ratio)
 
     @property
     def _adaptive(self) -> bool:
@@ -159,18 +162,16 @@ class Stepper:
             distributed.all_reduce(total)
         return dict(zip(self.languages, total.tolist(), strict=True))
 
-    def _alphas(self, step: int, tokens: Mapping[str, int], losses: Mapping[str, float] | None) -> dict[str, float]:
-        sums = None
-        if losses is not None:
-            low = [language for language in self.languages if language in self.schedules]
-            high = [language for language in self.languages if language not in self.schedules]
-            sums = LossSums(
-                low_loss=sum(losses[name] for name in low),
-                low_tokens=sum(tokens[name] for name in low),
-                high_loss=sum(losses[name] for name in high),
-                high_tokens=sum(tokens[name] for name in high),
-            )
-        return alphas_in_force(dict(self.schedules), step, self.steps, sums)
+    def _parts(self, tokens: Mapping[str, int], losses: Mapping[str, float]) -> LossSums:
+        """Return the sums of the low- and of the high-resource languages."""
+        low = [language for language in self.languages if language in self.schedules]
+        high = [language for language in self.languages if language not in self.schedules]
+        return LossSums(
+            low_loss=sum(losses[name] for name in low),
+            low_tokens=sum(tokens[name] for name in low),
+            high_loss=sum(losses[name] for name in high),
+            high_tokens=sum(tokens[name] for name in high),
+        )
 
 
 def update(

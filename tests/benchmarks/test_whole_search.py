@@ -1,5 +1,6 @@
-"""Whole searches on a toy whose truth is known: each trial's WERs are measured on one dev set of simulated word errors,
-the best three and the baseline again on another, over new seeds, and the rule chooses.
+"""Whole searches on a toy whose truth is known: each trial, over a training seed of its own, has its WERs measured on
+one dev set of simulated word errors, the best three and the baseline again on another, over new seeds, and the rule
+chooses.
 
 Reported: how often the choice breaks a limit in truth, beside what the search alone would have chosen, and what the
 choices gain. The toy's low-resource WER is 33.7 % under the baseline, and 23.8 % at best within the limits.

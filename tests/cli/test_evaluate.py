@@ -201,13 +201,15 @@ def test_the_encoder_context_is_an_option(run, tmp_path: Path) -> None:
 
 
 def test_the_rates_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    rate = SimpleNamespace(utterances=123_456, truncated=12_345, **dict.fromkeys(METRICS, 1.2345))
+    rate = SimpleNamespace(
+        utterances=123_456, truncated=12_345, loops=1_234, stopped=123, **dict.fromkeys(METRICS, 1.2345)
+    )
     rates = {language: rate for of in readable.LANGUAGES.values() for language in of}
     lines = readable.printed(monkeypatch, lambda: show_rates(rates, dict.fromkeys(METRICS, 1.2345), "whisper on dev"))  # type: ignore[arg-type]
     readable.check(
         lines,
-        "language utterances truncated",
-        "total 740736 74070",
-        "language WER CER raw WER raw CER insertions identified",
-        "macro mean 123.45 123.45 123.45 123.45 123.45 123.45",
+        "language utterances truncated loops stopped",
+        "total 987648 98760 9872 984",
+        "language WER capped WER CER raw WER raw CER insertions identified",
+        "macro mean 123.45 123.45 123.45 123.45 123.45 123.45 123.45",
     )

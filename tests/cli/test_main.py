@@ -13,7 +13,7 @@ from raywce.cli import app
 from raywce.errors import InputError, Problem, RunFailed
 from tests.screen import readable
 
-COMMANDS = ("prepare", "validate", "profile", "train", "search", "evaluate", "report", "export", "schema")
+COMMANDS = ("prepare", "validate", "profile", "train", "search", "evaluate", "report", "average", "export", "schema")
 HEAVY = ("torch", "ray", "transformers", "datasets", "optuna")
 
 

@@ -82,10 +82,11 @@ def test_the_demo_corpus_is_generated_before_a_cluster_is_asked_for(
 
 def test_the_last_evaluation_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     wer = {language: 1.2345 for of in readable.LANGUAGES.values() for language in of}
-    table = dev_table({"gl": 1.5}, wer, wer)
+    table = dev_table({"gl": 1.5}, wer, wer, readable.LANGUAGES["watched"])
     readable.check(
         readable.printed(monkeypatch, lambda: show_table("dev", table)),
         "language original WER WER change CER",
         "gl 150.00 123.45 -26.55 123.45",
         "pt 123.45 123.45",
+        "yue* 123.45 123.45",
     )

@@ -56,12 +56,24 @@ def test_a_summary_of_a_valid_file(example: Path, tmp_path: Path) -> None:
     assert done.stdout.endswith("loaded: []\n")
     written = json.loads(outcome.read_text())
     assert written["valid"]
-    assert written["languages"] == {"low_resource": ["gl"], "high_resource": ["es", "pt"]}
+    assert written["languages"] == {"low_resource": ["gl"], "high_resource": ["es", "pt"], "watched": []}
+    assert "watched" not in done.stdout
     assert [point["weighting.alpha_final"] for point in written["first_points"]] == [2.0, 1.5]
     assert written["trial"]["utterances"] == 800
     assert (written["sampler"]["sampler"], written["sampler"]["rungs"]) == ("gp", [])
     assert written["disk"] is None  # the stand-in of a checkpoint has no weights
     assert "disk           unknown: no safetensors header" in done.stdout
+
+
+def test_watched_languages_are_named_with_those_that_have_a_limit(example: Path, tmp_path: Path) -> None:
+    outcome = tmp_path / "outcome.json"
+    watched = ["languages.watched=[en, it]", "languages.language_tokens={it: es}"]
+    limit = "search.constraints.languages={it: {absolute_floor: 2}}"
+    done = validate(tmp_path, str(example), *watched, limit, "--json", str(outcome))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "watched        en, it (with a limit)\n" in done.stdout
+    written = json.loads(outcome.read_text())
+    assert (written["languages"]["watched"], written["limited"]) == (["en", "it"], ["es", "pt", "it"])
 
 
 def test_the_disk_that_a_search_takes(example: Path, tmp_path: Path) -> None:

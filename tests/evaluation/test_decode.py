@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import copy
 import csv
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,24 @@ def test_equals_generate_one_by_one_cut_at_the_bound(model, tokenizer, features)
         )
         assert transcription.truncated == (longer.shape[1] > tokens.shape[1] or tokens.shape[1] == limit)
     assert {transcription.truncated for transcription in got} == {True, False}
+
+
+def test_an_utterance_that_was_stopped_is_known_as_one(model, tokenizer, features) -> None:
+    looping = copy.deepcopy(model)
+    looping.model.decoder.embed_positions.weight.data *= 0.02  # so that it begins to repeat itself
+    seconds = [8.0 + index for index in range(len(UTTERANCES))]
+    utterances = [replace(one, duration=length) for one, length in zip(UTTERANCES, seconds, strict=True)]
+    rows = {}
+    for stop_loops in (False, True):
+        settings = DecodeSettings(batch_size=4, stop_loops=stop_loops)
+        rows[stop_loops] = gather_rows(
+            evaluate_utterances(looping, tokenizer, utterances, lambda batch: features[batch], settings)
+        )
+    assert not any(row.stopped for row in rows[False])
+    assert 0 < sum(row.stopped for row in rows[True]) < len(utterances)
+    for whole, short in zip(rows[False], rows[True], strict=True):
+        assert short.truncated == whole.truncated
+        assert len(short.hypothesis) < len(whole.hypothesis) if short.stopped else short == whole
 
 
 def test_each_sample_is_decoded_in_its_own_language(model, tokenizer, features) -> None:

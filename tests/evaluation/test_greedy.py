@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from raywce.evaluation.greedy import decode
+from raywce.evaluation.loops import is_endless
 from raywce.model import load_model
 from tests.evaluation.talking_whisper import write_talking_whisper
 
@@ -86,3 +88,19 @@ def test_suppressed_tokens_are_never_said_and_some_not_first(model) -> None:
         config.suppress_tokens, config.begin_suppress_tokens = once
     assert not any(later in row for row in tokens)
     assert tokens[0][0] != first
+
+
+def test_a_loop_is_stopped_and_all_else_is_the_same(model) -> None:
+    model = copy.deepcopy(model)
+    model.model.decoder.embed_positions.weight.data *= 0.02  # hardly knows where it is, and so begins to repeat itself
+    states, bounds = encoded(model, 600), [200 + 10 * row for row in range(len(LANGUAGES))]
+    with torch.no_grad():
+        whole, _ = decode(model, states, prompts(model), bounds)
+        stopped, _ = decode(model, states, prompts(model), bounds, stop_loops=True)
+    ended_early = 0
+    for full, short, bound in zip(whole, stopped, bounds, strict=True):
+        assert full[: len(short)] == short
+        endless = [is_endless(full[:end], bound) for end in range(1, len(full) + 1)]
+        assert len(short) == (endless.index(True) + 1 if any(endless) else len(full))
+        ended_early += len(short) < len(full)
+    assert 0 < ended_early < len(LANGUAGES)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import jiwer
 import pyarrow as pa
@@ -64,6 +65,33 @@ def test_a_runaway_repetition_shows_as_insertions() -> None:
     rows = [_row("gl", 0, ("un dous tres", "un dous tres")), _row("gl", 2, ("si", "si " * 100))]
     rates = rates_by_language(to_table(rows))["gl"]
     assert rates.insertion_rate == rates.wer_normalized == pytest.approx(99 / 4)
+
+
+def test_in_a_capped_rate_no_utterance_has_more_errors_than_words() -> None:
+    looped = replace(_row("gl", 1, ("si", "si " * 100)), truncated=True)
+    rates = rates_by_language(to_table([_row("gl", 0, ("un dous tres", "un dous tes")), looped]))["gl"]
+    assert rates.wer_normalized == pytest.approx((1 + 99) / 4)
+    assert rates.wer_normalized_capped == rates.wer_raw_capped == pytest.approx((1 + 1) / 4)
+    assert rates.cer_normalized_capped == rates.cer_raw_capped == pytest.approx((1 + 2) / 14)
+    assert (rates.truncated, rates.loops) == (1, 1)
+
+
+def test_what_was_stopped_is_wholly_wrong_in_the_capped_rate() -> None:
+    stopped = replace(_row("gl", 1, ("un dous", "un dous dous")), truncated=True, stopped=True)
+    table = to_table([_row("gl", 0, ("un dous tres", "un dous tes")), stopped])
+    rates = rates_by_language(table)["gl"]
+    assert rates.wer_normalized == pytest.approx((1 + 1) / 5), "without what it would have said yet"
+    assert rates.wer_normalized_capped == pytest.approx((1 + 2) / 5)
+    assert rates.cer_normalized_capped == pytest.approx((1 + 7) / 19)
+    assert (rates.truncated, rates.loops, rates.stopped) == (1, 1, 1)
+    older = table.drop_columns("stopped")
+    assert rates_by_language(older)["gl"].wer_normalized_capped == pytest.approx((1 + 1) / 5)
+
+
+def test_below_the_cap_both_rates_are_the_same() -> None:
+    rates = rates_by_language(to_table(ROWS))["es"]
+    assert rates.wer_normalized_capped == rates.wer_normalized
+    assert rates.cer_raw_capped == rates.cer_raw
 
 
 def test_identification_is_held_against_the_token_used_and_only_where_measured() -> None:

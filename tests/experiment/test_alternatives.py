@@ -48,6 +48,17 @@ def test_beside_searched_leaves(example: Path) -> None:
         file.at({"weighting.alpha": 3.0, "rate": "middle"})
 
 
+def test_a_level_may_change_the_sampling(example: Path) -> None:
+    levels = "as it is: {}, hot: {data.sampling.temperature: 5}, even: {data.sampling.shares: {gl: 2, es: 1, pt: 1}}"
+    file = changed(example, f"search.alternatives={{exposure: {{{levels}}}}}", NO_POINTS)
+    assert file.at({"exposure": "hot"}).data.sampling.temperature == 5
+    assert file.at({"exposure": "even"}).data.sampling.shares == {"gl": 2, "es": 1, "pt": 1}
+    assert file.baseline().data.sampling == file.at({"exposure": "as it is"}).data.sampling
+    single = "{data.sampling.shares.gl: 2, data.sampling.shares.es: 1, data.sampling.shares.pt: 1}"
+    leaves = changed(example, f"search.alternatives={{exposure: {{as it is: {{}}, even: {single}}}}}", NO_POINTS)
+    assert leaves.at({"exposure": "even"}).data.sampling == file.at({"exposure": "even"}).data.sampling
+
+
 def test_the_resolved_file_gives_the_same(example: Path, tmp_path: Path) -> None:
     folder = "search.alternatives.audio.noisy.augmentation={background_noise: {folder: noises}}"
     file = changed(example, TWO, NO_POINTS, folder, check_files=False)
@@ -107,7 +118,7 @@ def test_every_error_of_every_level_at_once(example: Path) -> None:
         "weighting.unknown.weighting.kind": found["weighting.unknown.weighting.kind"],
         "weighting.lacking.weighting.alpha": "is required",
         "weighting.steps.training.steps": "must be a key path that a level may change",
-        "weighting.data.data.sampling.shares": "must be a key path that a level may change",
+        "weighting.data.data.sampling.shares": "must have a share for each language",
         "weighting.below.weighting.alpha.x": "must be a key path that a level may change",
         "audio.again": "must differ from level noise",
         "audio.folder.augmentation.background_noise.folder": found["audio.folder.augmentation.background_noise.folder"],

@@ -62,11 +62,31 @@ RULES = [
     (["languages.high_resource=[es, 3]"], "languages.high_resource[1]", "must be text, but got 3"),
     (["languages.low_resource=[ast]"], "languages.low_resource[0]", "the checkpoint has a token for, but got ast"),
     (["languages.language_tokens={gl: ast}"], "languages.language_tokens.gl", "has a token for, but got ast"),
+    (["languages.watched=[es]"], "languages.watched", "must not name a language that is trained on, but got es"),
+    (["languages.watched=[gl]"], "languages.watched", "must not name a language that is trained on, but got gl"),
+    (["languages.watched=[en, en]"], "languages.watched", "must name a language once, but got en twice"),
+    (["languages.watched=[fr]"], "languages.watched[0]", "must be a language that the checkpoint has a token for"),
     (["languages.language_tokens={fr: es}"], "languages.language_tokens.fr", "for a language of the experiment"),
     (["search.constraints.languages={fr: {}}"], "search.constraints.languages.fr", "be for a high-resource language"),
     (["search.constraints.languages={gl: {}}"], "search.constraints.languages.gl", "be for a high-resource language"),
     (["data.sampling.shares={gl: 1, es: 1}"], "data.sampling.shares", "a share for each language, but got none for pt"),
+    (
+        ["languages.watched=[en]", "search.constraints.languages={fr: {}}"],
+        "search.constraints.languages.fr",
+        "must be for a high-resource language or a watched one, but got fr. Known: es, pt, en",
+    ),
+    (
+        ["languages.watched=[en]", "data.sampling.shares={gl: 1, es: 1, pt: 1, en: 1}"],
+        "data.sampling.shares.en",
+        "must be for a language of the experiment that is trained on",
+    ),
+    (["languages.watched=[en]", "augmentation.languages=[gl, en]"], "augmentation.languages", "that are trained on"),
     (["data.sampling.shares={gl: 1, es: 1, pt: 1, fr: 1}"], "data.sampling.shares.fr", "language of the experiment"),
+    (
+        ["data.sampling={temperature: 2, shares: {gl: 1, es: 1, pt: 1}}"],
+        "data.sampling.temperature",
+        "must be left out where data.sampling.shares are given, but got 2",
+    ),
     (["data.sampling.shares={gl: 0, es: 1, pt: 1}"], "data.sampling.shares.gl", "must be greater than 0"),
     (
         ["data.sampling.both_kinds=true", "languages.high_resource=[]"],
@@ -115,7 +135,7 @@ RULES = [
     (
         ["augmentation.languages=[gl, fr]"],
         "augmentation.languages",
-        "languages of the experiment, but got fr. Known: gl",
+        "languages of the experiment that are trained on, but got fr. Known: gl",
     ),
     (["augmentation.languages=[gl, es, gl]"], "augmentation.languages", "name a language once, but got gl twice"),
     (
@@ -176,6 +196,7 @@ RULES = [
     (["data.folder=./nowhere"], "data.folder", "must be a folder that raywce prepare wrote"),
     (["languages.high_resource=[es, en]"], "data.folder", "must hold train/en/*.parquet"),
     (["languages.high_resource=[es, en]"], "data.folder", "must hold dev/en/*.parquet"),
+    (["languages.watched=[en]"], "data.folder", "must hold dev/en/*.parquet"),
     (["model.checkpoint=./nowhere"], "model.checkpoint", "must be a transformers folder that exists, or a Hub id"),
     (["model.checkpoint=openai/whisper-small.en"], "model.checkpoint", "must be multilingual"),
     # the search
@@ -188,8 +209,15 @@ RULES = [
     (
         [SEARCHED_ALPHA, "search.baseline.weighting.alpha=2"],
         "search.baseline.weighting.alpha",
-        "must be a searched leaf of training.optimizer",
+        "must be a searched leaf of training.optimizer or data.sampling",
     ),
+    (
+        ["data.sampling.temperature={uniform: [1, 5]}", "search.points=none"],
+        "search.baseline",
+        "must have the baseline's value of data.sampling.temperature",
+    ),
+    (["evaluation.stop_loops=true", "evaluation.capped=false"], "evaluation.stop_loops", "must be false with"),
+    (["weighting={kind: dynamic, alpha: 2, ratio_cap: 0.5}"], "weighting.ratio_cap", "must be at least 1, but got 0.5"),
     (
         [SEARCHED_RATE, "search.baseline.training.optimizer.learning_rate=0"],
         "search.baseline.training.optimizer.learning_rate",
@@ -462,3 +490,27 @@ def test_a_short_context_that_is_not_trained_for_is_worth_a_note(example: Path) 
     (note,) = changed(example, "evaluation.encoder_context=batch").notes
     assert "repetitions" in note
     assert not changed(example, "evaluation.encoder_context=batch", "training.encoder_context=batch").notes
+
+
+def test_a_watched_language_needs_dev_and_no_train(example: Path) -> None:
+    part = example.parent / "prepared" / "dev" / "en"
+    part.mkdir()
+    write_rows(part / "0.parquet", 2)
+    watched = [SEARCHED_ALPHA, "languages.watched=[en]"]
+    languages = changed(example, *watched).experiment.languages
+    assert (languages.all, languages.decoded) == (["gl", "es", "pt"], ["gl", "es", "pt", "en"])
+    write_rows(part / "0.parquet", 1)
+    (problem,) = problems(example, watched)
+    assert "must hold at least 2 utterances in dev/en" in str(problem)
+    assert changed(example, *watched, "search.confirm.candidates=0")
+
+
+def test_a_watched_language_has_a_limit_where_the_constraints_name_it(example: Path) -> None:
+    watched = ["languages.watched=[en, it]", "languages.language_tokens={it: es}"]
+
+    def limited(*overrides: str) -> list[str]:
+        return changed(example, *watched, *overrides, check_files=False).experiment.limited_languages
+
+    assert limited() == ["es", "pt"]
+    assert limited("search.constraints.languages={it: {}, es: {absolute_floor: 1}}") == ["es", "pt", "it"]
+    assert limited("search.constraints.languages={it: {}}", "languages.high_resource=[]") == ["it"]

@@ -76,12 +76,13 @@ def test_what_a_search_takes(tmp_path: Path, overrides: list[str], trials: int, 
 
 
 def test_speech_is_that_of_train_and_dev_of_the_languages(tmp_path: Path) -> None:
-    of = experiment(tmp_path)
+    of = experiment(tmp_path, "languages.watched=[en]")
     before = speech_bytes(of)
-    for part, size in (("train/gl", 10), ("dev/es", 5), ("test/gl", 1000), ("train/fr", 1000)):
+    sizes = {"train/gl": 10, "dev/es": 5, "dev/en": 3, "test/gl": 1000, "train/en": 1000, "train/fr": 1000}
+    for part, size in sizes.items():
         (tmp_path / "prepared" / part).mkdir(parents=True, exist_ok=True)
         (tmp_path / "prepared" / part / "1.parquet").write_bytes(b"x" * size)
-    assert speech_bytes(of) - before == 15
+    assert speech_bytes(of) - before == 18
 
 
 def test_a_checkpoint_that_is_not_here_or_can_not_be_asked_for_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def test_at_puts_draws_in(example: Path) -> None:
     experiment = file.at(draw)
     assert experiment.training.optimizer.learning_rate == 1e-6
     assert experiment.schedules()["gl"].adaptive
-    assert experiment.weighting.model_dump(exclude={"kind", "scope", "languages"}) == {
+    assert experiment.weighting.model_dump(exclude={"kind", "scope", "languages", "ratio_cap"}) == {
         key.removeprefix("weighting."): value for key, value in draw.items() if key != RATE
     }
 
@@ -78,6 +78,26 @@ def test_at_puts_draws_in(example: Path) -> None:
 def test_at_refuses_what_cannot_be_drawn(example: Path, values: dict[str, float], words: str) -> None:
     with pytest.raises(InputError, match=words):
         changed(example, "weighting.alpha={uniform: [1, 6]}").at(values)
+
+
+def test_the_sampling_is_searched_and_the_baseline_has_its_own(example: Path) -> None:
+    temperature, share = "data.sampling.temperature", "data.sampling.shares.gl"
+    searched, baseline = f"{temperature}={{uniform: [1, 5]}}", f"search.baseline.{temperature}=2"
+    file = changed(example, searched, baseline, "search.points=none")
+    assert file.at({temperature: 4.5}).data.sampling.temperature == 4.5
+    assert file.baseline().data.sampling.temperature == 2
+    weighted = changed(
+        example, "data.sampling.shares={gl: {uniform: [1, 4]}, es: 2, pt: 2}", f"search.baseline.{share}=1"
+    )
+    (point,) = weighted.published_points()
+    assert point == {share: 1.0}
+    assert weighted.at(point).data.sampling.shares == {"gl": 1.0, "es": 2, "pt": 2}
+
+
+def test_a_grids_other_exposure_is_not_the_baseline(example: Path) -> None:
+    plain = "search.alternatives={exposure: {as it is: {}, hot: {data.sampling.temperature: 5}}}"
+    file = changed(example, *GRID, plain, "weighting={kind: none}")
+    assert [values["exposure"] for values in file.settings()] == ["hot"]
 
 
 def test_concrete_names_each_leaf_that_has_no_value(example: Path) -> None:

@@ -59,6 +59,17 @@ def test_a_ramp_fraction_that_makes_no_difference_excludes_nothing(example: Path
     assert [point["weighting.alpha_final"] for point in file.published_points()] == [2.0, 5.0, 1.5]
 
 
+def test_the_papers_gate_has_no_ratio_cap(example: Path) -> None:
+    cap = "weighting.ratio_cap"
+    free = changed(example, FAMILY, f"{cap}={{choice: [2, null]}}")
+    assert [free.at(point).schedules()["gl"] for point in free.published_points()] == PUBLISHED
+    never = changed(example, FAMILY, f"{cap}={{uniform: [1, 4]}}")
+    assert len(never.published_points()) == 2
+    assert never.notes == [f"published dynamic alpha 1.5 is not among the first points: {cap} has no null"]
+    fixed = changed(example, FAMILY, f"{cap}=3")
+    assert f"{cap} is fixed at 3" in fixed.notes[0]
+
+
 def test_a_setting_outside_the_bounds_is_an_error(example: Path) -> None:
     found = problems(example, [FAMILY, "weighting.alpha_final={uniform: [1, 4]}"])
     assert [problem.path for problem in found] == ["weighting.alpha_final"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,9 @@ from tests.search import surrogate
 from tests.search.decoded_tables import decoded
 
 STEPS = 20
+PLAIN = 0.01  # what a plain WER has above the capped one
 BASE = {"gl": 0.50, "es": 0.20, "pt": 0.19}
+WATCHED = {"it": 0.30}
 SEEDS = (1, 2, 3)
 
 
@@ -36,10 +38,13 @@ class SearchRun:
     table: TrialTable
 
     @classmethod
-    def write(cls, tmp_path: Path, checkpoint: Path, violation: float = -1.0, confirm: bool = False) -> SearchRun:
+    def write(
+        cls, tmp_path: Path, checkpoint: Path, violation: float = -1.0, confirm: bool = False, watched: bool = False
+    ) -> SearchRun:
         """Write the folder; with a confirm phase, `search-1` is trained again over three seeds."""
         tmp_path.mkdir(parents=True, exist_ok=True)
-        file = surrogate.load_file(tmp_path, confirm={"candidates": 1 if confirm else 0, "resamples": 200})
+        overrides = ["languages.watched=[it]"] if watched else []
+        file = surrogate.load_file(tmp_path, *overrides, confirm={"candidates": 1 if confirm else 0, "resamples": 200})
         folder = RunFolder.of(file.experiment.storage, file.experiment.name)
         run = cls(folder, file, TrialTable(file.space, file.experiment.languages))
         folder.open(file.resolved_yaml())
@@ -57,15 +62,18 @@ class SearchRun:
     def add(
         self,
         trial: Trial,
-        wers: Mapping[str, float],
+        wers: dict[str, float],
         checkpoint: Path,
-        original: Mapping[str, float] | None = None,
+        original: dict[str, float] | None = None,
         violation: float | None = None,
     ) -> None:
         """A complete trial with its checkpoint."""
         if original:
-            self.table.record(trial, Report.of({"step": 0, **{f"wer/{name}": wer for name, wer in original.items()}}))
-        figures = {f"wer/{name}": wer for name, wer in wers.items()} | {f"utterances_seen/{name}": 7.0 for name in wers}
+            before = {f"wer/{name}": wer for name, wer in (original | self.watched).items()}
+            self.table.record(trial, Report.of({"step": 0, **before}))
+        figures = {f"wer/{name}": wer for name, wer in (wers | self.watched).items()}
+        figures |= {f"wer_normalized/{name}": wer + PLAIN for name, wer in (wers | self.watched).items()}
+        figures |= {f"utterances_seen/{name}": 7.0 for name in wers}
         if violation is not None:
             figures |= {"objective": wers["gl"], "feasible": violation <= 0, "violation": violation}
             figures |= {"violation/es": violation, "violation/pt": violation}
@@ -93,10 +101,14 @@ class SearchRun:
         choice = choose(dev, side_by_side(dev, experiment), experiment)
         return Confirmation(figures[0], choice, {"search-1": values}, {}, {"test": figures[1]}, None)
 
-    @staticmethod
-    def _decoded(better: Mapping[str, float], more: float) -> Decoded:
-        def over(rates: Mapping[str, float], seeds: Sequence[int]) -> list:  # type: ignore[type-arg]
-            return [decoded({name: wer + more for name, wer in rates.items()}, seed) for seed in seeds]
+    @property
+    def watched(self) -> dict[str, float]:
+        """The WER of the watched language in every model; empty where none is watched."""
+        return WATCHED if self.file.experiment.languages.watched else {}
+
+    def _decoded(self, better: dict[str, float], more: float) -> Decoded:
+        def over(rates: dict[str, float], seeds: Sequence[int]) -> list:  # type: ignore[type-arg]
+            return [decoded({name: wer + more for name, wer in (rates | self.watched).items()}, seed) for seed in seeds]
 
         return Decoded(over(surrogate.ORIGINAL, [0])[0], over(BASE, SEEDS), {"search-1": over(better, SEEDS)})
 

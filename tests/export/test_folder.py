@@ -69,8 +69,10 @@ def test_the_card_of_a_best_trial_claims_no_more_than_its_figures(best: tuple[Se
     head = ModelCard(card(best[1])).data
     assert (head.language, head.base_model, head.metrics) == (["gl", "es", "pt"], "openai/whisper-tiny", ["wer", "cer"])
     results = {one.dataset_config: (one.dataset_split, one.metric_value) for one in head.eval_results}
-    assert results == {"gl": ("dev", 40.0), "es": ("dev", 20.0), "pt": ("dev", 19.0)}
+    assert results == {"gl": ("dev", 41.0), "es": ("dev", 21.0), "pt": ("dev", 20.0)}, "the plain WER"
     text = card(best[1])
+    assert "capped WER in %, normalised" in text
+    assert "Capped: an utterance counts at most as many errors as its reference has words." in text
     assert "| gl | 60.00 | 50.00 | 40.00 |" in text
     assert "`words/1`" in text
     assert "the best feasible trial of a search (`search-1`), after step 20" in text
@@ -96,6 +98,21 @@ def test_the_card_of_a_confirmed_winner_has_intervals_and_the_test_split(tmp_pat
     assert "is better than the baseline, with 95 % confidence" in text
     assert "seed: 1" in text
     assert {one.dataset_split for one in ModelCard(text).data.eval_results} == {"dev", "test"}
+
+
+@pytest.mark.parametrize("confirm", [False, True])
+def test_the_card_has_watched_languages_apart(tmp_path: Path, checkpoint: Path, confirm: bool) -> None:
+    run = SearchRun.write(tmp_path / "run", checkpoint, confirm=confirm, watched=True)
+    export(find_source(run.folder.uri), tmp_path / "out")
+    text = card(tmp_path / "out")
+    assert "without harming es, pt.\nMeasured too, but not trained on: it.\nThis is " in text
+    rows = [line for line in text.splitlines() if line.startswith("| it (watched) |")]
+    assert rows.pop() == "| it (watched) | not used | unknown | unknown | 0 |"
+    assert len(rows) == (2 if confirm else 1), "on dev, and on test where it was opened"
+    assert rows[-1].endswith("| 30.00 |")
+    head = ModelCard(text).data
+    assert head.language == ["gl", "es", "pt"]
+    assert {one.dataset_config for one in head.eval_results} == {"gl", "es", "pt", "it"}
 
 
 def test_a_run_of_an_older_version_is_exported(tmp_path: Path, checkpoint: Path) -> None:

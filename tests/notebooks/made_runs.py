@@ -16,7 +16,7 @@ from raywce.experiment.load import ExperimentFile
 from raywce.runs.folder import RunFolder
 from raywce.runs.outcome_file import write_outcome
 from raywce.runs.tables import Trial, TrialTable, write_utterances
-from raywce.search.confirm import candidates, compared_tests, judged, runs
+from raywce.search.confirm import candidates, judged, runs, trainings, with_tests
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests, files_of
 from raywce.selection.limits import limits
@@ -82,8 +82,9 @@ class _Made:
 
     def confirm(self) -> Confirmation:
         """As the confirm phase does, with the test split."""
-        feasible = [trial for trial in completed(self.table, self.experiment) if trial.feasible]
-        chosen = candidates(feasible, self.experiment.search.confirm.candidates)
+        done = completed(self.table, self.experiment)
+        known = trainings(done, self.table, self.file)
+        chosen = candidates(done, known, self.experiment.search.confirm.candidates)
         for run in runs(chosen, self.file):
             self.train(CONFIRM, run)
         found = judged(self.table, chosen, self.experiment)
@@ -96,7 +97,7 @@ class _Made:
             rates = dict.fromkeys(self.experiment.languages.all, 0.3 + 0.01 * index)
             self.folder.write_table(file.uri.removeprefix(f"{self.folder.uri}/"), _decoded(rates, index))
         write_utterances(self.folder, self.table, files)
-        return replace(found, tests=compared_tests(decoded_tests(files, self.table, winner), self.experiment))
+        return with_tests(found, decoded_tests(files, self.table, winner), self.experiment)
 
     def _alpha(self, run: Run) -> float:
         return float(getattr(self.driver.experiment(run).weighting, "alpha", 1.0))

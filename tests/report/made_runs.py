@@ -18,10 +18,11 @@ from raywce.experiment.load import ExperimentFile, load
 from raywce.runs.folder import RunFolder
 from raywce.runs.outcome_file import write_outcome
 from raywce.runs.tables import TestFile, Trial, TrialTable, write_utterances
-from raywce.search.confirm import candidates, compared_tests, judged, runs
+from raywce.search.confirm import candidates, judged, runs, trainings, with_tests
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests
 from raywce.search.searcher import suggestion_id
+from raywce.selection.comparison import Decoded
 from raywce.selection.limits import limits
 from raywce.selection.outcome import Confirmation, SearchOutcome, completed, outcome, references
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, FAIL, ORIGINAL, PRUNED, SEARCH
@@ -30,10 +31,12 @@ from raywce.trial_report import Report
 HOSTILE = '<script>window.hurt = true</script> & "quoted" <img src=x onerror=alert(1)>'
 STEPS, EVERY = 40, 20
 ORIGINAL_RATES = {"gl": 0.75, "es": 0.10, "pt": 0.12}
+WATCHED_RATES = {"it": 0.15}
 _WORDS = {
     "gl": ["hoxe", "o", "meu", "amigo", "está", "no", "xardín", "coa", "avoa", "e", "mañá", "vai", "á", "praia"],
     "es": ["mañana", "vamos", "a", "la", "playa", "con", "los", "niños", "y", "después", "a", "casa"],
     "pt": ["o", "comboio", "parte", "às", "nove", "e", "chega", "depois", "do", "almoço", "à", "cidade"],
+    "it": ["domani", "andiamo", "al", "mare", "con", "i", "bambini", "e", "poi", "a", "casa"],
 }
 _UTTERANCES, _SPEAKERS = 24, 12
 
@@ -82,6 +85,7 @@ class MadeRun:
         self.folder = RunFolder.of(self.experiment.storage, self.experiment.name)
         self.folder.open(file.resolved_yaml())
         self.space = file.optuna_space
+        self.original = {name: (ORIGINAL_RATES | WATCHED_RATES)[name] for name in self.experiment.languages.decoded}
         self.table = TrialTable(file.space, self.experiment.languages)
         self.driver = Driver(file, "", lambda *_: None)
 
@@ -100,17 +104,18 @@ class MadeRun:
             self._train(SEARCH, run, FAIL if index == fails else PRUNED if index == pruned else COMPLETE)
         self._write()
 
-    def confirm(self, with_tests: bool = True) -> Confirmation:
+    def confirm(self, opened: bool = True) -> Confirmation:
         """As the confirm phase does."""
-        feasible = [trial for trial in completed(self.table, self.experiment) if trial.feasible]
-        chosen = candidates(feasible, self.experiment.search.confirm.candidates)
+        done = completed(self.table, self.experiment)
+        known = trainings(done, self.table, self.file)
+        chosen = candidates(done, known, self.experiment.search.confirm.candidates)
         for run in runs(chosen, self.file):
             self._train(CONFIRM, run)
         found = judged(self.table, chosen, self.experiment)
-        if not (found.choice.winner and with_tests):
+        if not (found.choice.winner and opened):
             self._write()
             return replace(found, closed="no candidate keeps all limits with confidence")
-        return replace(found, tests=self._tests(found.choice.winner))
+        return with_tests(found, self._tests(found.choice.winner), self.experiment)
 
     def outcome(self, confirmation: Confirmation | None = None) -> SearchOutcome:
         """Judged and written."""
@@ -121,16 +126,16 @@ class MadeRun:
         self.folder.write_text("search_clock.json", json.dumps({"seconds": 1234.5}))
         return judged
 
-    def _tests(self, winner: str) -> dict[str, Any]:
+    def _tests(self, winner: str) -> dict[str, Decoded]:
         models = [ORIGINAL, *(one for one in self.table.trial_ids(CONFIRM) if f"-{BASELINE}-" in one or winner in one)]
         files = [TestFile("test", model, self.folder.path("test", "test", f"{model}.parquet")) for model in models]
         for file in files:
             kind = {"candidate": BASELINE} if file.model == ORIGINAL else self.table.of(file.model)[-1]
-            rates = ORIGINAL_RATES if file.model == ORIGINAL else self._rates(self._run_of(kind), STEPS)
+            rates = self.original if file.model == ORIGINAL else self._rates(self._run_of(kind), STEPS)
             self.folder.write_table(f"test/test/{file.model}.parquet", decode(rates, f"test {file.model}"))
         write_utterances(self.folder, self.table, files)
         self.table.write(self.folder)
-        return compared_tests(decoded_tests(files, self.table, winner), self.experiment)
+        return decoded_tests(files, self.table, winner)
 
     def _run_of(self, row: Mapping[str, Any]) -> Run:
         values = {path: row[f"config/{path}"] for path in self.space}
@@ -158,7 +163,7 @@ class MadeRun:
     def _report(self, run: Run, step: int, phase: str) -> Report:
         report: dict[str, Any] = {"step": step, "final": step == STEPS, "time_s": 2.5 * step, "restarts": 0}
         if step:
-            report |= {f"loss/{language}": 2.0 / (1 + step) for language in ORIGINAL_RATES}
+            report |= {f"loss/{language}": 2.0 / (1 + step) for language in self.experiment.languages.all}
             schedule = self.driver.experiment(run).schedules()["gl"]
             report["alpha/gl"] = schedule.alpha(step - 1, STEPS)
         if step % EVERY == 0:
@@ -174,12 +179,13 @@ class MadeRun:
         return self.driver.judged(made) if phase == SEARCH else made
 
     def _rates(self, run: Run, step: int) -> dict[str, float]:
-        """gl falls with the mean alpha, the others rise."""
+        """gl falls with the mean alpha, the others rise, a watched one most."""
         schedule = self.driver.experiment(run).schedules()["gl"]
         alpha = sum(schedule.alpha(one, STEPS) for one in range(STEPS)) / STEPS
         done = step / STEPS
         end = {"gl": 0.55 - 0.05 * alpha, "es": 0.10 + 0.012 * (alpha - 1), "pt": 0.12 + 0.008 * (alpha - 1)}
-        return {name: start + (end[name] - start) * done for name, start in ORIGINAL_RATES.items()}
+        end["it"] = 0.20 + 0.03 * (alpha - 1)
+        return {name: start + (end[name] - start) * done for name, start in self.original.items()}
 
     def _write(self) -> None:
         self.table.write(self.folder)
@@ -240,10 +246,10 @@ def searched(folder: Path, **search: Any) -> MadeRun:
     return made
 
 
-def confirmed(folder: Path, **search: Any) -> MadeRun:
+def confirmed(folder: Path, *overrides: str, **search: Any) -> MadeRun:
     """A finished search with a confirm phase."""
     confirm = {"candidates": 3, "seeds": 3, "resamples": 200, **search.pop("confirm", {})}
-    made = MadeRun(write_file(folder, confirm=confirm, **search))
+    made = MadeRun(write_file(folder, *overrides, confirm=confirm, **search))
     made.baseline()
     made.search()
     made.outcome(made.confirm())

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from raywce.report.build import build
-from raywce.report.page import page
+from raywce.report.page import all_plots, page
 from raywce.report.run import read_run
 from tests.report import made_runs
 from tests.report.made_runs import HOSTILE, STEPS, MadeRun
@@ -80,6 +80,7 @@ def test_without_a_winner_the_nearest_candidate_is_shown(tmp_path: Path) -> None
     assert report.finding.startswith("Nothing confirmed")
     assert "95 % interval of the change" in report.finding
     assert report.best in report.claims
+    assert f" {report.best} lowers the capped WER of gl" in report.finding
     assert any("stays closed" in note for note in report.notes)
     page(report, read_run(run.folder))
 
@@ -124,3 +125,54 @@ def test_json_has_null_for_what_is_no_number(searched: MadeRun) -> None:
     report = build(read_run(searched.folder))
     object.__setattr__(report, "baseline_objective", math.nan)
     assert json.loads(json.dumps(report.as_dict(), allow_nan=False))["baseline_objective"] is None
+
+
+@pytest.fixture(scope="module")
+def watching(tmp_path_factory: pytest.TempPathFactory) -> MadeRun:
+    """A search with a confirm phase that watches Italian and holds it to a limit that is far away."""
+    constraints = {"absolute_floor": 12.0, "languages": {"it": {"absolute_floor": 90.0}}}
+    return made_runs.confirmed(tmp_path_factory.mktemp("watching"), "languages.watched=[it]", constraints=constraints)
+
+
+def test_a_watched_language_is_in_all_tables_as_one(watching: MadeRun) -> None:
+    report = build(read_run(watching.folder))
+    assert [table.title for table in report.wers] == [
+        "dev, speakers held out of the search",
+        "test",
+        report.wers[2].title,
+    ]
+    for table in report.wers:
+        assert [(row.language, row.low_resource, row.watched) for row in table.languages] == [
+            ("gl", True, False),
+            ("es", False, False),
+            ("pt", False, False),
+            ("it", False, True),
+        ]
+        assert table.languages[-1].chosen.low < table.languages[-1].chosen.value < table.languages[-1].chosen.high
+    assert (report.watched, list(report.allowed)) == (["it"], ["es", "pt", "it"])
+    assert report.wers[0].languages[-1].above_limit == report.claims[report.best].bounds["it"] < 0
+    assert {point.wer["it"] is None for point in report.trials if point.state == "COMPLETE"} == {False}
+
+
+def test_a_watched_language_is_named_as_one_on_the_page(watching: MadeRun) -> None:
+    run = read_run(watching.folder)
+    report = build(run)
+    text = page(report, run)
+    assert text.count('<th scope="row">it (watched)</th>') == len(report.wers)
+    assert "<h4>it (watched)</h4>" in text
+    assert '<th scope="col" class="n">it (watched) bound</th>' in text
+    drawn = all_plots(report, run)
+    assert {"wer-over-steps-3", "loss-over-steps-2"} <= drawn.keys()
+    assert "loss-over-steps-3" not in drawn, "it has no training loss"
+    assert any("it (watched)" in trace["x"] for trace in drawn["wer-0"]["data"])
+
+
+def test_a_watched_language_without_a_limit_has_no_bound(tmp_path: Path) -> None:
+    run = made_runs.confirmed(tmp_path, "languages.watched=[it]", constraints={"absolute_floor": 12.0})
+    report = build(read_run(run.folder))
+    assert list(report.allowed) == ["es", "pt"]
+    row = report.wers[0].languages[-1]
+    assert (row.language, row.low_resource, row.above_limit) == ("it", False, None)
+    text = page(report, read_run(run.folder))
+    assert "it (watched)" in text
+    assert "it (watched) bound" not in text

@@ -58,12 +58,28 @@ def test_a_new_folder_has_nothing_to_compare_with(example: Path, tmp_path: Path)
 
 
 def test_a_key_that_came_later_has_its_default(folder: RunFolder, example: Path) -> None:
-    rewrite(folder, "training.log_every", "evaluation", "weighting.adaptive", "data.sampling.both_kinds")
+    rewrite(folder, "training.log_every", "evaluation.part", "weighting.adaptive", "data.sampling.both_kinds")
     rewrite(folder, weighting__adaptive={"choice": [False, True]})
     check_same(folder, changed(example, *SEARCHED))
     (problem,) = differences(folder, example, "training.log_every=7")
     assert (problem.path, problem.got) == ("training.log_every", "7")
     assert problem.rule == f"must be 10, as in {folder.uri}"
+
+
+def test_a_key_that_came_later_has_what_runs_did_before_it(folder: RunFolder, example: Path) -> None:
+    rewrite(folder, "evaluation.capped")
+    assert not recorded(folder).experiment.evaluation.capped
+    (problem,) = differences(folder, example)
+    assert str(problem).startswith(f"evaluation.capped: must be false, as in {folder.uri}, but got true")
+    check_same(folder, changed(example, *SEARCHED, "evaluation.capped=false"))
+
+
+def test_a_run_before_there_were_watched_languages_has_none(folder: RunFolder, example: Path) -> None:
+    rewrite(folder, "languages.watched")
+    assert recorded(folder).experiment == changed(example, *SEARCHED).experiment
+    check_same(folder, changed(example, *SEARCHED))
+    (problem,) = differences(folder, example, "languages.watched=[en]")
+    assert str(problem).startswith(f'languages.watched: must be [], as in {folder.uri}, but got ["en"]')
 
 
 def test_every_key_that_differs_is_named_with_both_values(folder: RunFolder, example: Path) -> None:

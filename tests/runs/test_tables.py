@@ -4,15 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from raywce.evaluation.rates import rates_by_language
 from raywce.experiment.schema import Languages
 from raywce.experiment.space import Distribution, Scalar
 from raywce.runs.folder import RunFolder, versions
 from raywce.runs.tables import Trial, TrialTable, rows_in, write_utterances
 from raywce.selection.trials import BASELINE, COMPLETE, FAIL, SEARCH
-from raywce.trial_report import Report
+from raywce.trial_report import RATES, Report
+from tests.search.decoded_tables import decoded
 
 SPACE = {
     "weighting.alpha": Distribution("uniform", (1.0, 6.0)),
@@ -48,6 +51,11 @@ def test_columns_have_the_types_of_the_distributions() -> None:
     assert "violation/gl" not in schema.names
     assert "alpha/es" not in schema.names
     assert {"violation/es", "alpha/gl", "wer/gl", "cer_raw/es", "wer_normalized/es", "loss/gl"} <= set(schema.names)
+
+
+def test_a_watched_language_has_columns_of_what_is_measured() -> None:
+    names = TrialTable(SPACE, LANGUAGES.model_copy(update={"watched": ["it"]})).schema.names
+    assert {name for name in names if name.endswith("/it")} == {"violation/it", *(f"{rate}/it" for rate in RATES)}
 
 
 @pytest.mark.parametrize("kind", ["path", "uri"])
@@ -164,6 +172,18 @@ def test_utterances_are_those_of_each_trials_last_evaluation(tmp_path: Path) -> 
         ("search", "search-000-a", "whole"),
     }
     assert found.num_rows == 6
+
+
+def test_utterances_of_before_decoding_could_be_stopped_stand_beside_newer_ones(tmp_path: Path) -> None:
+    newer, table, folder = decoded({"gl": 0.2}), empty(), folder_of(tmp_path, "path")
+    for trial, rows in ((FIRST, newer.drop_columns("stopped")), (TRIAL, newer)):
+        pq.write_table(rows, tmp_path / f"{trial.trial_id}.parquet")
+        table.record(trial, Report(20, utterances=str(tmp_path / f"{trial.trial_id}.parquet")))
+    write_utterances(folder, table)
+    found = folder.read_table("utterances.parquet")
+    older = found.filter(pc.equal(found["trial_id"], "baseline-0"))
+    assert older["stopped"].null_count == newer.num_rows
+    assert rates_by_language(older) == rates_by_language(newer)
 
 
 def test_versions_name_what_figures_depend_on() -> None:

@@ -11,7 +11,7 @@ import rich
 from rich.console import Console
 
 COLUMNS = 80
-LANGUAGES = {"low": ["ast", "gl"], "high": ["ca", "es", "fr", "pt"]}
+LANGUAGES = {"low": ["ast", "gl"], "high": ["ca", "es", "fr", "pt"], "watched": ["it", "yue"]}
 TRIAL = "search-000-fe223b"
 
 

@@ -10,7 +10,7 @@ from raywce.selection.comparison import Choice, Claim, Comparison, Interval, Mod
 from raywce.selection.outcome import Confirmation
 from tests.screen.readable import LANGUAGES, TRIAL, check, printed
 
-ALL = [*LANGUAGES["low"], *LANGUAGES["high"]]
+ALL = [*LANGUAGES["low"], *LANGUAGES["high"], *LANGUAGES["watched"]]
 OTHER = "search-113-0a9b8c"
 
 
@@ -24,7 +24,8 @@ def comparison() -> Comparison:
     original = ModelFigures(each(1.2345, 1.1234, 1.3456), None, None, None, identified)
     baseline = ModelFigures(each(0.2345, 0.2012, 0.2678), change, None, None, identified)
     own = ModelFigures(each(0.1111, 0.0999, 0.1222), change, change, change["gl"], identified)
-    return Comparison(0.95, 5, original, baseline, {TRIAL: own, OTHER: own}, dict.fromkeys(ALL, 12), ["ast"])
+    speakers, watched = dict.fromkeys(ALL, 12), LANGUAGES["watched"]
+    return Comparison(0.95, 5, original, baseline, {TRIAL: own, OTHER: own}, speakers, ["ast"], watched=watched)
 
 
 @pytest.fixture
@@ -45,7 +46,9 @@ def test_all_tables_can_be_read_at_80_columns(found: Confirmation, monkeypatch: 
         "candidate keeps all limits p beats the baseline p",
         "search-000-fe223b yes 0.000123 yes 0.00456",
         f"{TRIAL} on dev, speakers held out of the search, 5 seeds:",
-        "WER in %, 95 % intervals",
+        "WER in %, 95 % intervals; *: watched",
+        "yue* 123.45 [112.34, 134.56] 23.45 [20.12, 26.78] 11.11 [9.99, 12.22]",
+        "it* -12.34 [-15.67, -9.01] -12.34 [-15.67, -9.01] 98.7 %",
         "language original baseline candidate",
         "ast 123.45 [112.34, 134.56] 23.45 [20.12, 26.78] 11.11 [9.99, 12.22]",
         "Change of the WER in points, 95 % intervals",

@@ -46,7 +46,7 @@ def table(file: Any) -> TrialTable:
 
 @pytest.fixture
 def progress() -> Progress:
-    return Progress(SEARCH, total=4, at_once=lambda: 1, baseline=0.47)
+    return Progress(SEARCH, total=4, at_once=lambda: 1, label="WER", baseline=0.47)
 
 
 def lines_of(file: Any, progress: Progress, *changes: list[Any]) -> list[str]:
@@ -160,6 +160,16 @@ def test_a_narrow_terminal_keeps_the_low_resource_wer(file: Any, table: TrialTab
     assert ("learning_rate" in wide, " pt " in wide) == (True, True)
     assert ("learning_rate" in middle, " pt " in middle) == (False, True)
     assert (" pt " in narrow, " gl " in narrow, "45.00" in narrow) == (False, True, True)
+
+
+def test_a_watched_language_has_a_mark_and_is_the_first_to_go(tmp_path: Path, progress: Progress) -> None:
+    file = surrogate.load_file(tmp_path, "languages.watched=[it]")
+    evaluated = report(TrialTable(file.space, file.experiment.languages), 0, 0.45, COMPLETE, **{"wer/it": 0.1})
+    wide, narrow = ("\n".join(screen_of(file, progress, [evaluated], width)) for width in (80, 56))
+    assert ("it*" in wide, "*: watched" in wide) == (True, True)
+    assert ("it*" in narrow, "*: watched" in narrow, " pt " in narrow) == (False, False, True)
+    (line, _) = lines_of(file, progress, evaluated)
+    assert line == "search-0: step 20, WER in %: gl 45.00, es 20.00, pt 19.00, it (watched) 10.00; feasible."
 
 
 def test_a_thousand_trials_fit_on_the_screen(file: Any, table: TrialTable, progress: Progress) -> None:

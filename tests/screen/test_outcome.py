@@ -150,8 +150,8 @@ def test_the_outcome_as_json_has_the_exit_code_and_figures(file, table) -> None:
 
 
 def test_the_tables_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    low, high = readable.LANGUAGES["low"], readable.LANGUAGES["high"]
-    wer = dict.fromkeys([*low, *high], 1.2345)
+    low, high, watched = (readable.LANGUAGES[group] for group in ("low", "high", "watched"))
+    wer = dict.fromkeys([*low, *high, *watched], 1.2345)
     deviation = dict.fromkeys(wer, 0.1234)
     ids = ", ".join(f"search-{number:03}-fe223b" for number in range(5))
     best = TrialFigures(ids, {ALPHA: 1.5}, wer, dict(zip(high, (-1.0, 12.34, 0.0, 3.2), strict=True)), 1.1111)
@@ -172,12 +172,15 @@ def test_the_tables_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -
         settings=None,
         pareto=[ParetoPoint(ids, 0.1111, -12.34), ParetoPoint(readable.TRIAL, 0.1, 1.25)],
         state="found",
+        watched=watched,
     )
     lines = readable.printed(monkeypatch, lambda: show_outcome(found))
     start = next(index for index, line in enumerate(lines) if line.startswith("WER in %"))
     readable.check(
         lines[start:],
+        "WER in %; change from the baseline and limit in points; *: watched",
         "language original baseline best change limit",
+        "yue* 123.45 123.45 ± 12.34 123.45 +0.00",
         "gl 123.45 123.45 ± 12.34 123.45 +0.00",
         "es 123.45 123.45 ± 12.34 123.45 +0.00 broken by 12.34",
         "search-000-fe223b 10.00 +1.25",

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from raywce.errors import RunFailed
+from raywce.evaluation.utterances import SCHEMA
 from raywce.experiment.load import ExperimentFile, load
 from raywce.experiment.schema import Experiment
 from raywce.trial_report import Report
@@ -93,8 +94,12 @@ def write_utterances(folder: str, name: str, step: int) -> str:
     """One row for each language, the step in its hypothesis."""
     path = Path(folder) / name / f"utterances-{step}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
+    blank = {field.name: "" if field.type == pa.string() else 0 for field in SCHEMA} | {
+        "truncated": False,
+        "stopped": False,
+    }
     rows = [{"id": f"{language}-1", "language": language, "hypothesis": f"{step}"} for language in ORIGINAL]
-    pq.write_table(pa.Table.from_pylist(rows), path)
+    pq.write_table(pa.Table.from_pylist([blank | row for row in rows], SCHEMA), path)
     return str(path)
 
 

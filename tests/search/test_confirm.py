@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,26 @@ CONFIRM = {"candidates": 2, "resamples": 500}
 ALPHAS = (1.2, 1.8, 1.8)  # up to 3.5 they are feasible, and clearly better than the baseline
 
 
-def figures(trial_id: str, gl: float, es: float = 0.2) -> TrialFigures:
-    return TrialFigures(trial_id, {"weighting.alpha": 2.0}, {"gl": gl, "es": es}, {"es": -1.0}, gl)
-
-
-def test_candidates_are_the_best_and_the_same_training_once() -> None:
-    trials = [figures("c", 0.3), figures("a", 0.3), figures("b", 0.2), figures("d", 0.4), figures("e", 0.3, 0.21)]
-    assert [trial.trial_id for trial in candidates(trials, 3)] == ["b", "a", "e"]
-    assert candidates([], 3) == []
+def test_candidates_are_the_best_feasible_ones_and_each_training_once(tmp_path: Path) -> None:
+    """Below the loss ratio, 3 here, an adaptive weight's alpha makes no difference."""
+    weighting = "weighting={kind: dynamic, alpha: {uniform: [1, 6]}}"
+    rate = "training.optimizer.learning_rate=1e-5"
+    file = surrogate.load_file(tmp_path, weighting, rate, baseline={}, points="none")
+    alphas = {"a": 2.5, "b": 2.0, "c": 4.0, "d": 1.5, "e": 5.0}
+    wers = {"a": 0.30, "b": 0.20, "c": 0.30, "d": 0.25, "e": 0.10}
+    done = [
+        TrialFigures(name, {"weighting.alpha": alpha}, {"gl": wers[name], "es": alpha}, {"es": -1.0}, wers[name])
+        for name, alpha in alphas.items()
+    ]
+    done[-1] = replace(done[-1], violations={"es": 0.5})
+    steps = file.experiment.training.steps
+    known = {trial.trial_id: (file.at(trial.values), [3.0] * steps) for trial in done}
+    assert [trial.trial_id for trial in candidates(done, known, 3)] == ["b", "c"]
+    assert [trial.trial_id for trial in candidates(done, known, 1)] == ["b"]
+    unknown = {name: (setting, ()) for name, (setting, _) in known.items()}
+    assert [trial.trial_id for trial in candidates(done, unknown, 3)] == ["b", "d", "a"]
+    of_one_seed = [replace(trial, wer={"gl": 0.2, "es": 0.2}) for trial in done]
+    assert [trial.trial_id for trial in candidates(of_one_seed, unknown, 3)] == ["b"]
 
 
 def test_baseline_and_candidates_share_new_seeds(tmp_path: Path) -> None:
@@ -44,11 +56,12 @@ def test_baseline_and_candidates_share_new_seeds(tmp_path: Path) -> None:
     chosen = TrialFigures("search-0", {"weighting.alpha": 2.0, "training.optimizer.learning_rate": 1e-5}, {}, {}, 0.3)
     found = runs([chosen], file)
     assert [(run.trial_id, run.seed_index) for run in found] == [
-        (f"confirm-{name}-{seed}", seed) for seed in (2, 3, 4) for name in ("baseline", "search-0")
+        (f"confirm-{name}-{seed}", seed) for seed in (6, 7, 8) for name in ("baseline", "search-0")
     ]
     assert [run.evaluates_original for run in found] == [True] + 5 * [False]
     assert found[0].values is None
     assert found[1].values == chosen.values
+    assert [run.seed_index for run in runs([chosen], file, begun=2)][::2] == [2, 3, 4], "a phase that is resumed"
 
 
 def experiment(tmp_path: Path, *alphas: float, floor: float = 1.0) -> ExperimentFile:
@@ -117,7 +130,7 @@ def test_a_winner_is_confirmed_and_tested_once(finished: Finished) -> None:
     assert claim.better
 
     winner = found.dev.candidates[found.choice.winner]
-    assert winner.wer["gl"].value == pytest.approx(0.446 + 0.001 * 2, abs=0.002)  # mean over seeds 1 to 3
+    assert winner.wer["gl"].value == pytest.approx(0.446 + 0.001 * 5, abs=0.002)  # mean over seeds 4 to 6
     gain = winner.against_baseline["gl"]
     assert gain.value == pytest.approx(-0.024, abs=0.002)
     assert gain.low < gain.value < gain.high < 0
@@ -135,10 +148,10 @@ def test_a_winner_is_confirmed_and_tested_once(finished: Finished) -> None:
     assert {part for name, part in parts.items() if not name.startswith("confirm")} == {"search"}
     rows = folder.read_table("trials.parquet").to_pylist()
     seeds = {(row["candidate"], row["seed"]) for row in rows if row["phase"] == "confirm"}
-    assert seeds == {(name, seed) for name in ("baseline", *alphas) for seed in (1, 2, 3)}
+    assert seeds == {(name, seed) for name in ("baseline", *alphas) for seed in (4, 5, 6)}
     utterances = folder.read_table("utterances.parquet").to_pylist()
     tested = {row["trial_id"] for row in utterances if row["phase"] == "test"}
-    expected = {f"confirm-{name}-{seed}" for name in ("baseline", found.choice.winner) for seed in (1, 2, 3)}
+    expected = {f"confirm-{name}-{seed}" for name in ("baseline", found.choice.winner) for seed in (4, 5, 6)}
     assert tested == {"original", *expected}
     assert {row["split"] for row in utterances if row["phase"] == "test"} == {"test", "broadcast"}
     (opening,) = openings(folder)

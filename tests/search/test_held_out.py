@@ -29,13 +29,14 @@ DECODING = (
 
 @pytest.fixture
 def file(tmp_path: Path) -> ExperimentFile:
-    for folder in ("speech", "broadcast"):
-        (tmp_path / folder / "test" / "gl").mkdir(parents=True)
-        (tmp_path / folder / "test" / "gl" / "0.parquet").touch()
+    for part in ("speech/test/gl", "speech/test/it", "broadcast/test/gl"):
+        (tmp_path / part).mkdir(parents=True)
+        (tmp_path / part / "0.parquet").touch()
     speech = f"data={{folder: {tmp_path / 'speech'}, extra_test: {{broadcast: {tmp_path / 'broadcast'}}}}}"
     resources = "resources={workers: 4, cpus_per_worker: 0.5, gpus_per_worker: 0.5}"
     path = surrogate.write_file(tmp_path, confirm={"candidates": 1})
-    return load(path, [speech, resources, DECODING, "languages.language_tokens={gl: pt}"], check_files=False)
+    languages = ["languages.language_tokens={gl: pt}", "languages.watched=[it, nl]"]
+    return load(path, [speech, resources, DECODING, *languages], check_files=False)
 
 
 def test_decoding_says_every_half_minute_how_far_it_is(
@@ -80,9 +81,9 @@ def test_every_model_and_test_set_is_decoded_as_dev_is(file: ExperimentFile, tab
         for model in (ORIGINAL, f"confirm-{BASELINE}-1", f"confirm-{WINNER}-1")
     ]
     assert len(evaluations) == len(files)
-    for evaluation in evaluations:
+    for file_, evaluation in zip(files, evaluations, strict=True):
         assert evaluation.settings == experiment.decode_settings
-        assert evaluation.languages == ("gl",)
+        assert evaluation.languages == (("gl", "it") if file_.name == "test" else ("gl",))
     settings = experiment.decode_settings
     assert (settings.precision, settings.encoder_context, settings.context_margin) == ("bf16", "batch", 2.5)
     assert (settings.identify_language, settings.batch_size, settings.normalizer) == (True, 3, "whisper_basic")

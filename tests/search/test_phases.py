@@ -62,10 +62,12 @@ def tracked(folder: Path, tracking_uri: str) -> None:
         )
 
 
-def test_a_whole_search(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_whole_search(cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
     outcome, folder = run(tmp_path, baseline_seeds=2, mlflow=tracking_uri)
     assert outcome.exit_code == 0
+    assert outcome.label == json.loads((folder / "outcome.json").read_text())["label"] == "capped WER"
+    assert "capped WER in %: gl" in capfd.readouterr().out
     tracked(folder, tracking_uri)
     assert outcome.references.baseline["gl"] == pytest.approx(0.4705)  # seeds 0 and 1
     assert outcome.references.baseline_deviation == pytest.approx({"gl": 0.001 / 2**0.5, "es": 0, "pt": 0})

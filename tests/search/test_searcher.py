@@ -13,7 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from raywce.search.driver import Run
-from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, WithinRoom, suggestion_id
+from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, Values, WithinRoom, suggestion_id
+from raywce.selection.equal_weights import Ratios
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -170,8 +171,25 @@ def test_a_second_completion_is_ignored() -> None:
 def rows(suggestion: dict[str, Any], state: str = "COMPLETE", **more: Any) -> dict[str, list[dict[str, Any]]]:
     """A trial in the table, after one report."""
     values = {f"config/{path}": value for path, value in suggestion["values"].items()}
-    last = {**report(0.5), "trial_id": suggestion["trial_id"], "state": state, "reason": None, **values, **more}
+    last = {
+        **report(0.5),
+        "trial_id": suggestion["trial_id"],
+        "seed": suggestion["seed_index"],
+        "state": state,
+        "reason": None,
+        **values,
+        **more,
+    }
     return {suggestion["trial_id"]: [last]}
+
+
+def test_each_trial_has_a_training_seed_of_its_own_and_keeps_it() -> None:
+    search = searcher(own_seeds=3, training_seed=10)
+    first, second = search.suggest("a"), search.suggest("b")
+    assert [first["seed_index"], second["seed_index"]] == [3, 4]
+    left = rows(first, state="RUNNING", seed=10)  # of a run whose trials had one seed
+    again = searcher(own_seeds=3, training_seed=10, earlier=left)
+    assert [again.suggest(name)["seed_index"] for name in ("c", "d")] == [0, 4]
 
 
 def test_what_ended_in_the_study_and_in_the_table_is_left_alone(tmp_path: Path) -> None:
@@ -376,3 +394,68 @@ def test_trials_begin_as_room_comes_and_goes() -> None:
     room["holds"] = 3
     assert searcher.suggest("g") == searcher.FINISHED
     assert asked == [0, 0, 1, 1, 1, 0, 1]
+
+
+# --- trainings that are there already ------------------------------------------------------------------------------
+
+
+FLAT = {"weighting.alpha": FloatDistribution(1, 10)}
+BELOW = 8.0  # the loss ratio of every step: alphas below it are one training
+
+
+def train_alike(one: Values, other: Values, ratios: Ratios) -> bool:
+    first, second = one["weighting.alpha"], other["weighting.alpha"]
+    return list(ratios) == [BELOW] * 4 and (first == second or max(first, second) <= BELOW)  # type: ignore[type-var]
+
+
+def of_flat(values: Values) -> dict[str, Any]:
+    alpha = max(BELOW, float(values["weighting.alpha"]))  # type: ignore[arg-type]
+    limits = {"violation/pt": alpha - 9.0, "violation/es": -1.0}
+    return report(0.6 - 0.01 * alpha, step=4, ratios=[BELOW] * 2, **limits)
+
+
+def train(search: ConstrainedOptunaSearch, name: str) -> float:
+    suggestion = search.suggest(name)
+    search.on_trial_result(name, report(None, step=2, final=False, ratios=[BELOW] * 2))
+    search.on_trial_complete(name, of_flat(suggestion["values"]))
+    return float(suggestion["values"]["weighting.alpha"])
+
+
+def flat(kind: str, **changes: Any) -> ConstrainedOptunaSearch:
+    settings = {"space": FLAT, "points": [{"weighting.alpha": 2.0}], "alike": train_alike}
+    return searcher(kind, **{**settings, **changes})
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe", "gp"])
+def test_a_training_that_is_there_already_is_not_suggested_again(kind: str) -> None:
+    search = flat(kind)
+    alphas = [train(search, f"t{number}") for number in range(8)]
+    assert alphas[0] == 2.0
+    assert all(alpha > BELOW for alpha in alphas[1:]), "seven in nine of them would be below at random"
+    assert len(search.study.trials) == 8, "what was passed over leaves nothing in the study"
+    drawn = searcher("random", space=FLAT, points=[{"weighting.alpha": 2.0}])
+    assert sum(train(drawn, f"t{number}") <= BELOW for number in range(8)) > 4
+
+
+def test_trials_of_an_interrupted_search_count(tmp_path: Path) -> None:
+    def rows(trial_id: str, alpha: float) -> list[dict[str, Any]]:
+        cells = {"trial_id": trial_id, "config/weighting.alpha": alpha, "seed": 0, "state": "COMPLETE", "reason": None}
+        half = {"step": 2, "objective": None, "final": False, "ratios": [BELOW] * 2}
+        return [cells | half, cells | of_flat({"weighting.alpha": alpha})]
+
+    whole = flat("gp")
+    alphas = [train(whole, f"t{number}") for number in range(4)]
+    ids = [trial.user_attrs["trial_id"] for trial in whole.study.trials]
+    table = {trial_id: rows(trial_id, alpha) for trial_id, alpha in zip(ids[:3], alphas[:3], strict=True)}
+    resumed = flat("gp", earlier=table)
+    assert train(resumed, "t3") == alphas[3]
+
+
+def test_where_every_setting_is_there_already_one_comes_again() -> None:
+    search = flat("random", space={"weighting.alpha": FloatDistribution(1, 3)})
+    assert [train(search, f"t{number}") <= 3 for number in range(3)] == [True] * 3
+
+
+def test_points_that_are_listed_are_tried_as_they_are() -> None:
+    search = searcher("gp", space=FLAT, points=[{"weighting.alpha": float(n)} for n in (2, 3, 4)], alike=train_alike)
+    assert [train(search, f"t{number}") for number in range(3)] == [2.0, 3.0, 4.0]

@@ -8,11 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pytest
 from pydantic import TypeAdapter
 
 from raywce.runs.tables import Trial, TrialTable
+from raywce.search.driver import Driver
 from raywce.selection.comparison import Interval
-from raywce.selection.outcome import outcome
+from raywce.selection.limits import limits
+from raywce.selection.outcome import SearchOutcome, outcome, references
 from raywce.selection.trials import BASELINE, COMPLETE, SEARCH
 from raywce.trial_report import Report
 from raywce.valid_json import as_json
@@ -55,3 +58,49 @@ def test_the_figures_are_json_where_a_reference_wer_is_0(tmp_path: Path) -> None
     assert weak["against_baseline"] == {"gl": None, "high": 0.0, "all": 100.0}
     assert stored["settings"][1]["against_original"]["gl"] == -100.0
     assert stored["references"]["baseline"]["gl"] == 0.0
+
+
+def searched(folder: Path, *overrides: str) -> SearchOutcome:
+    """Two trials beside a baseline with 10 % in a watched language: one keeps it there, the better one has 30 %."""
+    file = surrogate.load_file(folder, "languages.watched=[it]", *overrides)
+    table = TrialTable(file.space, file.experiment.languages)
+
+    def rates(gl: float, it: float) -> dict[str, float]:
+        return {"gl": gl, "es": 0.2, "pt": 0.2, "it": it}
+
+    baseline = Trial(BASELINE, "baseline-0", 0, {})
+    for step, gl in ((0, 0.6), (20, 0.5)):
+        table.record(baseline, surrogate.report(file.experiment, step, rates(gl, 0.1)))
+    table.finish(baseline, COMPLETE)
+    against = references(table, file.experiment)
+    driver = Driver(file, "", surrogate.trial, limits=limits(file.experiment.search.constraints, against.limits))
+    for number, (gl, it) in enumerate([(0.45, 0.1), (0.40, 0.3)]):
+        trial = Trial(SEARCH, f"search-{number}", 0, {"weighting.alpha": 2.0})
+        table.record(trial, driver.judged(surrogate.report(file.experiment, 20, rates(gl, it))))
+        table.finish(trial, COMPLETE)
+    return outcome(table, file.experiment, {})
+
+
+def test_a_watched_language_without_a_limit_is_in_the_figures_and_decides_nothing(tmp_path: Path) -> None:
+    found = searched(tmp_path)
+    assert (found.best.trial_id, found.feasible) == ("search-1", 2)
+    assert found.best.violations.keys() == {"es", "pt"}
+    assert [point.worst_change for point in found.pareto] == [0.0]
+    written = json.loads(found.to_json())
+    assert written["watched"] == ["it"]
+    assert written["best"]["wer"]["it"] == 0.3
+    assert (written["references"]["baseline"]["it"], written["references"]["original"]["it"]) == (0.1, 0.1)
+    assert "it" not in written["references"]["limits"]
+
+
+def test_a_watched_language_with_a_limit_decides_what_is_feasible(tmp_path: Path) -> None:
+    found = searched(tmp_path, "search.constraints.languages={it: {absolute_floor: 1}}")
+    assert (found.best.trial_id, found.feasible) == ("search-0", 1)
+    assert found.best.violations == pytest.approx({"es": -0.5, "pt": -0.5, "it": -1.0})
+    assert [point.worst_change for point in found.pareto] == pytest.approx([20.0, 0.0])
+
+
+def test_an_outcome_of_an_older_version_watched_nothing(tmp_path: Path) -> None:
+    written = json.loads(searched(tmp_path).to_json())
+    del written["watched"]
+    assert not TypeAdapter(SearchOutcome).validate_python(written).watched

@@ -41,6 +41,13 @@ def test_one_run_has_no_deviation_and_no_high_resource_language_no_column() -> N
     assert all(math.isnan(change) for change in rows[1].against_original.values())
 
 
+def test_watched_languages_have_a_column_of_their_own_and_are_in_no_other() -> None:
+    before, after = ({"gl": 0.4, "es": 0.2, "it": it} for it in (0.1, 0.3))
+    rows = compared(before, [before], {"LP": [after]}, ["gl"], ["es"], ["it"])
+    assert rows[2].against_original == pytest.approx({"gl": 0.0, "high": 0.0, "all": 0.0, "watched": 200.0})
+    assert rows[2].wer == after
+
+
 def test_names() -> None:
     values = {"weighting": "LP", "training.optimizer.learning_rate": 1e-5, "augmentation.copies": "all"}
     assert setting_name(values, {"weighting"}) == "LP, learning_rate 1e-05, copies all"

@@ -325,6 +325,19 @@ def test_a_language_takes_the_token_of_another(run: Run, inputs: Path, tmp_path:
     }
 
 
+def test_a_watched_language_is_decoded_and_nothing_is_learnt_from_it(run: Run, tmp_path: Path) -> None:
+    folder = write_tiny_corpus(tmp_path / "speech", {"gl": 6, "es": 6}, {"gl": 2, "es": 2, "en": 2})
+    data, of = {"folder": str(folder)}, {"low_resource": ["gl"], "high_resource": ["es"]}
+    training = {"steps": 2, "evaluate_at_start": True}
+    plain = run(data=data, languages={**of, "watched": []}, training=training)
+    watched = run(data=data, languages={**of, "watched": ["en"]}, training=training)
+    assert watched.steps("wer/en") == [0, 2]
+    assert {key for report in watched.reports for key in report if key in ("loss/en", "utterances_seen/en")} == set()
+    assert set(pq.read_table(watched.reports[-1]["utterances"])["language"].to_pylist()) == {"gl", "es", "en"}
+    assert equal(weights(watched, "step-00000002"), weights(plain, "step-00000002"))
+    assert watched.reports[-1]["objective"] == plain.reports[-1]["objective"]
+
+
 def test_what_can_not_be_trained_is_reported_as_a_failure(run: Run, tmp_path: Path) -> None:
     (report,) = run(data={"folder": str(tmp_path / "none")}).reports
     assert "must be a folder that `raywce prepare` wrote" in report["failure"]
