@@ -166,7 +166,11 @@ def test_a_winner_is_confirmed_and_tested_once(finished: Finished) -> None:
 def test_what_is_shown_of_it(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
     show_outcome(finished.outcome)
     printed = capsys.readouterr().out
-    assert "keeps all limits and is better than the baseline with 95 % confidence: -2.4" in printed
+    found = finished.outcome.confirmation
+    assert found is not None
+    gain = found.dev.candidates[found.choice.winner].low_resource_gain
+    assert f"is better than the baseline with 95 % confidence: {100 * gain.value:+.2f} [" in printed
+    assert "points of low-resource capped WER compared with the baseline" in printed
     assert "on dev, speakers held out of the search" in printed
     assert "on broadcast:" in printed
 
