@@ -68,8 +68,8 @@ def macro_mean(rates: Mapping[str, LanguageRates], languages: Iterable[str], met
 
 def _rates(table: pa.Table) -> LanguageRates:
     counts = {group: _total(table, group) for group in COUNT_GROUPS}
-    stopped = is_stopped(table)
-    cut = zip(table["hypothesis"].to_pylist(), table["truncated"].to_pylist(), stopped, strict=True)
+    cut = table.filter(table["truncated"])
+    stopped = is_stopped(cut)
     return LanguageRates(
         utterances=table.num_rows,
         wer_raw=counts["words_raw"].rate,
@@ -82,8 +82,11 @@ def _rates(table: pa.Table) -> LanguageRates:
         cer_normalized_capped=_capped(table, "characters_normalized"),
         insertion_rate=counts["words_normalized"].insertion_rate,
         language_identification_accuracy=_identification_accuracy(table),
-        truncated=pc.sum(table["truncated"]).as_py(),
-        loops=sum(bool(ended) or is_loop(text, truncated) for text, truncated, ended in cut),
+        truncated=cut.num_rows,
+        loops=sum(
+            bool(ended) or is_loop(text, truncated=True)
+            for text, ended in zip(cut["hypothesis"].to_pylist(), stopped, strict=True)
+        ),
         stopped=int(stopped.sum()),
     )
 

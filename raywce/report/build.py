@@ -15,7 +15,7 @@ from raywce.report.wers import allowances, wer_tables
 from raywce.runs.folder import EXPERIMENT
 from raywce.runs.test_openings import openings
 from raywce.screen.confirmation import finding as confirmed_finding
-from raywce.selection.equal_weights import alike
+from raywce.selection.equal_weights import distinct
 from raywce.selection.outcome import SearchOutcome
 from raywce.selection.trials import BASELINE, CONFIRM, FAIL, PHASES, PRUNED, SEARCH
 
@@ -79,8 +79,8 @@ def _best(outcome: SearchOutcome | None) -> str | None:
 def _distinct(points: list[TrialPoint], run: Run) -> list[TrialPoint]:
     """Return only the first of trials that are one training, or have the same WER in every language."""
     trainings = {one.trial_id: (run.file.at(one.values), run.table.ratios(one.trial_id)) for one in points}
-    firsts = [point for point in points if point.trial_id in alike(trainings)]
-    return [point for index, point in enumerate(firsts) if all(point.wer != other.wer for other in firsts[:index])]
+    names = distinct({one.trial_id: one.wer for one in points}, trainings)
+    return [point for point in points if point.trial_id in names]
 
 
 def _finding(run: Run, tables: list[WerTable]) -> str:

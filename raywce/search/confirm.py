@@ -11,7 +11,7 @@ from raywce.experiment.schema import Experiment
 from raywce.runs.tables import TrialTable
 from raywce.search.driver import Run
 from raywce.selection.comparison import Choice, Comparison, Decoded, choose, compare, side_by_side
-from raywce.selection.equal_weights import Training, alike
+from raywce.selection.equal_weights import Training, distinct
 from raywce.selection.outcome import Confirmation, PlainConfirmation, TrialFigures
 from raywce.selection.trials import BASELINE, CONFIRM, FAIL, Row
 from raywce.storage.files import read_table
@@ -35,13 +35,9 @@ def candidates(done: Sequence[TrialFigures], known: Mapping[str, Training], coun
     """
     feasible = [trial for trial in done if trial.feasible]
     best_first = sorted(feasible, key=lambda trial: (trial.objective, trial.trial_id))
-    distinct = alike({name_of(trial): known[name_of(trial)] for trial in best_first})
-    chosen: list[TrialFigures] = []
-    for trial in best_first:
-        # Trainings of one seed from before ratios were recorded are known by their WERs.
-        if name_of(trial) in distinct and all(trial.wer != other.wer for other in chosen):
-            chosen.append(trial)
-    return chosen[:count]
+    by_name = {name_of(trial): trial for trial in best_first}
+    names = distinct({name: trial.wer for name, trial in by_name.items()}, known)
+    return [by_name[name] for name in names[:count]]
 
 
 def runs(chosen: Sequence[TrialFigures], file: ExperimentFile, begun: int | None = None) -> list[Run]:

@@ -51,6 +51,19 @@ def alike(trainings: Mapping[str, Training]) -> dict[str, list[str]]:
     return found
 
 
+def distinct(wers: Mapping[str, Mapping[str, float | None]], trainings: Mapping[str, Training]) -> list[str]:
+    """Return the trainings by name, in the order of `wers`, each but once.
+
+    Those of one seed from before ratios were recorded are known by the same WER in every language.
+    """
+    firsts = alike({name: trainings[name] for name in wers})
+    found: list[str] = []
+    for name in firsts:
+        if all(wers[name] != wers[other] for other in found):
+            found.append(name)
+    return found
+
+
 def alike_notes(trainings: Mapping[str, Training]) -> list[str]:
     """Return a note for each training that was done several times."""
     return [
