@@ -27,12 +27,13 @@ ALLOWED = {
     "augmentation": "errors data storage",
     "evaluation": "data model storage",
     "experiment": "assets augmentation errors evaluation storage weighting",
-    "selection": "errors evaluation experiment numbers trial_report valid_json",
+    "surrogate": "",
+    "selection": "errors evaluation experiment numbers surrogate trial_report valid_json",
     "runs": "assets errors experiment selection storage trial_report",
     "cluster": "errors evaluation experiment",
     "training": "augmentation cluster data errors evaluation experiment loss model runs storage trial_report weighting",
     "screen": "experiment numbers selection trial_report",
-    "search": "cluster data errors evaluation experiment runs screen selection storage training trial_report",
+    "search": "cluster data errors evaluation experiment runs screen selection storage surrogate training trial_report",
     "report": "data errors evaluation experiment numbers runs screen selection trial_report valid_json weighting",
     "export": "data errors evaluation experiment model numbers runs selection storage training trial_report",
     "profile": "cluster data errors experiment model numbers runs selection storage training trial_report valid_json",
@@ -45,7 +46,7 @@ PURE = {
     "runs": {"ray", "optuna", "rich", "typer"},
     "evaluation": {"ray"},
 }
-PURE |= {"data": {"ray"}, "report": {"ray"}, "screen": {"ray"}}
+PURE |= {"surrogate": {"ray", "optuna", "rich", "typer"}, "data": {"ray"}, "report": {"ray"}, "screen": {"ray"}}
 
 
 def module_of(file: Path) -> str:

@@ -14,7 +14,11 @@ from raywce.experiment.text import shown
 
 OF_BASELINE = ("training.optimizer.", "data.sampling.")  # leaves that the baseline has a value of too
 _OF_THE_EXPERIMENT = "must be for a language of the experiment"
-_WHOLE_TRIALS = {"gp": "learns nothing from a trial that was stopped", "grid": "compares whole trainings"}
+_WHOLE_TRIALS = {
+    "noise_aware": "learns nothing from a trial that was stopped",
+    "gp": "learns nothing from a trial that was stopped",
+    "grid": "compares whole trainings",
+}
 # The largest that these leaves may be: augmentation.strength is no way past it.
 _STRONGEST = {"time_stretch.rate": 0.5, "pitch_shift.semitones": 12.0}
 

@@ -395,9 +395,10 @@ class Search(Section):
         "finish", description="Trials that run when the time is over are finished, or stopped at their next report."
     )
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Of the sampler and the bootstrap.")
-    sampler: Literal["auto", "gp", "tpe", "random", "grid"] = Field(
+    sampler: Literal["auto", "noise_aware", "gp", "tpe", "random", "grid"] = Field(
         "auto",
         description="auto: tpe where trials are stopped early, gp (a Gaussian process) where they are not; "
+        "noise_aware: one that knows how much rates differ between trainings and speakers; "
         "grid: every combination of choices, whole numbers and alternatives.",
     )
     early_stopping: bool = Field(

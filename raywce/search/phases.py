@@ -22,9 +22,11 @@ from raywce.search.clock import SearchClock
 from raywce.search.confirm import candidates, judged, runs, trainings, with_tests
 from raywce.search.driver import Driver, Run, RunTrial
 from raywce.search.held_out import Decode, decode_on_cluster, decode_tests, decoded_tests, files_of
+from raywce.search.sampler import Task
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, Values
 from raywce.search.study import open_journal
+from raywce.search.task import task_of
 from raywce.search.tune_run import TuneRuns, quiet
 from raywce.selection.equal_weights import Ratios, alike_notes, train_alike
 from raywce.selection.limits import limits
@@ -227,7 +229,11 @@ class _Phases:
             earlier=earlier,
             is_over=clock.is_over,
             alike=self._alike,
+            task=self._task() if self.choice.sampler == "noise_aware" else None,
         )
+
+    def _task(self) -> Task:
+        return task_of(self.file, self.table())
 
     def _alike(self, one: Values, other: Values, ratios: Ratios) -> bool:
         return train_alike(self.file.at(one), self.file.at(other), ratios)

@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from raywce.experiment.space import Scalar
 from raywce.search.driver import Run
+from raywce.search.sampler import RATES, NoiseAwareSampler, Task
 from raywce.selection.equal_weights import Ratios
 from raywce.selection.sampler_choice import SamplerKind
 from raywce.selection.trials import FAIL, RUNNING, Row, values_of
@@ -34,6 +35,7 @@ Alike = Callable[[Values, Values, Ratios], bool]
 NEVER_EVALUATED = "stopped before its first evaluation"
 
 _MOST_REPEATS = 20  # of a training that is there already, before one is suggested again
+_MORE_EVEN = 3  # trials that fill the space after the first points, before the noise-aware sampler's model begins
 _MORE_RANDOM = 2  # trials drawn at random after the first points, before the Gaussian process begins
 _LARGEST = 1e6  # Optuna's samplers standardise constraints: an infinite one would spoil all others
 
@@ -72,6 +74,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         earlier: Mapping[str, Sequence[Row]] | None = None,
         is_over: Callable[[], bool] = lambda: False,
         alike: Alike | None = None,
+        task: Task | None = None,
     ) -> None:
         """Open the study, and make it agree with the table.
 
@@ -92,10 +95,11 @@ class ConstrainedOptunaSearch(OptunaSearch):
             is_over: whether the time for new trials is over.
             alike: whether the values of a complete trial, and others, are one training, by its loss ratios; None:
                 nothing is known of that.
+            task: of the noise-aware sampler.
         """
         self._constraints = tuple(constraints)
         self._kind, self._first_seed = sampler, seed
-        self._is_over, self._alike = is_over, alike
+        self._is_over, self._alike, self._task = is_over, alike, task
         self._reports: dict[str, dict[int, Report]] = {}  # by step, of running trials
         self._trained: list[_Trained] = []
         self._points = tuple(points) * seeds
@@ -132,7 +136,8 @@ class ConstrainedOptunaSearch(OptunaSearch):
             else:
                 self._ot_trials[trial_id] = self._ask()
         trial = self._ot_trials[trial_id]
-        return {**trial.user_attrs, "values": dict(trial.params)}
+        named = {name: trial.user_attrs[name] for name in ("trial_id", "seed_index")}
+        return {**named, "values": dict(trial.params)}
 
     @property
     def _next(self) -> int:
@@ -142,7 +147,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
     def _ask(self) -> optuna.Trial:
         suggestion = self._next
         # A Gaussian process is small: more threads only wait for each other where trainings hold the processors.
-        with threadpool_limits(1) if self._kind == "gp" else nullcontext():
+        with threadpool_limits(1) if self._kind in ("gp", "noise_aware") else nullcontext():
             self._ot_study.sampler = self._sampler_of(suggestion)
             if self._alike and self._trained and suggestion >= len(self._points):
                 self._ot_study.sampler = _fixed(self._values_of_no_other(self._ot_study.sampler, self._alike))
@@ -163,6 +168,10 @@ class ConstrainedOptunaSearch(OptunaSearch):
             return RandomSampler(seed=seed)
         if self._kind == "tpe":
             return TPESampler(seed=seed, constant_liar=True)
+        if self._kind == "noise_aware":
+            assert self._task, "it knows the noise from its task"
+            startup = len(self._points) + _MORE_EVEN
+            return NoiseAwareSampler(self._space, self._task, self._first_seed, suggestion, startup)
         return GPSampler(seed=seed, n_startup_trials=len(self._points) + _MORE_RANDOM)
 
     def _values_of_no_other(self, sampler: BaseSampler, alike: Alike) -> dict[str, Scalar]:
@@ -174,7 +183,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
             like = next((one for one in self._trained if alike(one.values, trial.params, one.ratios)), None)
             if like is None:
                 break
-            self._set_constraints(trial, like.last)
+            self._set_figures(trial, like.last)
             copy.tell(trial, like.last.objective)
         return dict(trial.params)
 
@@ -212,14 +221,16 @@ class ConstrainedOptunaSearch(OptunaSearch):
             return
         # Tune gives the last result of a trial that it stops to nobody else.
         self._pass_on(trial, last)
-        self._set_constraints(trial, last)
+        self._set_figures(trial, last)
         if last.final:
             self._ot_study.tell(trial, last.objective)
             self._trained.append(_Trained.of(trial.params, reports))
         else:
             self._ot_study.tell(trial, state=TrialState.PRUNED)
 
-    def _set_constraints(self, trial: optuna.Trial, report: Report) -> None:
+    def _set_figures(self, trial: optuna.Trial, report: Report) -> None:
+        if self._kind == "noise_aware":
+            trial.set_user_attr(RATES, dict(report.wer))
         for name in self._constraints:
             trial.set_constraint(name, max(-_LARGEST, min(_LARGEST, report.violations[name])))
 

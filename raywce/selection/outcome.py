@@ -191,7 +191,7 @@ def references(table: Trials, experiment: Experiment) -> References:
     for last in table.last_rows(BASELINE):
         if last["state"] == FAIL:
             raise RunFailed(f"the baseline failed ({last['trial_id']}): {last['reason']}")
-    runs = _baseline_wers(table, experiment)
+    runs = baseline_wers(table, experiment)
     first = table.of(table.trial_ids(BASELINE)[0])[0]
     original = _wers(first if first["step"] == 0 else {}, experiment.languages.decoded)
     baseline = mean_wers(runs)
@@ -299,7 +299,7 @@ def _settings(
     table: Trials, done: Sequence[TrialFigures], original: dict[str, float], experiment: Experiment
 ) -> list[Setting]:
     languages = experiment.languages
-    baseline = _baseline_wers(table, experiment)
+    baseline = baseline_wers(table, experiment)
     factors = experiment.search.alternatives
     named = {setting_name(of[0].values, factors): [trial.wer for trial in of] for of in _by_setting(done)}
     return compared(original, baseline, named, languages.low_resource, languages.high_resource, languages.watched)
@@ -333,7 +333,8 @@ def _final(rows: Sequence[Row]) -> Row:
     return next((row for row in reversed(rows) if row.get("final")), {})
 
 
-def _baseline_wers(table: Trials, experiment: Experiment) -> list[dict[str, float]]:
+def baseline_wers(table: Trials, experiment: Experiment) -> list[dict[str, float]]:
+    """Return the WERs of each of the baseline's runs, fractions by language."""
     return [_wers(_final(rows), experiment.languages.decoded) for rows in table.of_phase(BASELINE).values()]
 
 

@@ -10,7 +10,7 @@ from raywce.experiment.rungs import first_rung, rungs, same_until
 from raywce.experiment.schema import Experiment
 from raywce.experiment.space import Space
 
-SamplerKind = Literal["gp", "tpe", "random", "grid"]
+SamplerKind = Literal["noise_aware", "gp", "tpe", "random", "grid"]
 
 
 @dataclass(frozen=True)

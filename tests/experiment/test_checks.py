@@ -236,7 +236,7 @@ RULES = [
         "must be a searched leaf",
     ),
     (["search.points=all"], "search.points", "'published' or 'none'"),
-    (["search.sampler=cma"], "search.sampler", "must be 'auto', 'gp', 'tpe', 'random' or 'grid'"),
+    (["search.sampler=cma"], "search.sampler", "must be 'auto', 'noise_aware', 'gp', 'tpe', 'random' or 'grid'"),
     (
         [SEARCHED_ALPHA, "search.at_time_limit=stop"],
         "search.at_time_limit",
@@ -255,10 +255,13 @@ RULES = [
         ([f"data.extra_test={{{name}: folder}}"], f"data.extra_test.{name}", f"must have a name other than {name}")
         for name in ("test", "dev")
     ),
-    (
-        [*STOPPED, "search.sampler=gp"],
-        "search.early_stopping",
-        "must be false with search.sampler: gp, which learns nothing from a trial that was stopped, but got true",
+    *(
+        (
+            [*STOPPED, f"search.sampler={sampler}"],
+            "search.early_stopping",
+            f"must be false with search.sampler: {sampler}, which learns nothing from a trial that was stopped",
+        )
+        for sampler in ("gp", "noise_aware")
     ),
     (
         [*STOPPED, "search.sampler=grid"],

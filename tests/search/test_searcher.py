@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -13,8 +14,11 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from raywce.search.driver import Run
+from raywce.search.sampler import Task, cube_of
 from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, Values, WithinRoom, suggestion_id
 from raywce.selection.equal_weights import Ratios
+from raywce.selection.limits import Rule
+from raywce.selection.search_model import Noise, Plan, World
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -31,9 +35,27 @@ NAMES = ["pt", "es"]
 
 def searcher(kind: str = "random", seed: int = 0, **changes: Any) -> ConstrainedOptunaSearch:
     settings: dict[str, Any] = {"constraints": NAMES, "study_name": "toy", "points": POINTS}
-    return ConstrainedOptunaSearch(
-        dict(changes.pop("space", SPACE)), sampler=kind, seed=seed, **{**settings, **changes}
+    space = dict(changes.pop("space", SPACE))
+    if kind == "noise_aware":
+        settings["task"] = noisy(space)
+    return ConstrainedOptunaSearch(space, sampler=kind, seed=seed, **{**settings, **changes})
+
+
+def noisy(space: dict[str, Any]) -> Task:
+    """What `toy` stands before: limits of one point above 20 %, and a baseline at alpha 1."""
+    cube = cube_of(space)
+    baseline = np.array([[0.6, *[0.2] * 2], [0.61, *[0.202] * 2], [0.59, *[0.198] * 2]])
+    world = World(
+        low_resource=1,
+        rules=[Rule("baseline", 0.0, 0.01)] * 2,
+        fixed=np.full(2, np.nan),
+        words=np.full(3, 10_000.0),
+        baseline=baseline,
+        at=np.zeros(len(space)),
+        choices=cube.choices,
+        noise=Noise.of(baseline, [100.0] * 3),
     )
+    return Task(["gl", *NAMES], world, Plan(6, 6))
 
 
 def report(objective: float | None = 0.5, step: int = 10, final: bool = True, **more: Any) -> dict[str, Any]:
@@ -48,6 +70,12 @@ def report(objective: float | None = 0.5, step: int = 10, final: bool = True, **
     }
 
 
+def with_wers(figures: dict[str, Any]) -> dict[str, Any]:
+    """The rates that objective and violations follow from."""
+    high = {f"wer/{name}": 0.21 + figures[f"violation/{name}"] / 100 for name in NAMES}
+    return {**figures, "wer/gl": figures["objective"], **high}
+
+
 def journal(path: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(path)))
 
@@ -57,7 +85,7 @@ def toy(values: dict[str, Any]) -> dict[str, Any]:
     alpha, rate = values["weighting.alpha"], math.log10(values["training.optimizer.learning_rate"])
     objective = 0.6 - 0.05 * alpha + 0.08 * (rate + 4.2) ** 2
     push = alpha * (1 + 0.3 * (rate + 5))
-    return report(objective, **{"violation/pt": 1.5 * push - 5.0, "violation/es": push - 4.5})
+    return with_wers(report(objective, **{"violation/pt": 1.5 * push - 5.0, "violation/es": push - 4.5}))
 
 
 def run(search: ConstrainedOptunaSearch, begin: int, end: int) -> list[dict[str, Any]]:
@@ -290,7 +318,7 @@ def test_experiments_that_share_a_storage_have_studies_of_their_own(tmp_path: Pa
 # --- what is suggested --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["random", "tpe", "gp"])
+@pytest.mark.parametrize("kind", ["random", "tpe", "gp", "noise_aware"])
 @pytest.mark.parametrize("in_file", [True, False])
 def test_same_seed_same_suggestions_also_where_a_search_goes_on(kind: str, in_file: bool, tmp_path: Path) -> None:
     length = 14 if kind == "tpe" else 7
@@ -337,7 +365,7 @@ def test_ids_are_in_order_and_tell_values_apart() -> None:
     assert one == suggestion_id(7, dict(reversed(POINTS[0].items())))
 
 
-@pytest.mark.parametrize("kind", ["gp", "tpe"])
+@pytest.mark.parametrize("kind", ["gp", "tpe", "noise_aware"])
 def test_a_constrained_search_beats_random_draws(kind: str) -> None:
     def best(kind: str, seed: int, trials: int) -> float:
         results = [toy(suggestion["values"]) for suggestion in run(searcher(kind, seed, points=[]), 0, trials)]
@@ -411,7 +439,7 @@ def train_alike(one: Values, other: Values, ratios: Ratios) -> bool:
 def of_flat(values: Values) -> dict[str, Any]:
     alpha = max(BELOW, float(values["weighting.alpha"]))  # type: ignore[arg-type]
     limits = {"violation/pt": alpha - 9.0, "violation/es": -1.0}
-    return report(0.6 - 0.01 * alpha, step=4, ratios=[BELOW] * 2, **limits)
+    return with_wers(report(0.6 - 0.01 * alpha, step=4, ratios=[BELOW] * 2, **limits))
 
 
 def train(search: ConstrainedOptunaSearch, name: str) -> float:
@@ -426,7 +454,7 @@ def flat(kind: str, **changes: Any) -> ConstrainedOptunaSearch:
     return searcher(kind, **{**settings, **changes})
 
 
-@pytest.mark.parametrize("kind", ["random", "tpe", "gp"])
+@pytest.mark.parametrize("kind", ["random", "tpe", "gp", "noise_aware"])
 def test_a_training_that_is_there_already_is_not_suggested_again(kind: str) -> None:
     search = flat(kind)
     alphas = [train(search, f"t{number}") for number in range(8)]

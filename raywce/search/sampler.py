@@ -1,0 +1,117 @@
+"""Optuna sampler that knows its noise: expected improvement times the probability of being confirmed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna import Study
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from raywce.selection.acquisition import next_setting
+from raywce.selection.search_model import Plan, SearchModel, World
+from raywce.surrogate.cube import Axis, Cube
+
+Array = NDArray[np.float64]
+
+RATES = "rates"
+"""Name of the user attribute that holds a trial's rates, fractions by language."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What `NoiseAwareSampler` searches for.
+
+    Attributes:
+        languages: those of `world`, in its order.
+        world: what stands before the first trial.
+        plan: what a candidate will be confirmed with.
+    """
+
+    languages: Sequence[str]
+    world: World
+    plan: Plan
+
+
+class NoiseAwareSampler(BaseSampler):  # type: ignore[misc]
+    """Sampler by a Gaussian process of each language's rate (`raywce.selection.search_model`).
+
+    It works by itself too: a trial gives its rates by `trial.set_user_attr(RATES, {language: fraction})`, and then its
+    objective, which only shows. Failed and pruned trials are passed over; running ones are taken to end as is expected.
+    The same trials, seed and index give the same suggestion.
+    """
+
+    def __init__(
+        self, space: Mapping[str, BaseDistribution], task: Task, seed: int, index: int | None = None, startup: int = 6
+    ) -> None:
+        """Take a task.
+
+        Args:
+            space: key path to distribution.
+            task: what is searched for.
+            seed: of all draws.
+            index: of the suggestion; None: the trial's number.
+            startup: suggestions before the model's, which fill the space evenly.
+        """
+        self._space, self._task, self._seed, self._index, self._startup = dict(space), task, seed, index, startup
+        self._cube = cube_of(space)
+        self._asked: Counter[int] = Counter()  # by index: once more where a suggestion is not taken
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the whole space."""
+        return self._space
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the values that are worth most to try next."""
+        index = trial.number if self._index is None else self._index
+        attempt = self._asked[index]
+        self._asked[index] += 1
+        random = np.random.default_rng([self._seed, index, attempt])
+        if index < self._startup:
+            at_random = self._cube.snapped(random.random((1, len(self._space))))[0]
+            return self._cube.values(at_random if attempt else self._even()[index])
+        others = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
+        done = [one for one in others if one.state is TrialState.COMPLETE and RATES in one.user_attrs]
+        pending = [one for one in others if one.state is TrialState.RUNNING and one.params.keys() >= self._space.keys()]
+        tried, running = self._rows(done), self._rows(pending)
+        rates = np.array([[one.user_attrs[RATES][of] for of in self._task.languages] for one in done])
+        model = SearchModel.fit(self._task.world, tried, rates.reshape(len(done), -1), running)
+        known = np.vstack([tried, running])
+        return self._cube.values(next_setting(model, self._cube, known, self._task.plan, random))
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Draw a value that is not of the space."""
+        return RandomSampler(self._seed).sample_independent(study, trial, param_name, param_distribution)
+
+    def _even(self) -> Array:
+        """Return settings (startup, axes) that fill the space evenly: a Latin hypercube."""
+        random, shape = np.random.default_rng(self._seed), (self._startup, len(self._space))
+        order = np.argsort(random.random(shape), axis=0)
+        return self._cube.snapped((order + random.random(shape)) / self._startup)
+
+    def _rows(self, trials: Sequence[FrozenTrial]) -> Array:
+        rows = [self._cube.row(one.params) for one in trials]
+        return np.array(rows).reshape(len(rows), len(self._space))
+
+
+def cube_of(space: Mapping[str, BaseDistribution]) -> Cube:
+    """Return a study's space as a cube."""
+    return Cube({path: _axis(distribution) for path, distribution in space.items()})
+
+
+def _axis(distribution: BaseDistribution) -> Axis:
+    if isinstance(distribution, CategoricalDistribution):
+        return Axis(choices=tuple(distribution.choices))
+    if isinstance(distribution, (FloatDistribution, IntDistribution)):
+        return Axis(distribution.low, distribution.high, distribution.log, distribution.step)
+    raise TypeError(f"a distribution of Optuna is wanted, not {distribution!r}")

@@ -1,0 +1,239 @@
+"""What a search knows of each setting: rates of all languages, and whether the confirm phase would confirm it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, t
+
+from raywce.selection.limits import Rule
+from raywce.surrogate.process import Posterior, Process
+
+Array = NDArray[np.float64]
+
+_SEED_DEVIATION, _SEED_WEIGHT = 0.03, 2.0  # of a rate between trainings, relative, before any is seen; as many seeds
+_SUITS = 0.1  # relative standard deviation of how well a setting suits a speaker, before any is seen
+_UNLIKELY = 0.001  # that noise alone puts one of a search's trials further off than that
+_LEAST_ERRORS = 0.5  # added to errors, so that a rate of 0 has a logarithm
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the confirm phase will measure a candidate with.
+
+    Attributes:
+        seeds: of the candidate.
+        baseline_seeds: of the baseline.
+        confidence: of each limit, one-sided.
+        speech: variance over speakers of the confirm half, as a multiple of the search's half's.
+    """
+
+    seeds: int
+    baseline_seeds: int
+    confidence: float = 0.95
+    speech: float = 1.0
+
+    @cached_property
+    def quantile(self) -> float:
+        """Standard errors that a bound is above its estimate: Student's, at the seeds' degrees of freedom doubled."""
+        return float(t.ppf(self.confidence, 2 * max(1, self.seeds + self.baseline_seeds - 2)))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much measured rates differ, as relative variances (languages,).
+
+    Attributes:
+        training: between trainings of one setting.
+        suits: of which setting suits which speakers of the search's half.
+    """
+
+    training: Array
+    suits: Array
+
+    @classmethod
+    def of(cls, baseline: Array, speakers: Sequence[float], suits: Array | None = None) -> Noise:
+        """Return what baseline seeds and speakers say.
+
+        Languages are pooled: a handful of seeds of one language measures its variance badly.
+
+        Args:
+            baseline: (seeds, languages) rates.
+            speakers: of each language, by how many equally talkative ones its words are spoken: 1 / sum of the squared
+                shares.
+            suits: (languages,) where it was measured; None: as is usual.
+        """
+        seeds, freedom = len(baseline), (len(baseline) - 1) * baseline.shape[1]
+        own = (baseline.var(axis=0, ddof=1) / baseline.mean(axis=0) ** 2).sum() * (seeds - 1) if seeds > 1 else 0.0
+        pooled = (own + _SEED_WEIGHT * _SEED_DEVIATION**2) / (freedom + _SEED_WEIGHT)
+        usual = _SUITS**2 / np.asarray(speakers, float)
+        return cls(np.full(baseline.shape[1], pooled), usual if suits is None else suits)
+
+
+@dataclass(frozen=True)
+class World:
+    """What stands before the first trial. Languages are in one order: the low-resource ones, then those with a limit.
+
+    Attributes:
+        low_resource: how many of the languages are.
+        rules: of each language with a limit, in order.
+        fixed: the rate that each is compared with, where that is not the baseline's; else NaN.
+        words: (languages,) reference words of the search's half of dev.
+        baseline: (seeds, languages) rates of the baseline.
+        at: (axes,) the baseline's setting.
+        choices: (axes,) as of `raywce.surrogate.cube.Cube`.
+        noise: of all rates.
+    """
+
+    low_resource: int
+    rules: Sequence[Rule]
+    fixed: Array
+    words: Array
+    baseline: Array
+    at: Array
+    choices: NDArray[np.int64]
+    noise: Noise
+
+
+class Difference(NamedTuple):
+    """A difference of rates, fractions: its mean and variance (..., languages)."""
+
+    mean: Array
+    variance: Array
+
+
+@dataclass(frozen=True)
+class SearchModel:
+    """One Gaussian process for each language, of the logarithm of its rate.
+
+    In logarithms noise is the same for good and bad rates. The baseline is one row, whatever the number of its seeds.
+    """
+
+    world: World
+    processes: Sequence[Process]
+
+    @classmethod
+    def fit(cls, world: World, settings: Array, rates: Array, pending: Array | None = None) -> SearchModel:
+        """Fit the processes.
+
+        Args:
+            world: what is known beforehand.
+            settings: (n, axes) of the finished trials.
+            rates: (n, languages) of them.
+            pending: (m, axes) of the trials that run.
+        """
+        noise, seeds = world.noise, len(world.baseline)
+        x = np.vstack([world.at, settings]) if len(settings) else world.at[None]
+        y = logarithms(np.vstack([world.baseline.mean(axis=0), *rates]), world.words)
+        processes = []
+        for column in range(y.shape[1]):
+            whole = noise.training[column] + noise.suits[column]
+            of_baseline = (noise.training[column] / seeds + noise.suits[column]) / whole
+            share = np.r_[of_baseline, np.ones(len(x) - 1)]
+            process = Process.fit(x, y[:, column], share, whole, world.choices)
+            processes.append(process if pending is None else process.with_expected(pending))
+        return cls(world, processes)
+
+    def objective(self, z: Array) -> Difference:
+        """Return the mean low-resource rate at settings (m, axes): (m,)."""
+        found = [_rate(one.posterior(z)) for one in self.processes[: self.world.low_resource]]
+        return _mean(found)
+
+    def excesses(self, z: Array) -> Difference:
+        """Return by how much each rate is above its limit, and last the objective above the baseline's: (m, limits+1).
+
+        The variances are those of the model, of the reference, and of the speakers of the search's half.
+        """
+        world, count = self.world, self.world.low_resource
+        posteriors = [one.posterior(z) for one in self.processes]
+        references = [one.posterior(world.at[None]) for one in self.processes]
+        suits = world.noise.suits * world.baseline.mean(axis=0) ** 2
+        means, variances = [], []
+        for rule, fixed, column in zip(world.rules, world.fixed, range(count, len(posteriors)), strict=True):
+            mean, variance = _excess(rule, float(fixed), posteriors[column], references[column])
+            means.append(mean)
+            variances.append(variance + suits[column])
+        gains = [_against(posteriors[column], references[column]) for column in range(count)]
+        gain = _mean([(mean, variance + suits[column]) for column, (mean, variance) in enumerate(gains)])
+        means.append(gain.mean)
+        variances.append(gain.variance)
+        return Difference(np.stack(means, axis=-1), np.stack(variances, axis=-1))
+
+    def chance(self, z: Array, plan: Plan, with_model: bool) -> Array:
+        """Return how probably a candidate at settings (m, axes) is confirmed: (m,). Languages are taken as independent.
+
+        Args:
+            z: the settings.
+            plan: what will be measured.
+            with_model: by both halves of dev; else by held-out speech alone.
+        """
+        mean, before = self.excesses(z)
+        measured = self._of_confirm(plan)
+        if with_model:
+            after = 1 / (1 / before + 1 / measured)
+            moves = np.sqrt(np.maximum(before - after, 1e-12))
+            beyond = plan.quantile * np.sqrt(after)
+        else:
+            moves = np.sqrt(before + measured)
+            beyond = np.broadcast_to(plan.quantile * np.sqrt(measured), mean.shape)
+        chance: Array = norm.cdf((-mean - beyond) / moves).prod(axis=-1)
+        return chance
+
+    def fits(self) -> NDArray[np.bool_]:
+        """Return for each of `excesses` whether no trial is further off than noise from what the others let expect."""
+        off = [one.left_out()[1:] for one in self.processes]
+        fits = np.array([bool((np.abs(of) < norm.isf(_UNLIKELY / (2 * len(of)))).all()) for of in off])
+        count = self.world.low_resource
+        out: NDArray[np.bool_] = np.r_[fits[count:], fits[:count].all()]
+        return out
+
+    def _of_confirm(self, plan: Plan) -> Array:
+        """Return the variance of each of `excesses` as the confirm phase will measure it."""
+        world, count = self.world, self.world.low_resource
+        rate = world.baseline.mean(axis=0) ** 2
+        of_baseline = np.r_[np.ones(count), np.isnan(world.fixed)]
+        seeds = world.noise.training * (1 / plan.seeds + of_baseline / plan.baseline_seeds)
+        variance = rate * (seeds + 2 * plan.speech * world.noise.suits)
+        out: Array = np.r_[variance[count:], variance[:count].sum() / count**2]
+        return out
+
+
+def logarithms(rates: Array, words: Array) -> Array:
+    """Return the logarithms of rates (n, languages), half an error added to each."""
+    out: Array = np.log((rates * words + _LEAST_ERRORS) / words)
+    return out
+
+
+def _rate(found: Posterior) -> tuple[Array, Array]:
+    """Return mean and variance of a rate, of those of its logarithm."""
+    rate = np.exp(found.mean)
+    return rate, rate**2 * found.variance
+
+
+def _mean(found: Sequence[tuple[Array, Array]]) -> Difference:
+    """Return mean and variance of the mean of independent figures."""
+    means, variances = (np.array(one) for one in zip(*found, strict=True))
+    return Difference(means.mean(axis=0), variances.sum(axis=0) / len(found) ** 2)
+
+
+def _against(found: Posterior, reference: Posterior, slope: Array | float = 1.0) -> tuple[Array, Array]:
+    """Return mean and variance of a rate less the reference's, times a slope."""
+    rate, base = np.exp(found.mean), np.exp(reference.mean)
+    variance = rate**2 * found.variance + (slope * base) ** 2 * reference.variance
+    variance -= 2 * rate * slope * base * found.shared
+    return rate - slope * base, np.maximum(variance, 1e-10)
+
+
+def _excess(rule: Rule, fixed: float, found: Posterior, reference: Posterior) -> tuple[Array, Array]:
+    if np.isnan(fixed):
+        base = np.exp(reference.mean)
+        slope = np.where(rule.tolerance * base > rule.floor, 1 + rule.tolerance, 1.0)
+        _, variance = _against(found, reference, slope)
+        return np.exp(found.mean) - base - rule.allowed_rise(base), variance
+    rate, variance = _rate(found)
+    return rule.excess(rate, fixed), variance

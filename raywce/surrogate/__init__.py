@@ -1,0 +1,1 @@
+"""Models of figures over a search space, from noisy measurements of them."""

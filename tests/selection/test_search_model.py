@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from raywce.selection.limits import Rule
+from raywce.selection.search_model import Noise, Plan, SearchModel, World, logarithms
+
+Array = NDArray[np.float64]
+FLOOR, SHARE = Rule("baseline", 0.0, 0.01), Rule("baseline", 0.1, 0.005)
+PLAN = Plan(seeds=5, baseline_seeds=7, speech=0.8)
+
+
+def world(rules: tuple[Rule, ...] = (FLOOR, SHARE), fixed: tuple[float, ...] = (np.nan, np.nan), low: int = 2) -> World:
+    """Two low-resource languages and two with limits, over two axes."""
+    random = np.random.default_rng(0)
+    rates = np.array([*[0.5, 0.4][:low], 0.15, 0.2])
+    baseline = rates * np.exp(0.03 * random.standard_normal((6, len(rates))))
+    return World(
+        low_resource=low,
+        rules=rules,
+        fixed=np.array(fixed),
+        words=np.full(len(rates), 5000.0),
+        baseline=baseline,
+        at=np.zeros(2),
+        choices=np.zeros(2, np.int64),
+        noise=Noise.of(baseline, [50.0] * len(rates)),
+    )
+
+
+def model(of: World, count: int = 20, pending: Array | None = None) -> tuple[SearchModel, Array]:
+    """Low-resource rates fall along the first axis, and the others rise."""
+    random = np.random.default_rng(1)
+    x = random.random((count, 2))
+    slopes = np.array([-0.6] * of.low_resource + [0.25] * len(of.rules))
+    rates = of.baseline.mean(axis=0) * np.exp(slopes * x[:, :1] + 0.03 * random.standard_normal((count, len(slopes))))
+    return SearchModel.fit(of, x, rates, pending), x
+
+
+Z = np.array([[0.1, 0.5], [0.4, 0.2], [0.9, 0.9]])
+
+
+def drawn(found: SearchModel, column: int, z: Array, count: int = 200_000) -> tuple[Array, Array]:
+    """Rates at z and of the baseline, drawn from what is known of their logarithms."""
+    at, base = found.processes[column].posterior(z[None]), found.processes[column].posterior(found.world.at[None])
+    covariance = np.array([[at.variance[0], at.shared[0]], [at.shared[0], base.variance[0]]])
+    both = np.random.default_rng(3).multivariate_normal([at.mean[0], base.mean[0]], covariance, count)
+    return np.exp(both[:, 0]), np.exp(both[:, 1])
+
+
+@pytest.mark.parametrize("z", Z)
+def test_excess_and_gain_are_those_of_rates_drawn_from_the_model(z: Array) -> None:
+    found, _ = model(world())
+    suits = found.world.noise.suits * found.world.baseline.mean(axis=0) ** 2
+    mean, variance = found.excesses(z[None])
+    for number, rule in enumerate(found.world.rules):
+        rate, base = drawn(found, 2 + number, z)
+        excess = rule.excess(rate, base)
+        assert mean[0, number] == pytest.approx(excess.mean(), abs=1e-3)
+        assert variance[0, number] == pytest.approx(excess.var() + suits[2 + number], rel=0.1)
+    pairs = [drawn(found, column, z) for column in range(2)]
+    assert mean[0, -1] == pytest.approx(np.mean([(rate - base).mean() for rate, base in pairs]), abs=2e-3)
+    gain = sum((rate - base).var() + suits[column] for column, (rate, base) in enumerate(pairs)) / 4
+    assert variance[0, -1] == pytest.approx(gain, rel=0.1)
+    assert found.objective(z[None]).mean[0] == pytest.approx(np.mean([rate.mean() for rate, _ in pairs]), abs=2e-3)
+
+
+def test_a_reference_that_is_fixed_has_no_noise() -> None:
+    against, _ = model(world())
+    fixed, _ = model(world((Rule("original", 0.0, 0.01), Rule(0.2, 0.1, 0.005)), (0.15, 0.2)))
+    number = fixed.excesses(Z)
+    rate = np.exp(fixed.processes[2].posterior(Z).mean)
+    assert number.mean[:, 0] == pytest.approx(rate - 0.16)
+    assert (number.variance[1:, 0] != against.excesses(Z).variance[1:, 0]).all()
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+def test_the_chance_is_how_often_a_confirm_phase_would_confirm(with_model: bool) -> None:
+    found, _ = model(world())
+    z = np.array([[0.02, 0.5], [0.1, 0.5], [0.25, 0.5], [0.5, 0.5]])
+    rate = found.world.baseline.mean(axis=0)
+    noise = found.world.noise
+    each = rate**2 * (noise.training * (1 / 5 + 1 / 7) + 2 * 0.8 * noise.suits)
+    measured = np.array([each[2], each[3], (each[0] + each[1]) / 4])
+    random = np.random.default_rng(0)
+    mean, before = found.excesses(z)
+    truth = mean + np.sqrt(before) * random.standard_normal((100_000, *mean.shape))
+    seen = truth + np.sqrt(measured) * random.standard_normal(truth.shape)
+    if with_model:
+        after = 1 / (1 / before + 1 / measured)
+        bound = after * (mean / before + seen / measured) + PLAN.quantile * np.sqrt(after)
+    else:
+        bound = seen + PLAN.quantile * np.sqrt(measured)
+    often = (bound < 0).all(axis=-1).mean(axis=0)
+    chance = found.chance(z, PLAN, with_model)
+    assert chance == pytest.approx(often, abs=0.01)
+    assert chance.max() > 0.15 > chance[-1]
+
+
+def test_both_halves_confirm_more_than_held_out_speech_alone() -> None:
+    found, _ = model(world())
+    z = np.random.default_rng(0).random((200, 2))
+    both, alone = (found.chance(z, PLAN, with_model) for with_model in (True, False))
+    assert both.max() > alone.max()
+
+
+def test_running_trials_change_no_mean_and_are_surer() -> None:
+    before, after = model(world())[0].objective(Z), model(world(), pending=Z[:1])[0].objective(Z)
+    assert after.mean == pytest.approx(before.mean, abs=1e-6)
+    assert after.variance[0] < before.variance[0]
+
+
+def test_the_noise_between_trainings_is_that_of_the_baselines_seeds() -> None:
+    random = np.random.default_rng(0)
+    many = 0.3 * np.exp(0.05 * random.standard_normal((400, 3)))
+    assert np.sqrt(Noise.of(many, [10.0] * 3).training) == pytest.approx(np.full(3, 0.05), rel=0.05)
+    single = Noise.of(many[:1], [10.0, 10.0, 1000.0])
+    assert (single.training == single.training[0]).all()
+    assert single.suits[0] == pytest.approx(100 * single.suits[2])
+
+
+def test_trials_that_others_do_not_explain_are_no_fit() -> None:
+    of = world(low=1)
+    assert model(of)[0].fits().all()
+    random = np.random.default_rng(5)
+    x = np.repeat(random.random((4, 2)), 8, axis=0)
+    rates = of.baseline.mean(axis=0) * np.exp(0.02 * random.standard_normal((32, 3)))
+    rates[5, 1] *= 3  # one of eight of a setting went wrong in one language
+    assert SearchModel.fit(of, x, rates).fits().tolist() == [False, True, True]
+
+
+def test_a_rate_of_nothing_has_a_logarithm() -> None:
+    assert logarithms(np.array([[0.0]]), np.array([100.0])) == pytest.approx(np.log([[0.005]]))
