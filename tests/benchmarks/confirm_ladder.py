@@ -39,10 +39,17 @@ class Rung:
     known: Difference
 
 
-def ladder(model: SearchModel, cube: Cube, known: Array, plan: Plan, random: np.random.Generator) -> list[Rung]:
+def ladder(
+    model: SearchModel,
+    cube: Cube,
+    known: Array,
+    plan: Plan,
+    random: np.random.Generator,
+    steps: Sequence[tuple[float, bool]] = STEPS,
+) -> list[Rung]:
     """Return the candidates, safest first; steps that no setting reaches, or that bring nothing more, are left out."""
     found: list[Rung] = []
-    for chance, with_model in STEPS:
+    for chance, with_model in steps:
         row = lowest_with(model, cube, known, plan, chance, with_model, random)
         reached = float(model.chance(row[None], plan, with_model)[0])
         means, variances = model.excesses(row[None])

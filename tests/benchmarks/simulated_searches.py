@@ -17,7 +17,7 @@ from raywce.selection.acquisition import next_setting
 from raywce.selection.search_model import Noise as Known
 from raywce.selection.search_model import Plan, SearchModel
 from raywce.selection.search_model import World as Before
-from tests.benchmarks.confirm_ladder import State, after_first_look, after_last_look, confirmed, judge, ladder
+from tests.benchmarks.confirm_ladder import STEPS, State, after_first_look, after_last_look, confirmed, judge, ladder
 from tests.benchmarks.simulated_worlds import Half, World
 from tests.search.simulated_dev import Noise
 
@@ -35,6 +35,7 @@ class Design:
     seeds: tuple[int, ...] = (7, 7, 5, 5)  # of the baseline, and of each rung
     looks: bool = True
     share: float = 0.6
+    steps: tuple[tuple[float, bool], ...] = STEPS
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def searched(world: World, noise: Noise, speakers: int, design: Design, seed: in
         rates = np.vstack([rates, half.rates(cube.values(row), 1)])
     model = SearchModel.fit(before, rows, rates)
     fits = model.fits()
-    rungs = ladder(model, cube, rows, plan, random)
+    rungs = ladder(model, cube, rows, plan, random, design.steps)
     confirm = Half(np.random.default_rng([seed, 99]), world, noise, 20 * of_confirm, of_confirm)
     arms = [world.baseline, *(cube.values(rung.row) for rung in rungs)]
     errors = [confirm.errors(values, seeds) for values, seeds in zip(arms, design.seeds, strict=False)]
