@@ -63,7 +63,7 @@ def task_of(file: ExperimentFile, table: TrialTable) -> Task:
         baseline=baseline,
         at=baseline_row(cube, experiment.search.baseline),
         choices=cube.choices,
-        noise=Noise.of(baseline, speakers),
+        noise=Noise.of(baseline, np.array(words, float), speakers),
     )
     share = confirm.dev_share
     return Task(languages, world, Plan(confirm.seeds, confirm.seeds, confirm.confidence, (1 - share) / share))

@@ -57,19 +57,21 @@ class Noise:
     suits: Array
 
     @classmethod
-    def of(cls, baseline: Array, speakers: Sequence[float], suits: Array | None = None) -> Noise:
+    def of(cls, baseline: Array, words: Array, speakers: Sequence[float], suits: Array | None = None) -> Noise:
         """Return what baseline seeds and speakers say.
 
         Languages are pooled: a handful of seeds of one language measures its variance badly.
 
         Args:
             baseline: (seeds, languages) rates.
+            words: (languages,) reference words.
             speakers: of each language, by how many equally talkative ones its words are spoken: 1 / sum of the squared
                 shares.
             suits: (languages,) where it was measured; None: as is usual.
         """
         seeds, freedom = len(baseline), (len(baseline) - 1) * baseline.shape[1]
-        own = (baseline.var(axis=0, ddof=1) / baseline.mean(axis=0) ** 2).sum() * (seeds - 1) if seeds > 1 else 0.0
+        level = np.maximum(baseline.mean(axis=0), _LEAST_ERRORS / words)
+        own = (baseline.var(axis=0, ddof=1) / level**2).sum() * (seeds - 1) if seeds > 1 else 0.0
         pooled = (own + _SEED_WEIGHT * _SEED_DEVIATION**2) / (freedom + _SEED_WEIGHT)
         usual = _SUITS**2 / np.asarray(speakers, float)
         return cls(np.full(baseline.shape[1], pooled), usual if suits is None else suits)
@@ -98,6 +100,12 @@ class World:
     at: Array
     choices: NDArray[np.int64]
     noise: Noise
+
+    @property
+    def level(self) -> Array:
+        """The baseline's mean rates (languages,), above 0."""
+        level: Array = np.maximum(self.baseline.mean(axis=0), _LEAST_ERRORS / self.words)
+        return level
 
 
 class Difference(NamedTuple):
@@ -152,7 +160,7 @@ class SearchModel:
         world, count = self.world, self.world.low_resource
         posteriors = [one.posterior(z) for one in self.processes]
         references = [one.posterior(world.at[None]) for one in self.processes]
-        suits = world.noise.suits * world.baseline.mean(axis=0) ** 2
+        suits = world.noise.suits * world.level**2
         means, variances = [], []
         for rule, fixed, column in zip(world.rules, world.fixed, range(count, len(posteriors)), strict=True):
             mean, variance = _excess(rule, float(fixed), posteriors[column], references[column])
@@ -195,7 +203,7 @@ class SearchModel:
     def _of_confirm(self, plan: Plan) -> Array:
         """Return the variance of each of `excesses` as the confirm phase will measure it."""
         world, count = self.world, self.world.low_resource
-        rate = world.baseline.mean(axis=0) ** 2
+        rate = world.level**2
         of_baseline = np.r_[np.ones(count), np.isnan(world.fixed)]
         seeds = world.noise.training * (1 / plan.seeds + of_baseline / plan.baseline_seeds)
         variance = rate * (seeds + 2 * plan.speech * world.noise.suits)

@@ -17,7 +17,16 @@ from raywce.selection.acquisition import next_setting
 from raywce.selection.search_model import Noise as Known
 from raywce.selection.search_model import Plan, SearchModel
 from raywce.selection.search_model import World as Before
-from tests.benchmarks.confirm_ladder import STEPS, State, after_first_look, after_last_look, confirmed, judge, ladder
+from tests.benchmarks.confirm_ladder import (
+    STEPS,
+    Judged,
+    State,
+    after_first_look,
+    after_last_look,
+    confirmed,
+    judge,
+    ladder,
+)
 from tests.benchmarks.simulated_worlds import Half, World
 from tests.search.simulated_dev import Noise
 
@@ -75,7 +84,7 @@ def searched(world: World, noise: Noise, speakers: int, design: Design, seed: in
         baseline=baseline,
         at=cube.row(world.baseline),
         choices=cube.choices,
-        noise=Known.of(baseline, half.talkative),
+        noise=Known.of(baseline, half.words, half.talkative),
     )
     plan = Plan(design.seeds[1], design.seeds[0], speech=of_search / of_confirm)
     first = _startup(cube, design.startup, random)
@@ -110,7 +119,10 @@ def searched(world: World, noise: Noise, speakers: int, design: Design, seed: in
 
     (low, excess), (low_alone, excess_alone) = truth(both), truth(alone)
     trusted = sum(one.trusted for one in judged[-1])
-    cost = design.baseline_seeds + design.trials + sum(design.seeds[: len(arms)])
+    going_on = _going_on(judged[0]) if design.looks else [True] * len(rungs)
+    spent = [looks[-1][1 + k] if goes_on else looks[0][1 + k] for k, goes_on in enumerate(going_on)]
+    spent.append(looks[-1][0] if any(going_on) else looks[0][0])
+    cost = design.baseline_seeds + design.trials + sum(spent)
     return Ending(both, alone, low, low_alone, excess, excess_alone, trusted, len(rungs), cost)
 
 
@@ -119,6 +131,16 @@ def _highest(looks: list[list[float]], two: bool) -> int | None:
         return confirmed([State.CONFIRMED if p <= 0.05 else State.FAILED for p in looks[0]])
     first = [after_first_look(p) for p in looks[0]]
     return confirmed([after_last_look(state, p) for state, p in zip(first, looks[1], strict=True)])
+
+
+def _going_on(judged: Sequence[Judged]) -> list[bool]:
+    """Which rungs the other half of the seeds can still decide, with the search's model or by held-out speech alone."""
+    of_ps = ([one.with_model for one in judged], [one.held_out for one in judged])
+    found = []
+    for number in range(len(judged)):
+        states = [[after_first_look(p) for p in ps[: number + 1]] for ps in of_ps]
+        found.append(any(of[-1] is State.OPEN and State.FAILED not in of for of in states))
+    return found
 
 
 def _startup(cube: Any, count: int, random: np.random.Generator) -> Array:

@@ -50,7 +50,7 @@ def task_of(world: World, half: Half, baseline: Any) -> Task:
         baseline=baseline,
         at=cube.row(world.baseline),
         choices=cube.choices,
-        noise=Noise.of(baseline, half.talkative),
+        noise=Noise.of(baseline, half.words, half.talkative),
     )
     return Task(world.languages, before, Plan(6, 6))
 

@@ -43,7 +43,7 @@ def task(seed: int = 0, noise: float = 0.02) -> Task:
         baseline=baseline,
         at=cube.row(PLAIN),
         choices=cube.choices,
-        noise=Noise.of(baseline, [100.0, 100.0]),
+        noise=Noise.of(baseline, np.full(2, 20_000.0), [100.0, 100.0]),
     )
     return Task(LANGUAGES, known, Plan(6, 6))
 

@@ -53,7 +53,7 @@ def noisy(space: dict[str, Any]) -> Task:
         baseline=baseline,
         at=np.zeros(len(space)),
         choices=cube.choices,
-        noise=Noise.of(baseline, [100.0] * 3),
+        noise=Noise.of(baseline, np.full(3, 10_000.0), [100.0] * 3),
     )
     return Task(["gl", *NAMES], world, Plan(6, 6))
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ def world(rules: tuple[Rule, ...] = (FLOOR, SHARE), fixed: tuple[float, ...] = (
         baseline=baseline,
         at=np.zeros(2),
         choices=np.zeros(2, np.int64),
-        noise=Noise.of(baseline, [50.0] * len(rates)),
+        noise=Noise.of(baseline, np.full(len(rates), 5000.0), [50.0] * len(rates)),
     )
 
 
@@ -114,8 +116,8 @@ def test_running_trials_change_no_mean_and_are_surer() -> None:
 def test_the_noise_between_trainings_is_that_of_the_baselines_seeds() -> None:
     random = np.random.default_rng(0)
     many = 0.3 * np.exp(0.05 * random.standard_normal((400, 3)))
-    assert np.sqrt(Noise.of(many, [10.0] * 3).training) == pytest.approx(np.full(3, 0.05), rel=0.05)
-    single = Noise.of(many[:1], [10.0, 10.0, 1000.0])
+    assert np.sqrt(Noise.of(many, np.full(3, 1e4), [10.0] * 3).training) == pytest.approx(np.full(3, 0.05), rel=0.05)
+    single = Noise.of(many[:1], np.full(3, 1e4), [10.0, 10.0, 1000.0])
     assert (single.training == single.training[0]).all()
     assert single.suits[0] == pytest.approx(100 * single.suits[2])
 
@@ -132,3 +134,15 @@ def test_trials_that_others_do_not_explain_are_no_fit() -> None:
 
 def test_a_rate_of_nothing_has_a_logarithm() -> None:
     assert logarithms(np.array([[0.0]]), np.array([100.0])) == pytest.approx(np.log([[0.005]]))
+
+
+def test_a_language_without_an_error_is_no_trouble() -> None:
+    of = world(low=1)
+    none = np.where(np.arange(3) == 1, 0.0, of.baseline)
+    of = replace(of, baseline=none, noise=Noise.of(none, of.words, [50.0] * 3))
+    x = np.random.default_rng(0).random((8, 2))
+    found = SearchModel.fit(of, x, np.tile(none[0], (8, 1)))
+    mean, variance = found.excesses(Z)
+    assert (mean[:, 0] < 0).all()
+    assert (variance > 0).all()
+    assert np.isfinite(found.chance(Z, PLAN, with_model=True)).all()
