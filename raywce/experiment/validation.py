@@ -182,19 +182,22 @@ def _dotted(path: Path) -> str:
 
 
 def _suggestion(path: Path) -> str:
-    known = sorted(_known_keys(path))
-    close = difflib.get_close_matches(str(path[-1]), known, n=1)
+    models, key = _models_at(path), str(path[-1])
+    if kinds := [get_args(of.model_fields["kind"].annotation)[0] for of in models if key in of.model_fields]:
+        return f"{_dotted((*path[:-1], 'kind'))} {', '.join(kinds)} {'has' if len(kinds) == 1 else 'have'} it"
+    known = sorted({known for model in models for known in model.model_fields})
+    close = difflib.get_close_matches(key, known, n=1)
     return f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(known)}"
 
 
-def _known_keys(path: Path) -> set[str]:
-    """Return the keys that the section above `path` may have; of a weighting, those of every kind."""
+def _models_at(path: Path) -> list[type[BaseModel]]:
+    """Return the models that the section above `path` may be of; of a weighting, those of every kind."""
     models: list[type[BaseModel]] = [Experiment]
     for key in path[:-1]:
         fields = [model.model_fields[key].annotation for model in models if key in model.model_fields]
         # A key of a mapping, such as a language, has no field: the models stay.
         models = [model for annotation in fields for model in _models_in(annotation)] or models
-    return {key for model in models for key in model.model_fields}
+    return models
 
 
 def _models_in(annotation: object) -> list[type[BaseModel]]:

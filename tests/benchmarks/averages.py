@@ -212,6 +212,8 @@ def over_seeds(file: Path, candidate: Sequence[str], count: int, out: Path, over
     """Averages over seeds, and interpolations between candidate and baseline of the same seed."""
     seeds = range(FIRST_SEED, FIRST_SEED + count)
     kinds = {BASELINE: PLAIN, CANDIDATE: candidate}
+    for changes in kinds.values():  # before anything is trained
+        load(file, [*overrides, *changes]).concrete()
     places = {
         f"{kind}-{seed}": trained(file, out / "runs", f"{kind}-{seed}", [*overrides, *changes, f"training.seed={seed}"])
         for kind, changes in kinds.items()

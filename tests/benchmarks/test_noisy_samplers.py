@@ -2,7 +2,8 @@
 
 Each sampler sees the same noise: WERs on one simulated half of dev, each trial with a training seed of its own, limits
 from eight seeds of the baseline. Ours recommends the lowest mean rate among settings that probably keep all limits;
-Optuna's samplers, which know no noise, the best feasible trial.
+Optuna's samplers, which know no noise, the best feasible trial; BoTorch's (`pip install botorch`, for this alone),
+the same as ours by its own model.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 from typing import Any
 
@@ -31,7 +33,7 @@ from tests.search.toys import Values
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(7200)]
 
 TRIALS, SEEDS, BASELINE_SEEDS, SPEAKERS = 60, range(20), 8, 100
-OURS, RANDOM = "raywce: noise_aware", "random"
+OURS, BOTORCH, RANDOM = "raywce: noise_aware", "BoTorch's constrained NEI", "random"
 PEERS: dict[str, Any] = {
     "Optuna's constrained GP": lambda seed: GPSampler(seed=seed),
     "Optuna's constrained TPE": lambda seed: TPESampler(seed=seed),
@@ -64,6 +66,8 @@ def recommended(world: World, method: str, seed: int) -> tuple[float, float]:
     half = Half(random, world, simulated_dev.Noise(seed=0.02), 20 * SPEAKERS, SPEAKERS)
     task = task_of(world, half, half.rates(world.baseline, BASELINE_SEEDS))
     reference = task.world.baseline.mean(axis=0)
+    if method == BOTORCH:
+        return _of_botorch(world, half, reference, seed)
     sampler: BaseSampler = NoiseAwareSampler(world.space, task, seed) if method == OURS else PEERS[method](seed)
     study = optuna.create_study(sampler=sampler)
     for _ in range(TRIALS):
@@ -74,6 +78,26 @@ def recommended(world: World, method: str, seed: int) -> tuple[float, float]:
             trial.set_constraint(name, 100 * float(rule.excess(rate, base)))
         study.tell(trial, float(rates[0]))
     values = _by_model(world, task, study, random) if method == OURS else _best_feasible(study)
+    return _truth(world, values)
+
+
+def _of_botorch(world: World, half: Half, reference: Any, seed: int) -> tuple[float, float]:
+    from tests.benchmarks.botorch_peer import NoisyImprovement
+
+    cube = cube_of(world.space)
+    peer = NoisyImprovement(cube, seed, startup=6)
+    rows, figures = np.empty((0, len(cube.axes))), np.empty((0, 1 + len(world.rules)))
+    for _ in range(TRIALS):
+        row = peer.suggest(rows, figures)
+        rates = half.rates(cube.values(row), 1)[0]
+        excesses = [
+            rule.excess(rate, base) for rule, rate, base in zip(world.rules, rates[1:], reference[1:], strict=True)
+        ]
+        rows, figures = np.vstack([rows, row]), np.vstack([figures, 100 * np.array([rates[0], *excesses])])
+    return _truth(world, cube.values(peer.recommend(rows, figures, KEEPS)))
+
+
+def _truth(world: World, values: Values) -> tuple[float, float]:
     return 100 * world.rates(values)["low"], 100 * world.excess(values)
 
 
@@ -98,7 +122,8 @@ def test_what_is_recommended_after_sixty_trainings(world: World) -> None:
     print(f"\n{world.name}: {TRIALS} trainings, {len(SEEDS)} searches; baseline {_low(world, world.baseline):.2f} %")
     print(f"{'':28}{'true low WER':>14}{'within limits':>15}{'breaks a limit':>16}{'largest excess':>16}")
     broken = {}
-    for method in (OURS, *PEERS):
+    methods = [OURS, *([BOTORCH] if find_spec("botorch") else []), *PEERS]
+    for method in methods:
         with ProcessPoolExecutor(min(2, os.cpu_count() or 1), get_context("spawn")) as pool:
             found = np.array(list(pool.map(partial(recommended, world, method), SEEDS)))
         low, excess = found.T

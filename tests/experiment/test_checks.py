@@ -94,6 +94,12 @@ RULES = [
         "must have high-resource languages",
     ),
     # augmentation
+    (["weighting={kind: constant, adaptive: true}"], "weighting.adaptive", "weighting.kind family has it"),
+    (
+        ["weighting={kind: constant, ramp_start: 0.5}"],
+        "weighting.ramp_start",
+        "weighting.kind linear_progressive, progressive_dynamic, family have it",
+    ),
     (["augmentation.copys=1"], "augmentation.copys", "is not a known key. Did you mean copies?"),
     (["augmentation.pitch_shift.semitone=1"], "augmentation.pitch_shift.semitone", "Did you mean semitones?"),
     ([PAPER, "augmentation.pitch_shift.semitone=1"], "augmentation.pitch_shift.semitone", "Did you mean semitones?"),
