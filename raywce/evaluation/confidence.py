@@ -190,6 +190,13 @@ class Speech:
         """Return whether an interval says something about people who are not in it."""
         return self.known_speakers >= FEWEST_SPEAKERS
 
+    @property
+    def talkative_speakers(self) -> float:
+        """Return by how many equally talkative speakers the words are spoken: 1 / sum of the squared shares."""
+        groups = self._groups()
+        share = np.bincount(groups, self.words) / max(self.words.sum(), 1)
+        return 1 / max(float((share**2).sum()), 1 / len(groups))
+
     def rates(self, errors: Counts) -> Rates:
         """Return the WERs of models with those word errors (..., utterances), as they are and of resampled speech."""
 

@@ -183,9 +183,10 @@ def _dotted(path: Path) -> str:
 
 def _suggestion(path: Path) -> str:
     models, key = _models_at(path), str(path[-1])
-    if kinds := [get_args(of.model_fields["kind"].annotation)[0] for of in models if key in of.model_fields]:
+    having = [model for model in models if {"kind", key} <= model.model_fields.keys()]
+    if kinds := [get_args(model.model_fields["kind"].annotation)[0] for model in having]:
         return f"{_dotted((*path[:-1], 'kind'))} {', '.join(kinds)} {'has' if len(kinds) == 1 else 'have'} it"
-    known = sorted({known for model in models for known in model.model_fields})
+    known = sorted({known for model in models for known in model.model_fields} - {key})
     close = difflib.get_close_matches(key, known, n=1)
     return f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(known)}"
 

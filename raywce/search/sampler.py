@@ -60,7 +60,7 @@ class NoiseAwareSampler(BaseSampler):  # type: ignore[misc]
             startup: suggestions before the model's, which fill the space evenly.
         """
         self._space, self._task, self._seed, self._index, self._startup = dict(space), task, seed, index, startup
-        self._cube = cube_of(space)
+        self._cube, self._others = cube_of(space), RandomSampler(seed)
         self._asked: Counter[int] = Counter()  # by index: once more where a suggestion is not taken
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -76,8 +76,8 @@ class NoiseAwareSampler(BaseSampler):  # type: ignore[misc]
         self._asked[index] += 1
         random = np.random.default_rng([self._seed, index, attempt])
         if index < self._startup:
-            at_random = self._cube.snapped(random.random((1, len(self._space))))[0]
-            return self._cube.values(at_random if attempt else self._even()[index])
+            even = self._cube.even(self._startup, np.random.default_rng(self._seed))[index]
+            return self._cube.values(self._cube.drawn(1, random)[0] if attempt else even)
         others = [one for one in study.get_trials(deepcopy=False) if one.number != trial.number]
         done = [one for one in others if one.state is TrialState.COMPLETE and RATES in one.user_attrs]
         pending = [one for one in others if one.state is TrialState.RUNNING and one.params.keys() >= self._space.keys()]
@@ -91,13 +91,7 @@ class NoiseAwareSampler(BaseSampler):  # type: ignore[misc]
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Draw a value that is not of the space."""
-        return RandomSampler(self._seed).sample_independent(study, trial, param_name, param_distribution)
-
-    def _even(self) -> Array:
-        """Return settings (startup, axes) that fill the space evenly: a Latin hypercube."""
-        random, shape = np.random.default_rng(self._seed), (self._startup, len(self._space))
-        order = np.argsort(random.random(shape), axis=0)
-        return self._cube.snapped((order + random.random(shape)) / self._startup)
+        return self._others.sample_independent(study, trial, param_name, param_distribution)
 
     def _rows(self, trials: Sequence[FrozenTrial]) -> Array:
         rows = [self._cube.row(one.params) for one in trials]

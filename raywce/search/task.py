@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from raywce.evaluation.confidence import Speech
 from raywce.evaluation.paired import paired_errors
 from raywce.experiment.checks import OF_BASELINE
 from raywce.runs.tables import TrialTable
@@ -53,7 +54,7 @@ def task_of(file: ExperimentFile, table: TrialTable) -> Task:
     for language in languages:
         paired = paired_errors([decoded], language, experiment.metric)
         words.append(paired.words.sum())
-        speakers.append(_talkative(paired.words, paired.speakers))
+        speakers.append(Speech(paired.words, paired.speakers).talkative_speakers)
     cube = cube_of(file.optuna_space)
     world = World(
         low_resource=len(low),
@@ -86,10 +87,3 @@ def baseline_row(cube: Cube, values: Mapping[str, Scalar]) -> NDArray[np.float64
         else:
             row.append(_ANYWHERE)
     return np.array(row)
-
-
-def _talkative(words: NDArray[np.int64], speakers: tuple[str | None, ...]) -> float:
-    """Return by how many equally talkative speakers the words are spoken; an unknown one is each time another."""
-    names = [f"utterance {at}" if name is None else f"speaker {name}" for at, name in enumerate(speakers)]
-    share = np.bincount(np.unique(names, return_inverse=True)[1], words) / max(words.sum(), 1)
-    return 1 / max(float((share**2).sum()), 1 / len(names))

@@ -67,7 +67,7 @@ def lowest_with(
 
 def largest(worth: Callable[[Array], Array], cube: Cube, known: Array, random: np.random.Generator) -> Array:
     """Return the setting (axes,) that is worth most: of drawn and known ones, then of ever nearer ones to the best."""
-    z = np.vstack([known, cube.snapped(random.random((_DRAWN, len(cube.axes))))])
+    z = np.vstack([known, cube.drawn(_DRAWN, random)])
     values = worth(z)
     for width in _WIDTHS:
         near = np.repeat(z[np.argsort(-values, kind="stable")[:_BEST]], _NEAR, axis=0)

@@ -57,7 +57,7 @@ class Noise:
     suits: Array
 
     @classmethod
-    def of(cls, baseline: Array, words: Array, speakers: Sequence[float], suits: Array | None = None) -> Noise:
+    def of(cls, baseline: Array, words: Array, speakers: Sequence[float]) -> Noise:
         """Return what baseline seeds and speakers say.
 
         Languages are pooled: a handful of seeds of one language measures its variance badly.
@@ -67,14 +67,12 @@ class Noise:
             words: (languages,) reference words.
             speakers: of each language, by how many equally talkative ones its words are spoken: 1 / sum of the squared
                 shares.
-            suits: (languages,) where it was measured; None: as is usual.
         """
         seeds, freedom = len(baseline), (len(baseline) - 1) * baseline.shape[1]
         level = np.maximum(baseline.mean(axis=0), _LEAST_ERRORS / words)
         own = (baseline.var(axis=0, ddof=1) / level**2).sum() * (seeds - 1) if seeds > 1 else 0.0
         pooled = (own + _SEED_WEIGHT * _SEED_DEVIATION**2) / (freedom + _SEED_WEIGHT)
-        usual = _SUITS**2 / np.asarray(speakers, float)
-        return cls(np.full(baseline.shape[1], pooled), usual if suits is None else suits)
+        return cls(np.full(baseline.shape[1], pooled), _SUITS**2 / np.asarray(speakers, float))
 
 
 @dataclass(frozen=True)

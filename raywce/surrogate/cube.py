@@ -99,6 +99,16 @@ class Cube:
                 out[:, column] = [axis.coordinate(number) for number in numbers]
         return out
 
+    def drawn(self, count: int, random: np.random.Generator) -> Array:
+        """Return random settings (count, axes)."""
+        return self.snapped(random.random((count, len(self.axes))))
+
+    def even(self, count: int, random: np.random.Generator) -> Array:
+        """Return settings (count, axes) that fill the space evenly: a Latin hypercube."""
+        shape = (count, len(self.axes))
+        order = np.argsort(random.random(shape), axis=0)
+        return self.snapped((order + random.random(shape)) / count)
+
     def moved(self, rows: Array, random: np.random.Generator, width: float, flips: float = 0.1) -> Array:
         """Return rows (n, axes) near the given ones: numbers by `width`, some choices drawn again."""
         unit = rows.copy()

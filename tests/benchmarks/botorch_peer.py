@@ -36,7 +36,7 @@ class NoisyImprovement:
     def suggest(self, rows: Array, figures: Array) -> Array:
         """The next row of the cube."""
         if len(rows) < self.startup:
-            return self.cube.snapped(self.random.random((1, len(self.cube.axes))))[0]
+            return self.cube.drawn(1, self.random)[0]
         torch.manual_seed(self.seed + len(rows))
         x, model = self._encoded(rows), self._fitted(rows, figures)
         constraints = [lambda samples, column=column: samples[..., column] for column in range(1, figures.shape[1])]
@@ -55,7 +55,7 @@ class NoisyImprovement:
     def recommend(self, rows: Array, figures: Array, keeps: float) -> Array:
         """The lowest posterior mean of those that keep all constraints with a probability; else the most probable."""
         near = [self.cube.moved(rows, self.random, width) for width in (0.2, 0.1, 0.05, 0.02) for _ in range(5)]
-        drawn = self.cube.snapped(self.random.random((_DRAWN, len(self.cube.axes))))
+        drawn = self.cube.drawn(_DRAWN, self.random)
         z = np.vstack([rows, drawn, *near])
         model = self._fitted(rows, figures)
         with torch.no_grad():

@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from raywce.evaluation.confidence import Estimate, Rates, Speech
 from raywce.search.sampler import cube_of
 from raywce.selection.acquisition import next_setting
-from raywce.selection.search_model import Noise as Known
 from raywce.selection.search_model import Plan, SearchModel
-from raywce.selection.search_model import World as Before
 from tests.benchmarks.confirm_ladder import (
     STEPS,
     Judged,
@@ -76,18 +74,9 @@ def searched(world: World, noise: Noise, speakers: int, design: Design, seed: in
     half = Half(random, world, noise, 20 * of_search, of_search)
     cube = cube_of(world.space)
     baseline = half.rates(world.baseline, design.baseline_seeds)
-    before = Before(
-        low_resource=1,
-        rules=world.rules,
-        fixed=np.full(len(world.rules), np.nan),
-        words=half.words,
-        baseline=baseline,
-        at=cube.row(world.baseline),
-        choices=cube.choices,
-        noise=Known.of(baseline, half.words, half.talkative),
-    )
+    before = half.before(baseline)
     plan = Plan(design.seeds[1], design.seeds[0], speech=of_search / of_confirm)
-    first = _startup(cube, design.startup, random)
+    first = cube.even(design.startup, random)
     rows, rates = np.empty((0, len(cube.axes))), np.empty((0, len(world.languages)))
     for number in range(design.trials):
         if number < design.startup:
@@ -140,12 +129,6 @@ def _going_on(judged: Sequence[Judged]) -> list[bool]:
     for number in range(len(judged)):
         states = [[after_first_look(p) for p in ps[: number + 1]] for ps in of_ps]
         found.append(any(of[-1] is State.OPEN and State.FAILED not in of for of in states))
-    return found
-
-
-def _startup(cube: Any, count: int, random: np.random.Generator) -> Array:
-    unit = (np.argsort(random.random((count, len(cube.axes))), axis=0) + random.random((count, len(cube.axes)))) / count
-    found: Array = cube.snapped(unit)
     return found
 
 

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from raywce.evaluation.confidence import Speech
+from raywce.search.sampler import cube_of
+from raywce.selection import search_model
 from raywce.selection.limits import Rule
 from tests.search.simulated_dev import Dev, Noise
 from tests.search.toys import WER, WER_SPACE, Values
@@ -102,11 +105,20 @@ class Half:
     def words(self) -> Array:
         return np.array([dev.words.sum() for dev in self.devs.values()], float)
 
-    @property
-    def talkative(self) -> list[float]:
-        """Of each language, by how many equally talkative speakers its words are spoken."""
-        shares = [np.bincount(self.who[of], dev.words) / dev.words.sum() for of, dev in self.devs.items()]
-        return [1 / float((one**2).sum()) for one in shares]
+    def before(self, baseline: Array) -> search_model.World:
+        """What stands before the first trial, by rates (seeds, languages) of the baseline."""
+        cube, rules = cube_of(self.world.space), self.world.rules
+        speakers = [Speech(dev.words, dev.speakers).talkative_speakers for dev in self.devs.values()]
+        return search_model.World(
+            low_resource=1,
+            rules=rules,
+            fixed=np.full(len(rules), np.nan),
+            words=self.words,
+            baseline=baseline,
+            at=cube.row(self.world.baseline),
+            choices=cube.choices,
+            noise=search_model.Noise.of(baseline, self.words, speakers),
+        )
 
     def errors(self, values: Values, seeds: int) -> dict[str, NDArray[np.int64]]:
         """(seeds, utterances) of each language, by one setting's trainings."""

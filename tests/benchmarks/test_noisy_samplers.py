@@ -24,8 +24,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from raywce.search.sampler import RATES, NoiseAwareSampler, Task, cube_of
 from raywce.selection.acquisition import lowest_with
-from raywce.selection.search_model import Noise, Plan, SearchModel
-from raywce.selection.search_model import World as Before
+from raywce.selection.search_model import Plan, SearchModel
 from tests.benchmarks.simulated_worlds import ROUGH, SMOOTH, Half, World
 from tests.search import simulated_dev
 from tests.search.toys import Values
@@ -43,18 +42,7 @@ KEEPS = 0.9  # probability of keeping all limits of what is recommended
 
 
 def task_of(world: World, half: Half, baseline: Any) -> Task:
-    cube = cube_of(world.space)
-    before = Before(
-        low_resource=1,
-        rules=world.rules,
-        fixed=np.full(len(world.rules), np.nan),
-        words=half.words,
-        baseline=baseline,
-        at=cube.row(world.baseline),
-        choices=cube.choices,
-        noise=Noise.of(baseline, half.words, half.talkative),
-    )
-    return Task(world.languages, before, Plan(6, 6))
+    return Task(world.languages, half.before(baseline), Plan(6, 6))
 
 
 def recommended(world: World, method: str, seed: int) -> tuple[float, float]:

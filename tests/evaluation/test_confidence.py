@@ -120,3 +120,9 @@ def test_the_mean_over_languages() -> None:
 def test_holm_by_hand() -> None:
     assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
     assert holm(np.array([[0.6, 0.5], [0.001, 0.9]])) == pytest.approx(np.array([[1.0, 1.0], [0.002, 0.9]]))
+
+
+def test_talkative_speakers_are_as_many_as_would_say_as_much() -> None:
+    words = np.array([5, 5, 10, 20])
+    assert Speech(words, ["a", "a", "b", None]).talkative_speakers == pytest.approx(1 / (0.25**2 + 0.25**2 + 0.5**2))
+    assert Speech(words * 0, ["a", "a", "b", "b"]).talkative_speakers == 4

@@ -100,6 +100,11 @@ RULES = [
         "weighting.ramp_start",
         "weighting.kind linear_progressive, progressive_dynamic, family have it",
     ),
+    (
+        ["weighting={kind: constant, alpha: 2, languages: {gl: {alpha: 2, alpha_final: 3}}}"],
+        "weighting.languages.gl.alpha_final",
+        "is not a known key. Did you mean alpha_initial?",
+    ),
     (["augmentation.copys=1"], "augmentation.copys", "is not a known key. Did you mean copies?"),
     (["augmentation.pitch_shift.semitone=1"], "augmentation.pitch_shift.semitone", "Did you mean semitones?"),
     ([PAPER, "augmentation.pitch_shift.semitone=1"], "augmentation.pitch_shift.semitone", "Did you mean semitones?"),
