@@ -2,6 +2,11 @@
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -29,6 +34,7 @@ warnings.filterwarnings("ignore", message="IProgress not found")  # nothing here
 import json
 import os
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import jiwer
@@ -40,7 +46,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from IPython.display import display
 
-from raywce.evaluation.confidence import Speech, measure
+from raywce.evaluation.arms import Arms
+from raywce.evaluation.confidence import Speech
 from raywce.evaluation.paired import paired_errors
 from raywce.evaluation.utterances import errors, reference_lengths
 from raywce.runs.folder import RunFolder
@@ -194,13 +201,16 @@ print(f"{len(dev):,} decoded utterances, {dev.words.sum():,} reference words, {d
 
 # %%
 confirm, confirmation = experiment.search.confirm, outcome["confirmation"]
-if confirmation and confirmation["choice"]["claims"]:
-    model = confirmation["choice"]["winner"] or next(iter(confirmation["choice"]["claims"]))
-    seeds = last[last.phase == "confirm"].sort_values("seed")
-    ours, theirs = list(seeds.index[seeds.candidate == model]), list(seeds.index[seeds.candidate == "baseline"])
+claims = confirmation["choice"]["claims"] if confirmation else {}
+if claims:
+    model = confirmation["choice"]["winner"] or min(claims, key=lambda name: claims[name]["p_with_model"])
+    of_confirm = last[last.phase == "confirm"].sort_values("seed")
+    arms = {name: list(of_confirm.index[of_confirm.candidate == name]) for name in ("baseline", *claims)}
 else:
-    model, ours, theirs = best["trial_id"], best["trial_id"].split(", "), list(last.index[last.phase == "baseline"])
-seeds_are_paired = list(last.seed[ours]) == list(last.seed[theirs])
+    model = best["trial_id"]
+    arms = {"baseline": list(last.index[last.phase == "baseline"]), model: model.split(", ")}
+ours = arms[model]
+over_seeds = len(ours) > 1
 table = pq.read_table(run / "utterances.parquet")
 
 
@@ -210,14 +220,12 @@ def decoded_by(trial_id):
 
 
 def difference(language):
-    """Our WER minus the baseline's, as a mean over the seeds."""
-    paired = paired_errors([decoded_by(trial_id) for trial_id in [*ours, *theirs]], language, metric)
-    errors, count = paired.errors, len(ours)
-    if not seeds_are_paired:
-        errors, count = np.stack([errors[:count].mean(axis=0), errors[count:].mean(axis=0)]), 1
-    speech = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed)
-    rates = speech.rates(errors)
-    return measure(np.subtract, rates[:count], rates[count:]).estimate()
+    """Our mean WER minus the baseline's. How much trainings of one setting differ, all arms say together."""
+    paired = paired_errors([decoded_by(one) for of in arms.values() for one in of], language, metric)
+    rates = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed).rates(paired.errors)
+    ends = np.cumsum([0, *map(len, arms.values())])
+    by_arm = [rates[start:end] for start, end in pairwise(ends)]
+    return Arms([by_arm], fixed=0 if over_seeds else len(arms)).estimate(np.subtract, list(arms).index(model), 0)
 
 
 estimates = {language: difference(language) for language in languages}
@@ -225,7 +233,7 @@ gain = pd.DataFrame({"change": {name: float(one.value) for name, one in estimate
 gain["from"], gain["to"] = zip(
     *(map(float, one.interval(confirm.confidence)) for one in estimates.values()), strict=True
 )
-covered = f"other speech and other seeds ({len(ours)})" if seeds_are_paired and len(ours) > 1 else "other speech alone"
+covered = f"other speech and other seeds ({len(ours)})" if over_seeds else "other speech alone"
 percent = f"{100 * confirm.confidence:g} % interval"
 print(f"{model} against the baseline; the {percent} is over {covered}. Points of {metric.label}:")
 display((100 * gain).round(2))
@@ -234,12 +242,13 @@ display((100 * gain).round(2))
 # What the search said must be the same: differences, and after a confirm phase the ends of the intervals.
 
 # %%
-if confirmation and confirmation["choice"]["claims"]:
+if claims:
     said = pd.DataFrame(confirmation["dev"]["candidates"][model]["against_baseline"]).T[["value", "low", "high"]]
     np.testing.assert_allclose(gain, said.loc[languages], rtol=1e-9, atol=1e-12)
-    claim = confirmation["choice"]["claims"][model]
-    print(f"keeps all limits: {claim['keeps_limits']}, better than the baseline: {claim['better']}")
-    print(f"p = {claim['p_breaks_a_limit']:.3g} and {claim['p_not_better']:.3g}")
+    for name, claim in claims.items():
+        said_of = "confirmed" if claim["held_out"] or claim["with_model"] else "not confirmed"
+        by = f"p = {claim['p_held_out']:.3g} by held-out speech, {claim['p_with_model']:.3g} with the search's model"
+        print(f"{name} over {claim['seeds']} seeds: {said_of} ({by})")
 else:
     said = pd.Series(best["wer"]) - baseline
     np.testing.assert_allclose(gain.change, said[languages], rtol=1e-9, atol=1e-12)
@@ -337,7 +346,7 @@ def by_utterance(trial_ids):
     return found.assign(errors=of.errors.mean(), counted=of.counted.mean())
 
 
-before = by_utterance(theirs)[["hypothesis", "errors", "counted"]].add_suffix(" of baseline")
+before = by_utterance(arms["baseline"])[["hypothesis", "errors", "counted"]].add_suffix(" of baseline")
 pairs = by_utterance(ours).join(before)
 pairs["change"] = pairs.errors - pairs["errors of baseline"]
 columns = ["words", "reference", "hypothesis of baseline", "hypothesis", "errors of baseline", "errors", "change"]
@@ -412,7 +421,7 @@ def missed(trial_ids, language):
 
 for language in low:
     said = Counter(" ".join(pairs.loc[language].reference).split())
-    missing = pd.DataFrame({"said": said, "missed by baseline": missed(theirs, language)})
+    missing = pd.DataFrame({"said": said, "missed by baseline": missed(arms["baseline"], language)})
     missing["missed now"] = missed(ours, language)
     missing = missing.fillna(0).assign(change=lambda of: of["missed now"] - of["missed by baseline"])
     display(missing.rename_axis(f"word of {language}").sort_values(["change", "said"]).round(1).head(8))

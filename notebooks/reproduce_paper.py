@@ -2,6 +2,11 @@
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -37,7 +42,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from IPython.display import Markdown, display
 
-from raywce.evaluation.confidence import Speech, measure
+from raywce.evaluation.arms import Arms
+from raywce.evaluation.confidence import Speech
 from raywce.evaluation.paired import paired_errors
 from raywce.evaluation.utterances import errors, reference_lengths
 from raywce.runs.folder import RunFolder
@@ -192,8 +198,8 @@ plt.show()
 # ## How sure that is
 #
 # Against plain fine-tuning again, as differences in points of WER, with intervals by the functions that the confirm
-# phase uses: over other speech (utterances or speakers resampled, the same for both) and over seeds, which are paired.
-# With two or three seeds the latter is wide, and it should be: two trainings say little about a third.
+# phase uses: over other speech (utterances or speakers resampled, the same for both) and over seeds. With two or three
+# seeds the latter is wide, and it should be: two trainings say little about a third.
 
 # %%
 confidence = experiment.search.confirm.confidence
@@ -214,7 +220,8 @@ def change_of(name, language):
     paired = paired_errors(tables, language, metric)
     speech = Speech(paired.words, paired.speakers, experiment.search.confirm.resamples, experiment.search.seed)
     rates, count = speech.rates(paired.errors), len(common)
-    found = measure(np.subtract, rates[:count], rates[count:]).estimate()
+    by_arm = [rates[:count], rates[count:]]
+    found = Arms([by_arm], fixed=0 if count > 1 else 2).estimate(np.subtract, 0, 1)
     return [100 * float(points) for points in (found.value, *found.interval(confidence))]
 
 

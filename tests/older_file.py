@@ -12,6 +12,7 @@ _OF_ITS_OWN = {
     "evaluation.both_contexts": False,
     "evaluation.encoder_context_on_the_way": None,
     "evaluation.share_on_the_way": 1.0,
+    "search.constraints.margin": 0.0,
 }
 
 

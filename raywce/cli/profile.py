@@ -36,6 +36,7 @@ def profile(
     experiment = loaded.experiment
     from raywce.demo.generate import provide_speech
     from raywce.profile.known import estimate_line, estimate_of, figures_of
+    from raywce.profile.power import power_lines, power_of
     from raywce.profile.run import profile_training
     from raywce.runs.folder import RunFolder
     from raywce.screen.console import show_fields
@@ -56,7 +57,9 @@ def profile(
         estimated = figures_of(estimate_of(loaded, measured))
         figures["estimate"] = estimated
         known = estimated | {"profiled": measured.when, "nodes": measured.nodes, "changed": []}
-        show_fields([("a training", _parts(estimated["trial"])), ("the search", estimate_line(known))])
+        shown = power_of(loaded)
+        words = [("power", line) for line in power_lines(loaded, shown)] if shown else []
+        show_fields([("a training", _parts(estimated["trial"])), ("the search", estimate_line(known)), *words])
     write_figures(json, figures)
 
 

@@ -37,7 +37,7 @@ def search(
     loaded.require_space()
     from raywce.demo.generate import provide_speech
     from raywce.runs.folder import RunFolder
-    from raywce.runs.outcome_file import read_outcome
+    from raywce.runs.json_files import read_outcome
     from raywce.screen.outcome import show_outcome
     from raywce.search.phases import is_finished, run_search
 

@@ -79,7 +79,8 @@ def _summary(loaded: ExperimentFile) -> Summary:
         "weighting": experiment.weighting.kind,
         "searched": {path: str(distribution) for path, distribution in space.items()},
         "first_points": loaded.published_points(),
-        "runs": {"baseline": experiment.search.baseline_seeds, "trials": loaded.trials} if space else None,
+        "runs": _runs(loaded) if space else None,
+        "power": _power(loaded) if space and has_speech else None,
         "sampler": asdict(chosen(experiment, space)) if space else None,
         "grid": _grid(loaded) if space and experiment.search.sampler == "grid" else None,
         "trial": {
@@ -96,6 +97,21 @@ def _summary(loaded: ExperimentFile) -> Summary:
         "notes": loaded.notes,
         "not_here": [asdict(problem) for problem in loaded.not_here],
     }
+
+
+def _runs(loaded: ExperimentFile) -> Summary:
+    """Return how many trainings each phase has, at most."""
+    search = loaded.experiment.search
+    confirm = {"candidates": search.confirm.candidates, "seeds": search.confirm.seeds}
+    return {"baseline": search.baseline_seeds, "trials": loaded.trials, "confirm": confirm}
+
+
+def _power(loaded: ExperimentFile) -> Summary | None:
+    """Return what the confirm phase can show, as figures and in words."""
+    from raywce.profile.power import power_lines, power_of
+
+    found = power_of(loaded)
+    return asdict(found) | {"words": power_lines(loaded, found)} if found else None
 
 
 def _grid(loaded: ExperimentFile) -> Summary:
@@ -138,6 +154,12 @@ def _fields(summary: Summary) -> list[tuple[str, str]]:
         return [*fields, ("search", "no key has a distribution: a file for raywce train")]
     fields.append(("search", f"baseline runs: {runs['baseline']}, trials: {runs['trials']}, over"))
     fields += [("", f"{path}: {distribution}") for path, distribution in summary["searched"].items()]
+    if confirm := runs["confirm"]["candidates"]:
+        seeds = runs["confirm"]["seeds"]
+        fields.append(("confirm", f"up to {confirm} candidates and the baseline, over {seeds} new seeds"))
+    fields += [
+        ("power" if not index else "", line) for index, line in enumerate((summary["power"] or {}).get("words", []))
+    ]
     fields += [("first point", _point(point)) for point in summary["first_points"]]
     fields.append(("sampler", str(Choice(**summary["sampler"]))))
     time = estimate_line(estimate) if estimate else "unknown: run raywce profile to measure it"

@@ -38,6 +38,21 @@ class Estimate:
     seed_variance: Array
     seed_df: int
 
+    @classmethod
+    def stacked(cls, estimates: Sequence[Estimate]) -> Estimate:
+        """Return estimates as one, a row for each; the degrees of freedom of the seeds are the fewest."""
+
+        def column(name: str) -> Array:
+            return np.stack([np.asarray(getattr(one, name)) for one in estimates])
+
+        return cls(
+            column("value"),
+            column("speech_variance"),
+            column("speech_df"),
+            column("seed_variance"),
+            min(one.seed_df for one in estimates),
+        )
+
     @property
     def standard_error(self) -> Array:
         """Return the standard error of both together."""
@@ -77,47 +92,12 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """A statistic of WERs over n seeds, and its variance over other speech; leading axes are other models' or trials'.
-
-    Attributes:
-        value: (...) the statistic of the WERs' means over the seeds.
-        by_seed: (..., n) the statistic of each seed.
-        speech_variance: (...) of `value`, over other utterances or speakers.
-        speech_df: (...) its degrees of freedom.
-    """
+class SpeechEstimate:
+    """A statistic of rates, and its variance over other utterances or speakers, with the degrees of freedom: (...)."""
 
     value: Array
-    by_seed: Array
-    speech_variance: Array
-    speech_df: Array
-
-    def estimate(self) -> Estimate:
-        """Return both variances added; with one seed nothing is known of the seeds', and only the speech's is in it.
-
-        What is each training's own on each utterance is in both, and so counts twice. To take it off once would be
-        right on average, and lets through more than a level allows, as three seeds measure it badly.
-        """
-        seeds = self.by_seed.shape[-1]
-        of_seeds = np.zeros_like(self.value)
-        if seeds > 1:
-            of_seeds = self.by_seed.var(axis=-1, ddof=1) / seeds
-        return Estimate(self.value, self.speech_variance, self.speech_df, of_seeds, seeds - 1)
-
-
-def mean(measurements: Sequence[Measurement]) -> Measurement:
-    """Return the mean over languages, whose speech is independent and whose seeds are the same."""
-    count = len(measurements)
-
-    def total(name: str) -> Array:
-        return reduce(np.add, (getattr(one, name) for one in measurements))
-
-    variance = total("speech_variance")
-    # Satterthwaite's: the languages' degrees of freedom are many and alike.
-    squares = reduce(np.add, (one.speech_variance**2 / one.speech_df for one in measurements))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        df = np.where(squares > 0, variance**2 / squares, 1.0)
-    return Measurement(total("value") / count, total("by_seed") / count, variance / count**2, df)
+    variance: Array
+    df: Array
 
 
 @dataclass(frozen=True)
@@ -144,22 +124,20 @@ class Rates:
         return Rates(self.observed[models], [Resampled(way.rates[models], way.count) for way in self.ways])
 
 
-def measure(statistic: Statistic, *rates: Rates) -> Measurement:
-    """Measure a statistic of some models' WERs.
+def over_speech(statistic: Statistic, *rates: Rates) -> SpeechEstimate:
+    """Estimate a statistic of the mean rates of some settings, over other speech alone.
 
     Args:
-        statistic: of a WER for each of `rates`.
-        rates: on the same speech, (..., n) by seed, paired by seed; n is 1 where a model has no seeds. Leading axes
-            are broadcast.
+        statistic: of a rate for each of `rates`.
+        rates: on the same speech, (..., trainings). Leading axes are broadcast.
     """
     value = np.asarray(statistic(*(one.observed.mean(axis=-1) for one in rates)))
-    by_seed = np.asarray(statistic(*(one.observed for one in rates)))
 
-    def of(ways: Sequence[Resampled]) -> Measurement:
+    def of(ways: Sequence[Resampled]) -> SpeechEstimate:
         together, count = statistic(*(way.rates.mean(axis=-2) for way in ways)), ways[0].count
         correction = count / (count - 1) if count > 1 else 1.0  # resampling understates a variance by 1 / count
         df = np.full(value.shape, max(count - 1, 1), float)
-        return Measurement(value, by_seed, together.var(axis=-1) * correction, df)
+        return SpeechEstimate(value, together.var(axis=-1) * correction, df)
 
     return reduce(_wider, (of(ways) for ways in zip(*(one.ways for one in rates), strict=True)))
 
@@ -220,30 +198,13 @@ class Speech:
         return np.unique(names, return_inverse=True)[1]
 
 
-def _wider(one: Measurement, other: Measurement) -> Measurement:
+def _wider(one: SpeechEstimate, other: SpeechEstimate) -> SpeechEstimate:
     """Return, element by element, the one whose interval over other speech is wider."""
 
-    def width(measurement: Measurement) -> Array:
-        quantile: Array = stats.t.ppf(_COMPARED_AT, measurement.speech_df)
-        squared: Array = measurement.speech_variance * quantile**2
+    def width(found: SpeechEstimate) -> Array:
+        quantile: Array = stats.t.ppf(_COMPARED_AT, found.df)
+        squared: Array = found.variance * quantile**2
         return squared
 
     first = width(one) >= width(other)
-
-    def chosen(name: str) -> Array:
-        of: Array = np.where(first, getattr(one, name), getattr(other, name))
-        return of
-
-    names = ("speech_variance", "speech_df")
-    return Measurement(one.value, one.by_seed, *(chosen(name) for name in names))
-
-
-def holm(p_values: Array) -> Array:
-    """Return p adjusted over the last axis: one false claim or more has at most the level's probability (Holm 1979)."""
-    count = p_values.shape[-1]
-    order = np.argsort(p_values, axis=-1)
-    ordered = np.take_along_axis(p_values, order, axis=-1) * np.arange(count, 0, -1)
-    adjusted = np.minimum(np.maximum.accumulate(ordered, axis=-1), 1.0)
-    out = np.empty_like(adjusted)
-    np.put_along_axis(out, order, adjusted, axis=-1)
-    return out
+    return SpeechEstimate(one.value, np.where(first, one.variance, other.variance), np.where(first, one.df, other.df))

@@ -241,8 +241,6 @@ def _grid(search: Search, space: Space) -> Iterator[Problem]:
     if not space:
         return
     if search.sampler != "grid":
-        if search.trials is None:
-            yield Problem("search.trials", "must be a number: only a grid has an end of its own", "null")
         if search.seeds > 1:
             do = "Set it to 1, or take search.sampler: grid"
             yield Problem("search.seeds", f"must be 1 with search.sampler: {search.sampler}", str(search.seeds), do)

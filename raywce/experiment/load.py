@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from raywce import assets
 from raywce.errors import Absent, InputError, Problem, Problems, fail
-from raywce.experiment import alternatives, checks, environment, text, validation
+from raywce.experiment import alternatives, budget, checks, environment, text, validation
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.overrides import put_in as put_overrides_in
 from raywce.experiment.points import FirstPoints, in_draws, published
@@ -218,7 +218,8 @@ def _augmentation(augmentation: Augmentation) -> Augmentation:
 
 
 def _search(search: Search) -> Search:
-    return search.model_copy(update={"alternatives": alternatives.with_folders(search.alternatives, _path)})
+    shared = budget.shared_out(search)
+    return shared.model_copy(update={"alternatives": alternatives.with_folders(search.alternatives, _path)})
 
 
 def _path(written: str) -> str:

@@ -359,10 +359,6 @@ class Constraints(Section):
     absolute_floor: NotNegative = Field(
         0.5, description="Allowed rise in points of WER (0.5: from 20.0 to 20.5 %), where that share is less."
     )
-    margin: NotNegative = Field(
-        0.0,
-        description="Points of WER by which the search's limits are tighter than these, which the confirm phase has.",
-    )
     languages: dict[Language, ConstraintLimits] = Field(
         default_factory=dict,
         description="Limits of single high-resource or watched languages; {} takes all from above.",
@@ -370,15 +366,19 @@ class Constraints(Section):
 
 
 class Confirm(Section):
-    """The confirm phase: the best candidates again over new seeds, judged on speech that the search did not see."""
+    """The confirm phase: candidates, from safe to bold, over new seeds on speech that the search did not see."""
 
-    candidates: Annotated[int, Field(ge=0)] = Field(
-        3, description="Best feasible trials that are trained again; 0: none."
+    candidates: Annotated[int, Field(ge=0, le=3)] = Field(
+        3, description="Settings that are trained, at most; 0: no confirm phase."
     )
-    seeds: Annotated[int, Field(ge=3)] = Field(3, description="New seeds of baseline and candidates, paired.")
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="Of the limits and the finding.")
+    seeds: Annotated[int, Field(ge=3)] = Field(
+        6,
+        description="New seeds of the baseline and of each candidate, the second half of them only where they can "
+        "still decide; not given: by search.trainings.",
+    )
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="Of the finding.")
     dev_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.5, description="Share of dev, by whole speakers, that only this phase decodes."
+        0.6, description="Share of dev, by whole speakers, that only this phase decodes."
     )
     resamples: Annotated[int, Field(ge=100)] = Field(10_000, description="Resamples of the bootstrap.")
     test: bool = Field(True, description="Open the test splits at the end, for original, baseline, winner.")
@@ -387,7 +387,14 @@ class Confirm(Section):
 class Search(Section):
     """The search over the file's distributions."""
 
-    trials: Count | None = Field(20, description="Trials of the search; null: all settings of a grid.")
+    trainings: Count = Field(
+        57,
+        description="Budget of the whole search: trainings of baseline, trials and confirm phase, shared out over what "
+        "search.trials, search.baseline_seeds and search.confirm.seeds leave open. A grid has its own number.",
+    )
+    trials: Count | None = Field(
+        None, description="Trials of the search; null: what search.trainings leaves, or all settings of a grid."
+    )
     time_limit_s: Positive | None = Field(
         None, description="Seconds that the trials may take, all runs of the search added up; null: no limit."
     )
@@ -397,8 +404,8 @@ class Search(Section):
     seed: Annotated[int, Field(ge=0)] = Field(0, description="Of the sampler and the bootstrap.")
     sampler: Literal["auto", "noise_aware", "gp", "tpe", "random", "grid"] = Field(
         "auto",
-        description="auto: tpe where trials are stopped early, gp (a Gaussian process) where they are not; "
-        "noise_aware: one that knows how much rates differ between trainings and speakers; "
+        description="auto: tpe where trials are stopped early, noise_aware where they are not; noise_aware: a Gaussian "
+        "process that knows how much rates differ between trainings and speakers; gp: Optuna's; "
         "grid: every combination of choices, whole numbers and alternatives.",
     )
     early_stopping: bool = Field(
@@ -420,7 +427,10 @@ class Search(Section):
         default_factory=dict,
         description="The baseline's value of each searched leaf of training.optimizer and data.sampling, by key path.",
     )
-    baseline_seeds: Count = Field(1, description="Baseline runs, over as many seeds.")
+    baseline_seeds: Count = Field(
+        8,
+        description="Baseline runs, over as many seeds; not given: by search.trainings, 6 to 8; of a grid, its seeds.",
+    )
     max_concurrent_trials: Count | None = Field(None, description="Trials at once; null: as many as fit.")
     keep_models: Count = Field(
         3, description="Models of the search's best trials that stay; the others' are removed, but not their figures."

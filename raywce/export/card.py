@@ -156,9 +156,17 @@ def _claim(source: Source) -> str:
     if source.confirmation is None:
         return _CLAIMS[source.kind]
     choice, confidence = source.confirmation.choice, numbers.confidence(source.confirmation.dev.confidence)
-    verdict = "is better" if choice.claims[choice.winner or ""].better else "is not shown to be better"
-    kept = f"The setting keeps every language's limit, and {verdict} than the baseline, with {confidence} % confidence"
-    return f"{kept}, adjusted for the number of candidates."
+    claim = choice.claims[choice.winner or ""]
+    way = (
+        "This is confirmed by speech that the search did not see, alone"
+        if claim.held_out
+        else "This is confirmed by speech that the search did not see and the search's model of its trials together; by"
+        " the former alone it is not shown"
+    )
+    claimed = (
+        f"The setting keeps every language's limit and is better than the baseline, with {confidence} % confidence"
+    )
+    return f"{claimed}. {way}. It is a claim about trainings with this setting, of which this model is one."
 
 
 def _data(source: Source) -> list[list[str]]:

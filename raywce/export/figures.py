@@ -101,7 +101,8 @@ def _compared(
         "this model": {of: numbers.percent(wer) for of, wer in own.items()},
     }
     intervals = f"{numbers.confidence(comparison.confidence)} % intervals over speech and seeds"
-    seeds = f"baseline and winner are means over {comparison.seeds} seeds; this model is one of the winner's"
+    seeds = f"the winner is a mean over {winner.seeds} seeds, the baseline over {comparison.baseline.seeds}"
+    seeds += "; this model is one of the winner's"
     return Figures(name, f"{about}; {intervals}; {seeds}", columns, own, plain, source.experiment.languages.watched)
 
 

@@ -10,7 +10,7 @@ from raywce.errors import fail
 from raywce.experiment.load import ExperimentFile
 from raywce.experiment.schema import Experiment
 from raywce.runs.folder import OUTCOME, TRIALS, RunFolder, checkpoint_name
-from raywce.runs.outcome_file import read_outcome
+from raywce.runs.json_files import read_outcome
 from raywce.runs.recorded import recorded
 from raywce.runs.tables import rows_in
 from raywce.selection.outcome import Confirmation, SearchOutcome

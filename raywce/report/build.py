@@ -28,9 +28,9 @@ def build(run: Run) -> RunReport:
     points = trial_points(run)
     done, tables = ranked(points), wer_tables(run)
     states = Counter(point.state for point in points if point.phase == SEARCH)
-    best = _best(outcome)
-    # The best one first, also where the confirm phase chose another than the search.
-    shown = _distinct(sorted(done, key=lambda point: point.trial_id != best), run)[:BEST_TRIALS]
+    best = _best(run)
+    confirmed = [point for point in points if point.phase == CONFIRM and point.trial_id == best]
+    shown = _distinct([*confirmed, *sorted(done, key=lambda point: point.trial_id != best)], run)[:BEST_TRIALS]
     return RunReport(
         name=experiment.name,
         folder=run.folder.uri,
@@ -56,6 +56,7 @@ def build(run: Run) -> RunReport:
         claims=outcome.confirmation.choice.claims if outcome and outcome.confirmation else {},
         trials=points,
         best=best,
+        candidate=outcome.confirmation.choice.shown if outcome and outcome.confirmation else None,
         allowed=allowances(outcome, experiment) if outcome else {},
         alphas=alpha_curves(run, shown),
         curves=[curve(run, one) for one in (*run.table.trial_ids(BASELINE)[:1], *(point.trial_id for point in shown))],
@@ -67,13 +68,22 @@ def build(run: Run) -> RunReport:
     )
 
 
-def _best(outcome: SearchOutcome | None) -> str | None:
-    """Return the trial that the finding is about: the winner, or the best or nearest trial of the search."""
+def _best(run: Run) -> str | None:
+    """Return the training that the finding is about: the candidate's first, or the search's best or nearest trial."""
+    outcome = run.outcome
     if outcome is None:
         return None
     shown = outcome.confirmation.choice.shown if outcome.confirmation else None
+    if shown:
+        return _first_of(run, shown)
     trial = outcome.best or outcome.nearest
-    return shown or (trial.trial_ids[0] if trial else None)
+    return trial.trial_ids[0] if trial else None
+
+
+def _first_of(run: Run, candidate: str) -> str:
+    """Return a candidate's training of the first seed."""
+    rows = [row for row in run.table.last_rows(CONFIRM) if row["candidate"] == candidate]
+    return str(min(rows, key=lambda row: int(row["seed"]))["trial_id"])
 
 
 def _distinct(points: list[TrialPoint], run: Run) -> list[TrialPoint]:
@@ -136,9 +146,8 @@ def _examples(run: Run, best: str | None) -> Examples:
     if run.outcome is None or best is None:
         return no_examples("there is no training to compare with the baseline yet")
     pair = [(BASELINE, run.table.trial_ids(BASELINE)[0]), (SEARCH, best)]
-    if run.outcome.confirmation and best in run.outcome.confirmation.choice.claims:
-        first = {row["candidate"]: row["trial_id"] for row in reversed(run.table.last_rows(CONFIRM))}
-        pair = [(CONFIRM, first[BASELINE]), (CONFIRM, first[best])]
+    if best in run.table.trial_ids(CONFIRM):
+        pair = [(CONFIRM, _first_of(run, BASELINE)), (CONFIRM, best)]
     parts = run.decoded(pair)
     if parts is None:
         return no_examples("utterances.parquet does not have these trainings yet")

@@ -196,6 +196,8 @@ class RunReport:
         wers: the first is what the finding is about.
         claims: of the confirm phase's candidates.
         trials: all trainings, the best of the search first.
+        best: the training that the finding is about.
+        candidate: the candidate whose training it is.
         allowed: by language with a limit, points by which it may be above the baseline.
         settings: of a grid.
     """
@@ -224,6 +226,7 @@ class RunReport:
     claims: Mapping[str, Claim]
     trials: list[TrialPoint]
     best: str | None
+    candidate: str | None
     allowed: dict[str, float]
     alphas: list[AlphaCurve]
     curves: list[Curve]

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from raywce.errors import RunFailed, fail, one_line
 from raywce.experiment.load import ExperimentFile
 from raywce.experiment.schema import Experiment
-from raywce.runs.folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, VERSIONS, RunFolder
-from raywce.runs.outcome_file import read_outcome
+from raywce.runs.folder import EXPERIMENT, TRIALS, UTTERANCES, VERSIONS, RunFolder
+from raywce.runs.json_files import read_outcome
 from raywce.runs.recorded import recorded
 from raywce.runs.tables import TrialTable, decoded_of_dev
 from raywce.selection.outcome import SearchOutcome, outcome
@@ -66,7 +66,7 @@ def read_run(folder: RunFolder) -> Run:
             fail("RUN", rule, f"no {name} in {folder.uri}", do)
     file = recorded(folder)
     table = _readable(folder.path(TRIALS), lambda: TrialTable.open(folder, file.space, file.experiment.languages))
-    stored = _readable(folder.path(OUTCOME), lambda: read_outcome(folder))
+    stored = read_outcome(folder)
     judged, why_not = _judged(table, file, stored)
     clock = _json(folder, _CLOCK)
     return Run(

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from raywce.evaluation.confidence import Rates, Resampled, Speech
-from raywce.evaluation.paired import paired_errors
 from raywce.experiment.schema import Experiment, Languages
 from raywce.report.figures import Figure, LanguageRow, WerTable
 from raywce.report.run import Run
-from raywce.selection.comparison import Comparison, Decoded, Interval, Side, compare
+from raywce.selection.comparison import Comparison, Decoded, Interval, compare, side_by_side
 from raywce.selection.limits import limits
 from raywce.selection.outcome import References, SearchOutcome, TrialFigures
 from raywce.selection.trials import BASELINE, ORIGINAL, SEARCH
@@ -68,7 +64,7 @@ def _of_comparison(
         for language, wer in own.wer.items()
     ]
     gain = _figure(own.low_resource_gain) if own.low_resource_gain else None
-    return WerTable(title, name, label, figures.seeds, f"{_SEEDS}{_few_speakers(figures)}", gain, rows)
+    return WerTable(title, name, label, own.seeds, f"{_SEEDS}{_few_speakers(figures)}", gain, rows)
 
 
 def _few_speakers(figures: Comparison) -> str:
@@ -83,7 +79,7 @@ def _of_search(run: Run, outcome: SearchOutcome, allowed: Mapping[str, float]) -
     figures = _compared(run, trial)
     if figures:
         table = _of_comparison(title, figures, trial.trial_id, label, run.experiment.languages, trial.violations)
-        if figures.seeds == 1:
+        if len(trial.trial_ids) == 1:
             table = replace(table, note=f"{_SPEECH}{_few_speakers(figures)}")
     else:
         languages = run.experiment.languages
@@ -114,7 +110,7 @@ def _without_intervals(language: str, trial: TrialFigures, references: Reference
 
 
 def _compared(run: Run, trial: TrialFigures) -> Comparison | None:
-    """Return the trainings of the search with intervals, paired by seed where both have the same several seeds."""
+    """Return the trainings of the search with intervals; over other seeds too where the trial has several."""
     baselines, trials = _by_seed(run, run.table.trial_ids(BASELINE)), _by_seed(run, trial.trial_ids)
     trainings = [(BASELINE, one) for one in (ORIGINAL, *baselines)] + [(SEARCH, one) for one in trials]
     original, *parts = run.decoded(trainings) or [None]
@@ -122,36 +118,12 @@ def _compared(run: Run, trial: TrialFigures) -> Comparison | None:
     if original is None or not set(languages) <= set(original["language"].to_pylist()):
         return None
     decoded = Decoded(original, parts[: len(baselines)], {trial.trial_id: parts[len(baselines) :]})
-    paired = len(trials) == len(baselines) > 1
-    kind = Side if paired else AveragedSide
-    comparison = compare(decoded, {name: kind(decoded, name, run.experiment) for name in languages}, run.experiment)
-    return comparison if paired else replace(comparison, seeds=1)
+    sides = side_by_side(decoded, run.experiment, over_seeds=len(trials) > 1)
+    return compare(decoded, sides, run.experiment)
 
 
 def _by_seed(run: Run, trial_ids: Sequence[str]) -> list[str]:
     return sorted(trial_ids, key=lambda trial_id: int(run.table.of(trial_id)[-1]["seed"]))
-
-
-class AveragedSide(Side):
-    """One language of trainings whose seeds are not paired: their means are compared, as if of one seed each."""
-
-    def __init__(self, decoded: Decoded, language: str, experiment: Experiment) -> None:
-        """Resample the speech of one candidate, the original and the baseline."""
-        paired, confirm = paired_errors(decoded.tables, language, experiment.metric), experiment.search.confirm
-        self.language, self.experiment = language, experiment
-        self.speech = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed)
-        rates, seeds = self.speech.rates(paired.errors), len(decoded.baseline)
-        self.original, self.baseline = rates[:1], _averaged(rates[1 : 1 + seeds])
-        self.candidates = _averaged(rates[1 + seeds :])[np.newaxis]
-
-
-def _averaged(rates: Rates) -> Rates:
-    """Return the mean over the models: (models,) to (1,)."""
-
-    def mean(values: np.ndarray, axis: int) -> np.ndarray:
-        return np.asarray(values.mean(axis=axis, keepdims=True))
-
-    return Rates(mean(rates.observed, -1), [Resampled(mean(way.rates, -2), way.count) for way in rates.ways])
 
 
 def _figure(interval: Interval) -> Figure:

@@ -19,7 +19,8 @@ import raywce
 from raywce.errors import fail
 from raywce.storage import files
 
-EXPERIMENT, VERSIONS, OUTCOME = "experiment.yaml", "versions.json", "outcome.json"
+EXPERIMENT, VERSIONS = "experiment.yaml", "versions.json"
+CANDIDATES, OUTCOME = "candidates.json", "outcome.json"
 TRIALS, UTTERANCES, REPORT = "trials.parquet", "utterances.parquet", "report.html"
 STATE_FILE = "training_state.pt"  # beside the weights of a checkpoint, for a training that is resumed
 CHECKPOINT = "step-"  # how the name of a checkpoint's folder begins

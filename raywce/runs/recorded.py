@@ -25,6 +25,7 @@ GONE: Mapping[str, Scalar] = {
     "training.full_context_share": 0.0,
     "evaluation.both_contexts": False,
     "evaluation.encoder_context_on_the_way": None,
+    "search.constraints.margin": 0.0,
 }
 # Keys that have another name now.
 RENAMED: Mapping[str, str] = {"evaluation.share_on_the_way": "evaluation.intermediate_share"}

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from raywce import numbers
 from raywce.screen.console import legend, marked, plain_table, show_line, show_table
+from raywce.selection.candidates import Candidate
 from raywce.selection.comparison import Choice, Claim, Comparison
 from raywce.selection.outcome import Confirmation
 
@@ -17,13 +18,14 @@ def show_confirmation(found: Confirmation) -> None:
         show_line(f"{name} is left out because one of its runs failed: {reason}")
     if found.choice.claims:
         level = numbers.confidence(found.dev.confidence)
-        title = f"Claims at {level} % confidence; p is adjusted for the number of candidates"
+        title = f"Keeps all limits and beats the baseline, {level} % confidence, safest candidate first"
         show_table(title, claims_table(found.choice))
     if found.plain and found.plain.choice.claims:
         show_table(f"The same by the plain {found.plain.dev.label}", claims_table(found.plain.choice))
     shown = found.choice.shown
     if shown:
-        where = f"dev, speakers held out of the search, {found.dev.seeds} seeds"
+        seeds = found.dev.candidates[shown].seeds
+        where = f"dev, speakers held out of the search, {seeds} seeds, {found.dev.baseline.seeds} of the baseline"
         _show_comparison(found.dev, shown, where, found.choice.claims[shown])
         for name, test in found.tests.items():
             _show_comparison(test, shown, name)
@@ -36,53 +38,82 @@ def show_confirmation(found: Confirmation) -> None:
         show_line(f"The test split stays closed: {found.closed}")
 
 
+def candidate_line(candidate: Candidate) -> str:
+    """Return a candidate's setting and its chance, as it is printed before it is trained."""
+    values = ", ".join(f"{path} = {numbers.hyperparameter(value)}" for path, value in candidate.values.items())
+    way = "with the search's model" if candidate.with_model else "by held-out speech"
+    chance = numbers.percent(candidate.chance, digits=0)
+    return f"{candidate.name}: {values}; confirmed {way} with a probability of {chance} %, by the search"
+
+
 def finding(found: Confirmation) -> str:
-    """Return the finding in a sentence, and in a second one where the plain rate would say something else."""
+    """Return the finding, the stronger claim first, and a sentence where the plain rate would say something else."""
     return f"{_finding(found)} {_by_plain_rate(found)}".rstrip()
 
 
 def _finding(found: Confirmation) -> str:
-    confidence = f"{numbers.confidence(found.dev.confidence)} % confidence"
-    winner = found.choice.winner
+    winner, held_out, level = found.choice.winner, found.choice.held_out, numbers.confidence(found.dev.confidence)
+    beats = f"keeps all limits and beats the baseline with {level} % confidence"
     if winner is None:
         nearest = found.choice.nearest
         if nearest is None:
             return "Nothing confirmed: every candidate failed."
-        worst = found.choice.claims[nearest].worst
-        by = f"{worst[0]} may be {numbers.distance(worst[1])} points above its limit" if worst else ""
-        return f"Nothing confirmed: no candidate keeps all limits with {confidence}. The nearest is {nearest}: {by}."
-    gain = found.dev.candidates[winner].low_resource_gain
+        lacks = _lacks(found.choice.claims[nearest])
+        return f"Nothing confirmed: no candidate {beats}. The nearest is {nearest}: {lacks}."
+    alone = f"Confirmed by held-out speech: {held_out} {beats}: {_change(found, held_out)}." if held_out else ""
+    if winner == held_out:
+        return alone
+    if alone:
+        return f"{alone} Confirmed with the search's model: {winner} too, {_change(found, winner)}."
+    why = "By held-out speech alone it is not shown."
+    return f"Confirmed with the search's model: {winner} {beats}: {_change(found, winner)}. {why}"
+
+
+def _change(found: Confirmation, candidate: str) -> str:
+    gain = found.dev.candidates[candidate].low_resource_gain
     assert gain is not None
-    change = f"{numbers.change_interval(gain)} points of low-resource {found.dev.label} compared with the baseline"
-    if found.choice.claims[winner].better:
-        return f"Confirmed: {winner} keeps all limits and is better than the baseline with {confidence}: {change}."
-    return (
-        f"{winner} keeps all limits with {confidence}, but is not better than the baseline with confidence: {change}."
-    )
+    return f"{numbers.change_interval(gain)} points of low-resource {found.dev.label} compared with the baseline"
+
+
+def _lacks(claim: Claim) -> str:
+    """Return what a claim lacks, by its bounds."""
+    language, points = claim.worst or ("", 0.0)
+    if points > 0:
+        return f"{language} may be {numbers.distance(points)} points above its limit"
+    if claim.gain_bound > 0:
+        return f"its low-resource WER may be {numbers.distance(claim.gain_bound)} points above the baseline's"
+    return "a safer candidate is not confirmed, and so it is not tested"
 
 
 def _by_plain_rate(found: Confirmation) -> str:
     """Return a sentence on the verdict by the plain rate; empty where it is the same."""
     if found.plain is None:
         return ""
-    by = f"By the plain {found.plain.dev.label},"
-    winner, others = found.choice.winner, found.plain.choice
+    by, winner, plain = f"By the plain {found.plain.dev.label},", found.choice.winner, found.plain.choice
     if winner is None:
-        return f"{by} {others.winner} keeps all limits." if others.winner else ""
-    if not others.claims[winner].keeps_limits:
-        return f"{by} it is not shown to keep all limits."
-    better = others.claims[winner].better
-    if better is found.choice.claims[winner].better:
-        return ""
-    return f"{by} it is {'' if better else 'not shown to be '}better than the baseline."
+        return f"{by} {plain.winner} is confirmed {_way(plain.claims[plain.winner])}." if plain.winner else ""
+    own, other = _way(found.choice.claims[winner]), _way(plain.claims[winner])
+    return "" if own == other else f"{by} {winner} is {f'confirmed {other}' if other else 'not confirmed'}."
+
+
+def _way(claim: Claim) -> str | None:
+    """Return how a candidate is confirmed, the stronger way; None where it is not."""
+    return "by held-out speech" if claim.held_out else "with the search's model" if claim.with_model else None
 
 
 def claims_table(choice: Choice) -> Table:
-    """Return a row for each candidate: whether it keeps all limits and beats the baseline, each with its p."""
-    table = plain_table("candidate", "keeps all limits", "p", "beats the baseline", "p")
+    """Return a row for each candidate: its chance as the search saw it, and whether it is confirmed, with p."""
+    table = plain_table("candidate", "seeds", "chance", "held-out speech", "p", "with the model", "p")
     for name, claim in choice.claims.items():
-        kept, better = ("yes" if holds else "not shown" for holds in (claim.keeps_limits, claim.better))
-        table.add_row(name, kept, f"{claim.p_breaks_a_limit:.3g}", better, f"{claim.p_not_better:.3g}")
+        model = ("yes" if claim.with_model else "not shown") if claim.model_trusted else "not used"
+        cells = [str(claim.seeds), f"{numbers.percent(claim.chance, digits=0)} %"]
+        cells += [
+            "yes" if claim.held_out else "not shown",
+            f"{claim.p_held_out:.3g}",
+            model,
+            f"{claim.p_with_model:.3g}",
+        ]
+        table.add_row(name, *cells)
     return table
 
 

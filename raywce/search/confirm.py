@@ -1,4 +1,4 @@
-"""The confirm phase: which trials are trained again, over which seeds, and what they decoded."""
+"""The confirm phase: which settings are trained, over which seeds, and what they decoded."""
 
 from __future__ import annotations
 
@@ -6,67 +6,101 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.runs.tables import TrialTable
 from raywce.search.driver import Run
-from raywce.selection.comparison import Choice, Comparison, Decoded, choose, compare, side_by_side
-from raywce.selection.equal_weights import Training, distinct
-from raywce.selection.outcome import Confirmation, PlainConfirmation, TrialFigures
+from raywce.search.sampler import cube_of
+from raywce.search.task import known_of
+from raywce.selection.candidates import STEPS, Candidate, known_at, propose
+from raywce.selection.comparison import (
+    Choice,
+    Comparison,
+    Decoded,
+    choose,
+    compare,
+    evidence_at,
+    looks_of,
+    side_by_side,
+)
+from raywce.selection.equal_weights import Training
+from raywce.selection.outcome import Confirmation, PlainConfirmation, TrialFigures, completed
 from raywce.selection.trials import BASELINE, CONFIRM, FAIL, Row
 from raywce.storage.files import read_table
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
 
+_CANDIDATES = 1  # of the streams of random numbers of a search's seed
+
 
 def trainings(done: Sequence[TrialFigures], table: TrialTable, file: ExperimentFile) -> dict[str, Training]:
     """Return the trainings of complete trials by their names; of a grid's setting, that of its first seed."""
-    return {name_of(trial): (file.at(trial.values), table.ratios(name_of(trial))) for trial in done}
+    return {one.trial_ids[0]: (file.at(one.values), table.ratios(one.trial_ids[0])) for one in done}
 
 
-def candidates(done: Sequence[TrialFigures], known: Mapping[str, Training], count: int) -> list[TrialFigures]:
-    """Return the best feasible trials; of those that are one training, or have the same WER everywhere, the best.
+def candidates(file: ExperimentFile, table: TrialTable) -> list[Candidate]:
+    """Return the settings that are worth confirming, from safe to bold; of a grid, of its own settings."""
+    experiment = file.experiment
+    search, cube = experiment.search, cube_of(file.optuna_space)
+    known = known_of(file, table, experiment)
+    plain = known_of(file, table, experiment.by_plain_rate) if experiment.metric.capped else None
+    values = {row.tobytes(): one.values for row, one in zip(known.rows, completed(table, experiment), strict=True)}
+    proposed = propose(
+        known.model,
+        cube,
+        known.rows,
+        known.plan,
+        np.random.default_rng([search.seed, _CANDIDATES]),
+        STEPS[: search.confirm.candidates],
+        only_known=search.sampler == "grid",
+    )
+    return [
+        Candidate(
+            name=f"candidate-{number}",
+            values=values.get(one.row.tobytes()) or cube.values(one.row),
+            chance=one.chance,
+            with_model=one.with_model,
+            known=known_at(known.model, one.row),
+            plain=known_at(plain.model, one.row) if plain else None,
+        )
+        for number, one in enumerate(proposed, 1)
+    ]
 
-    Args:
-        done: the complete trials.
-        known: their `trainings`.
-        count: how many are wanted at most.
-    """
-    feasible = [trial for trial in done if trial.feasible]
-    best_first = sorted(feasible, key=lambda trial: (trial.objective, trial.trial_id))
-    by_name = {name_of(trial): trial for trial in best_first}
-    names = distinct({name: trial.wer for name, trial in by_name.items()}, known)
-    return [by_name[name] for name in names[:count]]
 
-
-def runs(chosen: Sequence[TrialFigures], file: ExperimentFile, begun: int | None = None) -> list[Run]:
-    """Return the runs of baseline and candidates over the same new seeds; the first also evaluates the original.
+def runs(chosen: Sequence[Candidate], file: ExperimentFile, seeds: range, begun: int | None = None) -> list[Run]:
+    """Return the runs of baseline and candidates over the same new seeds; the very first evaluates the original too.
 
     Args:
         chosen: the candidates.
         file: the experiment with its distributions.
+        seeds: which of the phase's seeds, from 0 on.
         begun: seed index of the first run of a phase that is resumed; None: of a new one, behind all of the search's.
     """
     search = file.experiment.search
     first = search.baseline_seeds + (0 if search.sampler == "grid" else file.trials) if begun is None else begun
-    settings = [(BASELINE, None), *((name_of(trial), trial.values) for trial in chosen)]
+    settings = [(BASELINE, None), *((one.name, one.values) for one in chosen)]
     return [
         Run(
-            trial_id=f"{CONFIRM}-{name}-{seed}",
+            trial_id=f"{CONFIRM}-{name}-{first + seed}",
             values=values,
-            seed_index=seed,
+            seed_index=first + seed,
             candidate=name,
-            evaluates_original=name == BASELINE and seed == first,
+            evaluates_original=name == BASELINE and seed == 0,
         )
-        for seed in range(first, first + search.confirm.seeds)
+        for seed in seeds
         for name, values in settings
     ]
 
 
-def name_of(trial: TrialFigures) -> str:
-    """Return a candidate's name: the id of its trial; of a grid's setting, that of its first seed."""
-    return trial.trial_ids[0]
+def wanting_more(table: TrialTable, chosen: Sequence[Candidate], experiment: Experiment) -> list[Candidate]:
+    """Return the candidates that the other half of the seeds can still decide, by the first half's."""
+    dev, by_name = decoded(table, chosen), {one.name: one for one in chosen}
+    looks = looks_of(experiment)
+    found = evidence_at(dev, side_by_side(dev, experiment), experiment, by_name, looks.first)
+    return [by_name[name] for name, more in zip(dev.candidates, looks.wants_more(found), strict=True) if more]
 
 
 def candidate_rows(table: TrialTable, candidate: str) -> list[Row]:
@@ -88,34 +122,38 @@ def failures(table: TrialTable) -> dict[str, str]:
     return failed
 
 
-def decoded(table: TrialTable, chosen: Sequence[TrialFigures]) -> Decoded:
+def decoded(table: TrialTable, chosen: Sequence[Candidate]) -> Decoded:
     """Return the phase's texts of dev after the last step, without the candidates of `failures`."""
     failed = failures(table)
     first = [rows[0] for rows in table.of_phase(CONFIRM).values()]
     original = next(row for row in first if row["candidate"] == BASELINE and row["step"] == 0)
-    names = [BASELINE, *(name for name in map(name_of, chosen) if name not in failed)]
+    names = [BASELINE, *(one.name for one in chosen if one.name not in failed)]
     tables = {name: [read_table(row["utterances"]) for row in candidate_rows(table, name)] for name in names}
     return Decoded(read_table(original["utterances"]), tables.pop(BASELINE), tables)
 
 
-def judged(table: TrialTable, chosen: Sequence[TrialFigures], experiment: Experiment) -> Confirmation:
+def judged(table: TrialTable, chosen: Sequence[Candidate], experiment: Experiment) -> Confirmation:
     """Return the figures of the phase's trainings on dev, and the choice; the test splits are not opened yet."""
     dev = decoded(table, chosen)
-    comparison, choice = _judged(dev, experiment)
+    comparison, choice = _judged(dev, experiment, {one.name: one for one in chosen})
+    plain = None
+    if experiment.metric.capped:
+        by_plain = {one.name: replace(one, known=one.plain) for one in chosen if one.plain}
+        plain = PlainConfirmation(*_judged(dev, experiment.by_plain_rate, by_plain), {})
     return Confirmation(
         dev=comparison,
         choice=choice,
-        values={name_of(trial): trial.values for trial in chosen},
+        values={one.name: one.values for one in chosen},
         failed=failures(table),
         tests={},
         closed=None,
-        plain=PlainConfirmation(*_judged(dev, experiment.by_plain_rate), {}) if experiment.metric.capped else None,
+        plain=plain,
     )
 
 
-def _judged(dev: Decoded, experiment: Experiment) -> tuple[Comparison, Choice]:
+def _judged(dev: Decoded, experiment: Experiment, candidates: Mapping[str, Candidate]) -> tuple[Comparison, Choice]:
     sides = side_by_side(dev, experiment)
-    return compare(dev, sides, experiment), choose(dev, sides, experiment)
+    return compare(dev, sides, experiment), choose(dev, sides, experiment, candidates)
 
 
 def with_tests(found: Confirmation, tests: Mapping[str, Decoded], experiment: Experiment) -> Confirmation:

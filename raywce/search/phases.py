@@ -12,14 +12,15 @@ from raywce.data.dev_split import Part
 from raywce.errors import InputError, fail, one_line
 from raywce.experiment.schema import Experiment
 from raywce.runs.folder import EXPERIMENT, OUTCOME, TRIALS, UTTERANCES, RunFolder
-from raywce.runs.outcome_file import read_outcome, write_outcome
+from raywce.runs.json_files import read_candidates, read_outcome, write_candidates, write_outcome
 from raywce.runs.recorded import check_same
 from raywce.runs.tables import TrialTable, decoded_of_dev, write_utterances
 from raywce.runs.test_openings import SEARCH as SEARCH_COMMAND
 from raywce.runs.test_openings import open_test_split
+from raywce.screen.confirmation import candidate_line
 from raywce.screen.console import show_line
 from raywce.search.clock import SearchClock
-from raywce.search.confirm import candidates, judged, runs, trainings, with_tests
+from raywce.search.confirm import candidates, judged, runs, trainings, wanting_more, with_tests
 from raywce.search.driver import Driver, Run, RunTrial
 from raywce.search.held_out import Decode, decode_on_cluster, decode_tests, decoded_tests, files_of
 from raywce.search.sampler import Task
@@ -28,6 +29,8 @@ from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, Values
 from raywce.search.study import open_journal
 from raywce.search.task import task_of
 from raywce.search.tune_run import TuneRuns, quiet
+from raywce.selection.candidates import Candidate
+from raywce.selection.comparison import looks_of
 from raywce.selection.equal_weights import Ratios, alike_notes, train_alike
 from raywce.selection.limits import limits
 from raywce.selection.outcome import (
@@ -110,7 +113,7 @@ def run_search(
         tables = {"trials": folder.path(TRIALS), "utterances": folder.path(UTTERANCES)}
         result = replace(outcome(table, file.experiment, tables, out_of_time), choice=str(phases.choice))
         result = replace(result, notes=phases.notes(result))
-        if result.best and file.experiment.search.confirm.candidates:
+        if file.experiment.search.confirm.candidates:
             result = replace(result, confirmation=phases.confirm(decode, open_test_again))
         write_outcome(folder, result)
     return result
@@ -157,17 +160,24 @@ class _Phases:
         return repeated + (runaway_notes(zip(names, tables, strict=True), self.experiment.metric) if tables else [])
 
     def confirm(self, decode: Decode, open_test_again: bool) -> Confirmation:
-        """Train the best candidates and the baseline again, choose, and open the test splits for the winner."""
-        done = completed(self.table(), self.experiment)
-        known = trainings(done, self.table(), self.file)
-        chosen = candidates(done, known, self.experiment.search.confirm.candidates)
+        """Train candidates and baseline over new seeds, choose, and open the test splits for the winner."""
+        chosen, looks = self._candidates(), looks_of(self.experiment)
+        for one in chosen:
+            show_line(candidate_line(one))
         begun = [row["seed"] - self.experiment.training.seed for row in self.table().last_rows(CONFIRM)]
-        self._listed(CONFIRM, runs(chosen, self.file, min(begun, default=None)), self._part("confirm"))
+        first, part = min(begun, default=None), self._part("confirm")
+        wanted = runs(chosen, self.file, range(looks.first), first)
+        self._listed(CONFIRM, wanted, part)
+        more = wanting_more(self.table(), chosen, self.experiment)
+        if more:
+            show_line(f"Half of the seeds leave open: {', '.join(one.name for one in more)}.")
+            others = runs(more, self.file, range(looks.first, looks.trainings), wanted[0].seed_index)
+            self._listed(CONFIRM, [*wanted, *others], part)
         table = self.table()
         found = judged(table, chosen, self.experiment)
         winner = found.choice.winner
         if winner is None:
-            return replace(found, closed="no candidate keeps all limits with confidence")
+            return replace(found, closed="no candidate is confirmed")
         if not self.experiment.search.confirm.test:
             return replace(found, closed="search.confirm.test is false")
         files = files_of(self.folder, table, self.experiment, winner)
@@ -179,6 +189,14 @@ class _Phases:
             decode_tests(self.folder, files, self.experiment, decode)
         write_utterances(self.folder, table, files)
         return with_tests(found, decoded_tests(files, table, winner), self.experiment)
+
+    def _candidates(self) -> list[Candidate]:
+        """Return the candidates; those of a phase that was begun stay."""
+        found = read_candidates(self.folder)
+        if found is None:
+            found = candidates(self.file, self.table())
+            write_candidates(self.folder, found)
+        return found
 
     def _listed(self, phase: str, wanted: Sequence[Run], part: Part) -> None:
         """Run those of the listed runs that are not complete."""

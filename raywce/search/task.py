@@ -1,21 +1,23 @@
-"""What the noise-aware sampler searches for, by the experiment file and the baseline's runs."""
+"""What a search is for, by the experiment file and the baseline's runs, and what it knows in the end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raywce.evaluation.confidence import Speech
-from raywce.evaluation.paired import paired_errors
+from raywce.evaluation.paired import PairedErrors, paired_errors
 from raywce.experiment.checks import OF_BASELINE
+from raywce.experiment.schema import Experiment
 from raywce.runs.tables import TrialTable
 from raywce.search.sampler import Task, cube_of
 from raywce.selection.limits import Rule
-from raywce.selection.outcome import baseline_wers, references
-from raywce.selection.search_model import Noise, Plan, World
+from raywce.selection.outcome import TrialFigures, baseline_wers, completed, references
+from raywce.selection.search_model import Noise, Plan, SearchModel, World
 from raywce.selection.trials import BASELINE
 from raywce.storage.files import read_table
 from raywce.surrogate.cube import Cube
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
     from raywce.experiment.space import Scalar
 
+_RESAMPLES = 1000  # for the variance over trials, which many of them share
 _ANYWHERE = 0.5  # where the baseline stands on an axis that makes no difference to it
 _PLAIN: Mapping[str, Scalar] = {
     "alpha": 1.0,
@@ -36,9 +39,15 @@ _PLAIN: Mapping[str, Scalar] = {
 }
 
 
-def task_of(file: ExperimentFile, table: TrialTable) -> Task:
-    """Return the task of a search whose baseline has run."""
-    experiment = file.experiment
+def task_of(file: ExperimentFile, table: TrialTable, experiment: Experiment | None = None) -> Task:
+    """Return the task of a search whose baseline has run.
+
+    Args:
+        file: the experiment with its distributions.
+        table: the run folder's.
+        experiment: whose rate counts; None: the file's.
+    """
+    experiment = experiment or file.experiment
     confirm, constraints = experiment.search.confirm, experiment.search.constraints
     low, limited = experiment.languages.low_resource, experiment.limited_languages
     languages = [*low, *limited]
@@ -50,24 +59,72 @@ def task_of(file: ExperimentFile, table: TrialTable) -> Task:
         for rule, language in zip(rules, limited, strict=True)
     ]
     decoded = read_table(table.last_rows(BASELINE)[0]["utterances"])
-    words, speakers = [], []
-    for language in languages:
-        paired = paired_errors([decoded], language, experiment.metric)
-        words.append(paired.words.sum())
-        speakers.append(Speech(paired.words, paired.speakers).talkative_speakers)
+    speech = [_speech(paired_errors([decoded], language, experiment.metric)) for language in languages]
+    words = np.array([one.words.sum() for one in speech], float)
     cube = cube_of(file.optuna_space)
     world = World(
         low_resource=len(low),
         rules=rules,
         fixed=np.array(fixed, float),
-        words=np.array(words, float),
+        words=words,
         baseline=baseline,
         at=baseline_row(cube, experiment.search.baseline),
         choices=cube.choices,
-        noise=Noise.of(baseline, np.array(words, float), speakers),
+        noise=Noise.of(baseline, words, [one.talkative_speakers for one in speech]),
     )
     share = confirm.dev_share
     return Task(languages, world, Plan(confirm.seeds, confirm.seeds, confirm.confidence, (1 - share) / share))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a finished search knows, by one rate.
+
+    Attributes:
+        model: fitted to its complete trials, or to a grid's settings.
+        plan: of the confirm phase.
+        rows: (n, axes) of those settings.
+    """
+
+    model: SearchModel
+    plan: Plan
+    rows: NDArray[np.float64]
+
+
+def known_of(file: ExperimentFile, table: TrialTable, experiment: Experiment) -> Known:
+    """Return what a search that has ended knows of all settings.
+
+    Args:
+        file: the experiment with its distributions.
+        table: the run folder's, with complete trials.
+        experiment: whose rate counts: the file's, or the same by the plain rate.
+    """
+    task, done = task_of(file, table, experiment), completed(table, experiment)
+    cube = cube_of(file.optuna_space)
+    rows = np.array([cube.row(one.values) for one in done])
+    rates = np.array([[one.wer[of] for of in task.languages] for one in done])
+    world = replace(task.world, noise=_with_suits(task, table, done, experiment))
+    model = SearchModel.fit(world, rows, rates, trainings=len(done[0].trial_ids))
+    return Known(model, task.plan, rows)
+
+
+def _with_suits(task: Task, table: TrialTable, done: Sequence[TrialFigures], experiment: Experiment) -> Noise:
+    """Return the noise, with which setting suits which speakers by what baseline and trials decoded."""
+    baseline = [row["utterances"] for row in table.last_rows(BASELINE)]
+    trials = [table.of(one.trial_ids[0])[-1]["utterances"] for one in done]
+    tables = [read_table(uri) for uri in (*baseline, *trials)]
+    rates, speakers = [], []
+    for language in task.languages:
+        paired = paired_errors(tables, language, experiment.metric)
+        speech = replace(_speech(paired), resamples=_RESAMPLES, seed=experiment.search.seed)
+        rates.append(speech.rates(paired.errors))
+        speakers.append(speech.talkative_speakers)
+    count = len(baseline)
+    return task.world.noise.with_suits([one[:count] for one in rates], [one[count:] for one in rates], speakers)
+
+
+def _speech(paired: PairedErrors) -> Speech:
+    return Speech(paired.words, paired.speakers)
 
 
 def baseline_row(cube: Cube, values: Mapping[str, Scalar]) -> NDArray[np.float64]:

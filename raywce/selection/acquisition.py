@@ -51,6 +51,7 @@ def lowest_with(
     chance: float,
     with_model: bool,
     random: np.random.Generator,
+    only_known: bool = False,
 ) -> Array:
     """Return the setting with the lowest mean low-resource rate of those that are confirmed with a probability.
 
@@ -62,7 +63,7 @@ def lowest_with(
         out: Array = np.where(probability >= chance, 10 - model.objective(z).mean, probability)
         return out
 
-    return largest(worth, cube, known, random)
+    return known[worth(known).argmax()] if only_known else largest(worth, cube, known, random)
 
 
 def largest(worth: Callable[[Array], Array], cube: Cube, known: Array, random: np.random.Generator) -> Array:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from operator import sub
 
 import numpy as np
 import pyarrow as pa
 
-from raywce.evaluation.confidence import Measurement, Rates, Speech, mean, measure
+from raywce.evaluation.arms import Arms
+from raywce.evaluation.confidence import Estimate, Rates, Speech
 from raywce.evaluation.paired import paired_errors
 from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.utterances import is_stopped
 from raywce.experiment.schema import Experiment
-from raywce.selection.claims import NONE, claims
+from raywce.selection.candidates import Candidate
+from raywce.selection.claims import Evidence, Looks, confirmed, evidence
 from raywce.selection.limits import Rule, worst
 from raywce.selection.runaways import runaway_notes
 from raywce.selection.trials import BASELINE, ORIGINAL
@@ -39,7 +42,7 @@ class Decoded:
     Attributes:
         original: by the model before fine-tuning.
         baseline: by the baseline of each seed.
-        candidates: by name, of each seed; the same seeds as the baseline's, in the same order.
+        candidates: by name, of each seed; the baseline's seeds, in the same order, or the first of them.
     """
 
     original: pa.Table
@@ -54,8 +57,12 @@ class Decoded:
     @property
     def named(self) -> list[tuple[str, pa.Table]]:
         """All of them in the same order, each with the name of its model."""
-        models = [(ORIGINAL, [self.original]), (BASELINE, self.baseline), *self.candidates.items()]
-        return [(name, table) for name, tables in models for table in tables]
+        return [(name, table) for name, tables in self.models for table in tables]
+
+    @property
+    def models(self) -> list[tuple[str, Sequence[pa.Table]]]:
+        """The original, the baseline and the candidates, each with its name."""
+        return [(ORIGINAL, [self.original]), (BASELINE, self.baseline), *self.candidates.items()]
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,12 @@ class ModelFigures:
     """One model's figures by language, means over its seeds; no differences for what others are compared with.
 
     Attributes:
+        seeds: how many; 0 of the original, which was not trained.
         low_resource_gain: mean low-resource WER minus the baseline's; None too where one was not decoded.
         language_identification: share of utterances whose language is recognised; empty where not measured.
     """
 
+    seeds: int
     wer: Languages
     against_original: Languages | None
     against_baseline: Languages | None
@@ -87,7 +96,6 @@ class Comparison:
     """
 
     confidence: float
-    seeds: int
     original: ModelFigures
     baseline: ModelFigures
     candidates: Mapping[str, ModelFigures]
@@ -100,50 +108,86 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Claim:
-    """The claims on one candidate.
+    """What is claimed of one candidate: it keeps every limit, and its low-resource rate is below the baseline's.
 
     Attributes:
-        bounds: points of WER by language with a limit, which its violation is below with the wanted confidence;
-            <= 0 holds.
-        p_breaks_a_limit: adjusted for the number of candidates.
-        p_not_better: of "it breaks a limit or is not better than the baseline", adjusted likewise.
+        seeds: trainings that it is judged by.
+        chance: of being confirmed, as the search saw it.
+        bounds: points of WER by language with a limit, which its violation is below with the wanted confidence, by
+            held-out speech alone; <= 0 holds.
+        gain_bound: points that its low-resource WER is at most above the baseline's, likewise.
+        p_held_out: of "one of the two is not so", by held-out speech alone.
+        p_with_model: the same by both halves of dev.
+        model_trusted: whether the search's model is used in all of that; it is not where it doesn't fit the trials, or
+            is better than held-out speech by more than two standard errors.
+        held_out: whether it is confirmed by held-out speech alone.
+        with_model: whether it is with the search's model.
     """
 
+    seeds: int
+    chance: Number
     bounds: Mapping[str, Number]
-    p_breaks_a_limit: Number
-    p_not_better: Number
-    keeps_limits: bool
-    better: bool
+    gain_bound: Number
+    p_held_out: Number
+    p_with_model: Number
+    model_trusted: bool
+    held_out: bool
+    with_model: bool
 
     @property
     def worst(self) -> tuple[str, float] | None:
         """The language whose bound is the highest, and the points."""
         return worst(self.bounds)
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether it is, by either."""
+        return self.held_out or self.with_model
+
 
 @dataclass(frozen=True)
 class Choice:
-    """The winner by rule: the lowest low-resource WER among those whose limits hold with confidence."""
+    """The candidates that are confirmed, from safe to bold.
+
+    Attributes:
+        winner: the last that is, by either way.
+        held_out: the last that is by held-out speech alone.
+        claims: by candidate, in their order.
+    """
 
     winner: str | None
+    held_out: str | None
     claims: Mapping[str, Claim]
+
+    @classmethod
+    def of(cls, claims: Mapping[str, Claim]) -> Choice:
+        """Return the choice that the claims lead to."""
+        confirmed = [name for name, claim in claims.items() if claim.confirmed]
+        held_out = [name for name, claim in claims.items() if claim.held_out]
+        return cls(confirmed[-1] if confirmed else None, held_out[-1] if held_out else None, claims)
 
     @property
     def nearest(self) -> str | None:
-        """The candidate whose highest bound is the lowest; None without candidates."""
-        worst = {name: claim.worst[1] if claim.worst else 0.0 for name, claim in self.claims.items()}
-        return min(worst, key=worst.__getitem__, default=None)
+        """The candidate with the lowest p; None without candidates."""
+        return min(self.claims, key=lambda name: self.claims[name].p_with_model, default=None)
 
     @property
     def shown(self) -> str | None:
-        """The winner; without one, the candidate that is nearest to keeping its limits."""
+        """The winner; without one, the candidate that is nearest to being one."""
         return self.winner or self.nearest
 
 
-def side_by_side(decoded: Decoded, experiment: Experiment) -> dict[str, Side]:
-    """Return each language that was decoded, its speech resampled once for all that is said of it."""
+def side_by_side(decoded: Decoded, experiment: Experiment, over_seeds: bool = True) -> dict[str, Side]:
+    """Return each language that was decoded, its speech resampled once for all that is said of it.
+
+    Args:
+        decoded: what was.
+        experiment: whose limits, rate and bootstrap count.
+        over_seeds: whether figures are to hold for other seeds; else for these trainings.
+    """
     present = set(decoded.original["language"].to_pylist())
-    return {name: Side(decoded, name, experiment) for name in experiment.languages.decoded if name in present}
+    languages = [name for name in experiment.languages.decoded if name in present]
+    return {name: Side(decoded, name, experiment, over_seeds) for name in languages}
 
 
 def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Comparison:
@@ -155,19 +199,18 @@ def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment)
         over = [{name: side.difference(index, other) for name, side in sides.items()} for other in range(min(index, 2))]
         differences = [{name: _interval(one, confidence) for name, one in of.items()} for of in over]
         has_gain = len(over) > 1 and sides.keys() >= set(low_resource)
-        gain = mean([over[1][language] for language in low_resource]) if has_gain else None
         return ModelFigures(
+            seeds=len(decoded.models[index][1]) if index else 0,
             wer={name: _interval(side.wer(index), confidence) for name, side in sides.items()},
             against_original=differences[0] if index > 0 else None,
             against_baseline=differences[1] if index > 1 else None,
-            low_resource_gain=_interval(gain, confidence) if gain else None,
-            language_identification=_identification(decoded, index),
+            low_resource_gain=_interval(gain(sides, low_resource, index), confidence) if has_gain else None,
+            language_identification=_identification(decoded.models[index][1]),
         )
 
     candidates = {name: setting(2 + number) for number, name in enumerate(decoded.candidates)}
     return Comparison(
         confidence=confidence,
-        seeds=len(decoded.baseline),
         original=setting(0),
         baseline=setting(1),
         candidates=candidates,
@@ -179,32 +222,66 @@ def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment)
     )
 
 
-def choose(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Choice:
-    """Return the winner among the candidates, and what may be claimed of each."""
-    confidence = experiment.search.confirm.confidence
-    names = list(decoded.candidates)
-    if not names:
-        return Choice(winner=None, claims={})
-    excesses = {language: sides[language].excess() for language in experiment.limited_languages}
-    low = [sides[language] for language in experiment.languages.low_resource]
-    gain = mean([side.gain() for side in low])
-    wer = np.mean([side.candidates.observed.mean(axis=-1) for side in low], axis=0)
-    found = claims(list(excesses.values()), gain, wer)
-    bounds = {language: 100 * one.estimate().upper(confidence) for language, one in excesses.items()}
-    winner = int(found.winner(confidence))
-    return Choice(
-        winner=None if winner == NONE else names[winner],
-        claims={
-            name: Claim(
-                bounds={language: float(of[index]) for language, of in bounds.items()},
-                p_breaks_a_limit=float(found.keeps[index]),
-                p_not_better=float(found.better[index]),
-                keeps_limits=bool(found.keeps[index] <= 1 - confidence),
-                better=bool(found.better[index] <= 1 - confidence),
-            )
-            for index, name in enumerate(names)
-        },
-    )
+def choose(
+    decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment, candidates: Mapping[str, Candidate]
+) -> Choice:
+    """Return what is claimed of each candidate, in their order.
+
+    Args:
+        decoded: of dev, held out of the search.
+        sides: of it.
+        experiment: whose limits, confidence and rate count.
+        candidates: by name, with what the search knows of them by that rate.
+    """
+    looks = looks_of(experiment)
+    first = evidence_at(decoded, sides, experiment, candidates, looks.first)
+    last = evidence_at(decoded, sides, experiment, candidates)
+    held_out = confirmed(looks.states([one.held_out for one in first], [one.held_out for one in last]))
+    with_model = confirmed(looks.states([one.with_model for one in first], [one.with_model for one in last]))
+    level, low = 1 - looks.bounds[1], experiment.languages.low_resource
+    claims = {}
+    for number, (name, tables) in enumerate(decoded.candidates.items()):
+        shown = last[number] if len(tables) > looks.first else first[number]
+        bounds = {of: 100 * float(sides[of].excess(2 + number).upper(level)) for of in experiment.limited_languages}
+        claims[name] = Claim(
+            seeds=len(tables),
+            chance=candidates[name].chance,
+            bounds=bounds,
+            gain_bound=100 * float(gain(sides, low, 2 + number).upper(level)),
+            p_held_out=shown.held_out,
+            p_with_model=shown.with_model,
+            model_trusted=shown.trusted,
+            held_out=number < held_out,
+            with_model=number < with_model,
+        )
+    return Choice.of(claims)
+
+
+def looks_of(experiment: Experiment) -> Looks:
+    """Return the two looks of a confirm phase."""
+    return Looks(experiment.search.confirm.seeds, experiment.search.confirm.confidence)
+
+
+def evidence_at(
+    decoded: Decoded,
+    sides: Mapping[str, Side],
+    experiment: Experiment,
+    candidates: Mapping[str, Candidate],
+    seeds: int | None = None,
+) -> list[Evidence]:
+    """Return the evidence on each candidate by its first trainings, and the baseline's; None: by all."""
+    found = []
+    for index, name in enumerate(decoded.candidates, 2):
+        of_limits = [sides[language].excess(index, seeds) for language in experiment.limited_languages]
+        claims = [*of_limits, gain(sides, experiment.languages.low_resource, index, seeds)]
+        found.append(evidence(Estimate.stacked(claims), candidates[name].known.difference, candidates[name].known.fit))
+    return found
+
+
+def gain(sides: Mapping[str, Side], low_resource: Sequence[str], index: int, seeds: int | None = None) -> Estimate:
+    """Return by how much a model's mean low-resource WER is above the baseline's."""
+    low = [sides[language] for language in low_resource]
+    return Arms([side.first(seeds) for side in low], low[0].fixed).estimate(sub, index, 1)
 
 
 def _label(decoded: Decoded, experiment: Experiment) -> str:
@@ -214,55 +291,50 @@ def _label(decoded: Decoded, experiment: Experiment) -> str:
 
 
 class Side:
-    """One language: WERs (seeds,) of original and baseline, (k, seeds) of the candidates."""
+    """One language: the rates of original, baseline and candidates, in this order, each by seed."""
 
-    def __init__(self, decoded: Decoded, language: str, experiment: Experiment) -> None:
+    def __init__(self, decoded: Decoded, language: str, experiment: Experiment, over_seeds: bool = True) -> None:
         paired = paired_errors(decoded.tables, language, experiment.metric)
-        seeds, confirm = len(decoded.baseline), experiment.search.confirm
-        self.language, self.experiment = language, experiment
+        confirm = experiment.search.confirm
+        self.rule = Rule.of(experiment.search.constraints, language)
         self.speech = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed)
         rates = self.speech.rates(paired.errors)
-        self.original, self.baseline = rates[:1], rates[1 : 1 + seeds]
-        of_candidates = np.arange(1 + seeds, len(paired.errors)).reshape(len(decoded.candidates), seeds)
-        self.candidates = rates[of_candidates]
+        ends = [0, *accumulate(len(tables) for _, tables in decoded.models)]
+        self.rates = [rates[start:end] for start, end in pairwise(ends)]
+        self.fixed = 1 if over_seeds else len(self.rates)
 
-    def of(self, index: int) -> Rates:
-        """Return the rates of the original (0), the baseline (1) or a candidate."""
-        return (self.original, self.baseline)[index] if index < 2 else self.candidates[index - 2]
+    def first(self, seeds: int | None = None) -> list[Rates]:
+        """Return the rates by the first seeds of each; None: by all."""
+        return self.rates if seeds is None else [one[:seeds] for one in self.rates]
 
-    def wer(self, index: int) -> Measurement:
-        """Return the WER of the model with that index (`of`)."""
-        return measure(lambda rate: rate, self.of(index))
+    def wer(self, index: int) -> Estimate:
+        """Return the WER of the original (0), the baseline (1) or a candidate."""
+        return self._arms().estimate(lambda rate: rate, index)
 
-    def difference(self, index: int, other: int) -> Measurement:
+    def difference(self, index: int, other: int) -> Estimate:
         """Return by how much the first model's WER is above the other's."""
-        return measure(sub, self.of(index), self.of(other))
+        return self._arms().estimate(sub, index, other)
 
-    def gain(self) -> Measurement:
-        """Return by how much the candidates' WER is above the baseline's."""
-        return measure(sub, self.candidates, self.baseline)
+    def excess(self, index: int, seeds: int | None = None) -> Estimate:
+        """Return by how much a model's WER is above the language's limit, by the first seeds."""
+        arms, reference = self._arms(seeds), self.rule.reference
+        if not isinstance(reference, str):
+            return arms.estimate(lambda rate: self.rule.excess(rate, reference), index)
+        return arms.estimate(self.rule.excess, index, {"original": 0, "baseline": 1}[reference])
 
-    def excess(self) -> Measurement:
-        """Return by how much the candidates' WER is above the language's limit."""
-        rule = Rule.of(self.experiment.search.constraints, self.language)
-        fixed = rule.reference
-        if not isinstance(fixed, str):
-            return measure(lambda rate: rule.excess(rate, fixed), self.candidates)
-        reference = {"baseline": self.baseline, "original": self.original}[fixed]
-        return measure(rule.excess, self.candidates, reference)
+    def _arms(self, seeds: int | None = None) -> Arms:
+        return Arms([self.first(seeds)], self.fixed)
 
 
-def _interval(measurement: Measurement, confidence: float) -> Interval:
-    estimate = measurement.estimate()
+def _interval(estimate: Estimate, confidence: float) -> Interval:
     low, high = estimate.interval(confidence)
     return Interval(float(estimate.value), float(low), float(high))
 
 
-def _identification(decoded: Decoded, index: int) -> dict[str, float]:
+def _identification(tables: Sequence[pa.Table]) -> dict[str, float]:
     """Return the mean over the seeds, of the languages where it was measured."""
-    of_setting = [[decoded.original], decoded.baseline, *decoded.candidates.values()][index]
     found: dict[str, list[float]] = {}
-    for table in of_setting:
+    for table in tables:
         for language, rates in rates_by_language(table).items():
             if rates.language_identification_accuracy is not None:
                 found.setdefault(language, []).append(rates.language_identification_accuracy)

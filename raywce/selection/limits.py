@@ -105,13 +105,11 @@ def reference_wers(
 
 
 def limits(constraints: Constraints, references: Mapping[str, float]) -> dict[str, Limit]:
-    """Return each constrained language's limit in the search, in the order of `references` (fractions).
-
-    The allowance is the larger of relative_tolerance * reference and absolute_floor, less the margin: what minimises
-    one WER under limits on others ends at the limits, where no confirm phase can show that they hold.
-    """
-    rises = {language: float(Rule.of(constraints, language).allowed_rise(wer)) for language, wer in references.items()}
-    return {language: Limit(references[language], rise - constraints.margin / 100) for language, rise in rises.items()}
+    """Return each constrained language's limit in the search, in the order of `references` (fractions)."""
+    return {
+        language: Limit(wer, float(Rule.of(constraints, language).allowed_rise(wer)))
+        for language, wer in references.items()
+    }
 
 
 def violations(wers: Mapping[str, float], limits: Mapping[str, Limit]) -> dict[str, float]:

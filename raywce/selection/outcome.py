@@ -193,7 +193,7 @@ def references(table: Trials, experiment: Experiment) -> References:
             raise RunFailed(f"the baseline failed ({last['trial_id']}): {last['reason']}")
     runs = baseline_wers(table, experiment)
     first = table.of(table.trial_ids(BASELINE)[0])[0]
-    original = _wers(first if first["step"] == 0 else {}, experiment.languages.decoded)
+    original = _wers(first if first["step"] == 0 else {}, experiment)
     baseline = mean_wers(runs)
     limits = reference_wers(experiment.search.constraints, experiment.limited_languages, baseline, original)
     missing = [language for language in experiment.languages.decoded if math.isnan(baseline[language])]
@@ -209,7 +209,7 @@ def intermediate_references(table: Trials, experiment: Experiment) -> dict[int, 
     The steps are those at which all runs of the baseline were evaluated.
     """
     original, limited = references(table, experiment).original, experiment.limited_languages
-    runs = [_evaluations(rows, experiment.languages.decoded) for rows in table.of_phase(BASELINE).values()]
+    runs = [_evaluations(rows, experiment) for rows in table.of_phase(BASELINE).values()]
     at = {step: mean_wers([run[step] for run in runs]) for step in runs[0] if all(step in run for run in runs)}
     constraints = experiment.search.constraints
     return {step: reference_wers(constraints, limited, wers, original) for step, wers in at.items()}
@@ -335,17 +335,19 @@ def _final(rows: Sequence[Row]) -> Row:
 
 def baseline_wers(table: Trials, experiment: Experiment) -> list[dict[str, float]]:
     """Return the WERs of each of the baseline's runs, fractions by language."""
-    return [_wers(_final(rows), experiment.languages.decoded) for rows in table.of_phase(BASELINE).values()]
+    return [_wers(_final(rows), experiment) for rows in table.of_phase(BASELINE).values()]
 
 
-def _wers(row: Row, languages: Sequence[str]) -> dict[str, float]:
-    found = Report.of(row).wer
-    return {language: found.get(language, math.nan) for language in languages}
+def _wers(row: Row, experiment: Experiment) -> dict[str, float]:
+    """Return a row's WERs by the experiment's rate, whether the run decided by it or by the capped one."""
+    report, metric = Report.of(row), experiment.metric
+    found = report.wer if metric.capped else report.rates.get(metric.name, {})
+    return {language: found.get(language, math.nan) for language in experiment.languages.decoded}
 
 
-def _evaluations(rows: Sequence[Row], languages: Sequence[str]) -> dict[int, dict[str, float]]:
+def _evaluations(rows: Sequence[Row], experiment: Experiment) -> dict[int, dict[str, float]]:
     """Return WERs by step before the end, where each language has one."""
-    found = {row.get("step"): _wers(row, languages) for row in rows if not row.get("final")}
+    found = {row.get("step"): _wers(row, experiment) for row in rows if not row.get("final")}
     return {step: wers for step, wers in found.items() if step is not None and not any(map(math.isnan, wers.values()))}
 
 
@@ -356,7 +358,7 @@ def _figures(rows: Sequence[Row], experiment: Experiment) -> TrialFigures:
     return TrialFigures(
         trial_id=row["trial_id"],
         values=values_of(row),
-        wer=_wers(row, experiment.languages.decoded),
+        wer=_wers(row, experiment),
         violations={language: report.violations[language] for language in experiment.limited_languages},
         objective=report.objective,
     )

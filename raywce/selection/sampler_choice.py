@@ -44,19 +44,19 @@ def chosen(experiment: Experiment, space: Space) -> Choice:
     search, steps = experiment.search, experiment.training.steps
     asked = search.sampler
     if not search.early_stopping:
-        return Choice("gp" if asked == "auto" else asked, (), "search.early_stopping is false")
+        return Choice("noise_aware" if asked == "auto" else asked, (), "search.early_stopping is false")
     found = rungs(experiment.training, experiment.weighting, space, search.reduction_factor)
     if asked != "auto":
         return Choice(asked, found, _survivors(experiment))
     declined = _why_declined(experiment, space)
     if declined:
-        return Choice("gp", (), f"search.early_stopping is declined, as {declined}")
+        return Choice("noise_aware", (), f"search.early_stopping is declined, as {declined}")
     why = f"the first of them is within half of the {steps} steps; {_survivors(experiment)}"
     return Choice("tpe", found, why)
 
 
 def _why_declined(experiment: Experiment, space: Space) -> str | None:
-    """Return why stopping early would save too little for the sampler it costs: GP learns nothing from such trials."""
+    """Return why stopping early saves too little: a Gaussian process learns nothing from trials that were stopped."""
     training = experiment.training
     if training.evaluate_every is None or training.evaluate_every >= training.steps:
         return "there is no evaluation before the end (training.evaluate_every)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
+from raywce.evaluation.arms import own_variance
+from raywce.evaluation.confidence import Rates, Resampled
 from raywce.selection.limits import Rule
 from raywce.surrogate.process import Posterior, Process
 
@@ -19,6 +21,7 @@ Array = NDArray[np.float64]
 _SEED_DEVIATION, _SEED_WEIGHT = 0.03, 2.0  # of a rate between trainings, relative, before any is seen; as many seeds
 _SUITS = 0.1  # relative standard deviation of how well a setting suits a speaker, before any is seen
 _UNLIKELY = 0.001  # that noise alone puts one of a search's trials further off than that
+_TINY = 1e-12
 _LEAST_ERRORS = 0.5  # added to errors, so that a rate of 0 has a logarithm
 
 
@@ -74,6 +77,23 @@ class Noise:
         pooled = (own + _SEED_WEIGHT * _SEED_DEVIATION**2) / (freedom + _SEED_WEIGHT)
         return cls(np.full(baseline.shape[1], pooled), _SUITS**2 / np.asarray(speakers, float))
 
+    def with_suits(self, baseline: Sequence[Rates], trials: Sequence[Rates], speakers: Sequence[float]) -> Noise:
+        """Return it with which setting suits which speakers as trials have shown, languages pooled by the speaker.
+
+        What is each training's own on each utterance differs between the baseline's trainings too: it is taken off.
+        With a single one it is not known, and what is assumed beforehand stays.
+
+        Args:
+            baseline: by language, rates (seeds,).
+            trials: by language, rates (trials,) on the same speech, each of another setting.
+            speakers: as of `of`.
+        """
+        if min(len(base.observed) for base in baseline) < 2:
+            return self
+        found = [max(_suits(base, trial), 0.0) for base, trial in zip(baseline, trials, strict=True)]
+        by_speaker = float(np.mean([one * count for one, count in zip(found, speakers, strict=True)]))
+        return replace(self, suits=by_speaker / np.asarray(speakers, float))
+
 
 @dataclass(frozen=True)
 class World:
@@ -124,7 +144,9 @@ class SearchModel:
     processes: Sequence[Process]
 
     @classmethod
-    def fit(cls, world: World, settings: Array, rates: Array, pending: Array | None = None) -> SearchModel:
+    def fit(
+        cls, world: World, settings: Array, rates: Array, pending: Array | None = None, trainings: int = 1
+    ) -> SearchModel:
         """Fit the processes.
 
         Args:
@@ -132,6 +154,7 @@ class SearchModel:
             settings: (n, axes) of the finished trials.
             rates: (n, languages) of them.
             pending: (m, axes) of the trials that run.
+            trainings: of each setting, which its rates are the mean of.
         """
         noise, seeds = world.noise, len(world.baseline)
         x = np.vstack([world.at, settings]) if len(settings) else world.at[None]
@@ -139,8 +162,10 @@ class SearchModel:
         processes = []
         for column in range(y.shape[1]):
             whole = noise.training[column] + noise.suits[column]
-            of_baseline = (noise.training[column] / seeds + noise.suits[column]) / whole
-            share = np.r_[of_baseline, np.ones(len(x) - 1)]
+            of_baseline, of_trial = (
+                (noise.training[column] / count + noise.suits[column]) / whole for count in (seeds, trainings)
+            )
+            share = np.r_[of_baseline, np.full(len(x) - 1, of_trial)]
             process = Process.fit(x, y[:, column], share, whole, world.choices)
             processes.append(process if pending is None else process.with_expected(pending))
         return cls(world, processes)
@@ -207,6 +232,19 @@ class SearchModel:
         variance = rate * (seeds + 2 * plan.speech * world.noise.suits)
         out: Array = np.r_[variance[count:], variance[:count].sum() / count**2]
         return out
+
+
+def _suits(baseline: Rates, trials: Rates) -> float:
+    """Return the relative variance, over other speech, of one setting's rate beside that of all settings."""
+    own = float(own_variance([baseline])) / max(float(baseline.observed.mean()) ** 2, _TINY)
+    between = max(_between(trial, base) for trial, base in zip(trials.ways, baseline.ways, strict=True))
+    return (between - own * (1 + 1 / len(baseline.observed))) / 2  # a trial's and the baseline's own are in it
+
+
+def _between(trials: Resampled, baseline: Resampled) -> float:
+    """Return the relative variance, over other speech, of trials' rates as multiples of the baseline's."""
+    multiples = trials.rates / np.maximum(baseline.rates.mean(axis=-2), _TINY)
+    return float((multiples.var(axis=-1) / np.maximum(multiples.mean(axis=-1) ** 2, _TINY)).mean())
 
 
 def logarithms(rates: Array, words: Array) -> Array:

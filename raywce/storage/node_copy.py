@@ -6,7 +6,9 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
+import pyarrow as pa
 from filelock import FileLock
 from pyarrow import ArrowInvalid, fs
 from pyarrow import parquet as pq
@@ -14,6 +16,8 @@ from pyarrow import parquet as pq
 from raywce.errors import fail, one_line
 from raywce.storage.failures import patiently
 from raywce.storage.files import is_uri, located, replaced
+
+Read = TypeVar("Read")
 
 
 def has_parquet(folder: str, part: str) -> bool:
@@ -42,13 +46,38 @@ def rows_in(folder: str, parts: Sequence[str]) -> int:
         OSError: the storage can't be read.
     """
     filesystem, _ = located(folder)
-    rows = 0
-    for path in (info.path for info in _entries(folder, parts) if info.base_name.endswith(".parquet")):
-        try:
-            rows += pq.read_metadata(path, filesystem=filesystem).num_rows
-        except ArrowInvalid as error:
-            fail(path, "must be a parquet file", one_line(error), "Prepare the folder again.")
-    return rows
+    return sum(
+        _checked(path, lambda path: pq.read_metadata(path, filesystem=filesystem).num_rows)
+        for path in _parquet_files(folder, parts)
+    )
+
+
+def read_columns(folder: str, parts: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """Return some columns of all parquet files in subfolders of a path or URI, such as dev/gl.
+
+    Raises:
+        InputError: a file is damaged.
+        OSError: there is none, or the storage can't be read.
+    """
+    filesystem, _ = located(folder)
+    tables = [
+        _checked(path, lambda path: pq.read_table(path, columns=list(columns), filesystem=filesystem))
+        for path in _parquet_files(folder, parts)
+    ]
+    if not tables:
+        raise FileNotFoundError(f"{folder}: nothing in {', '.join(parts)}")
+    return pa.concat_tables(tables)
+
+
+def _parquet_files(folder: str, parts: Sequence[str]) -> list[str]:
+    return [info.path for info in _entries(folder, parts) if info.base_name.endswith(".parquet")]
+
+
+def _checked(path: str, read: Callable[[str], Read]) -> Read:
+    try:
+        return read(path)
+    except ArrowInvalid as error:
+        fail(path, "must be a parquet file", one_line(error), "Prepare the folder again.")
 
 
 def _entries(folder: str, parts: Sequence[str], recursive: bool = False) -> list[fs.FileInfo]:

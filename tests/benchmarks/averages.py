@@ -30,7 +30,7 @@ from raywce.data.dev_split import in_part
 from raywce.data.store import ROWS_A_CHUNK, language_files
 from raywce.demo.generate import provide_speech
 from raywce.errors import InputError, fail
-from raywce.evaluation.confidence import Measurement, Speech, measure
+from raywce.evaluation.confidence import Estimate, Rates, Speech, over_speech
 from raywce.evaluation.evaluate import Evaluation, evaluate
 from raywce.evaluation.metric import Metric
 from raywce.evaluation.paired import paired_errors
@@ -188,12 +188,19 @@ class Section:
                 start += len(of_row)
                 wer[name][language] = float(of[name].observed.mean())
             for one in differences:
-                one["wer"][language] = _intervals(measure(sub, of[one["row"]], of[one["against"]]))
+                one["wer"][language] = _intervals(_difference(of[one["row"]], of[one["against"]]))
         return {"title": self.title, "chosen_on_dev": self.chosen, "wer": wer, "differences": differences}
 
 
-def _intervals(measured: Measurement) -> dict[str, Interval]:
-    both = measured.estimate()
+def _difference(one: Rates, other: Rates) -> Estimate:
+    """Of two rows, paired by seed; an average of seeds is one model beside each of them."""
+    by_seed, of_speech = one.observed - other.observed, over_speech(sub, one, other)
+    seeds = len(by_seed)
+    of_seeds = np.asarray(by_seed.var(ddof=1) / seeds if seeds > 1 else 0.0)
+    return Estimate(of_speech.value, of_speech.variance, of_speech.df, of_seeds, seeds - 1)
+
+
+def _intervals(both: Estimate) -> dict[str, Interval]:
     of_speech = replace(both, seed_variance=np.zeros_like(both.value))
     return {
         name: Interval(float(one.value), *(float(end) for end in one.interval(CONFIDENCE)))

@@ -3,181 +3,151 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from operator import sub
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from raywce.evaluation.arms import Arms
 from raywce.evaluation.confidence import Estimate, Rates, Speech
 from raywce.search.sampler import cube_of
+from raywce.selection import search_model
 from raywce.selection.acquisition import next_setting
+from raywce.selection.candidates import STEPS, Known, known_at, propose
+from raywce.selection.claims import Evidence, Looks, confirmed, evidence
 from raywce.selection.search_model import Plan, SearchModel
-from tests.benchmarks.confirm_ladder import (
-    STEPS,
-    Judged,
-    State,
-    after_first_look,
-    after_last_look,
-    confirmed,
-    judge,
-    ladder,
-)
 from tests.benchmarks.simulated_worlds import Half, World
 from tests.search.simulated_dev import Noise
 
 Array = NDArray[np.float64]
+Errors = Mapping[str, NDArray[np.int64]]
 RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class Design:
-    """How many trainings a search spends on what."""
+    """How much a search spends on what: trainings of baseline, trials, and each arm of the confirm phase.
+
+    Attributes:
+        share: of dev, that is held out of the search.
+    """
 
     baseline_seeds: int = 8
     trials: int = 25
     startup: int = 6
-    seeds: tuple[int, ...] = (7, 7, 5, 5)  # of the baseline, and of each rung
-    looks: bool = True
+    seeds: int = 6
     share: float = 0.6
     steps: tuple[tuple[float, bool], ...] = STEPS
 
 
 @dataclass(frozen=True)
 class Ending:
-    """What a search came to: of the highest rung confirmed, in points; NaN where none is.
+    """What a search came to, in points; NaN where nothing is confirmed.
 
     Attributes:
-        rung, held_out: the highest confirmed with the search's model, and by held-out speech alone.
-        low, excess: true low-resource rate, and the largest true excess over a limit, of `rung`; and of `held_out`.
-        trusted: rungs whose search evidence was used.
+        low, excess: of the winner: true low-resource rate, and the largest true excess over a limit.
+        low_held_out, excess_held_out: of the last candidate that is confirmed by held-out speech alone.
+        chances: of each candidate, as the search saw it.
         trainings: that it took.
     """
 
-    rung: int | None
-    held_out: int | None
     low: float
-    low_held_out: float
     excess: float
+    low_held_out: float
     excess_held_out: float
-    trusted: int
-    rungs: int
+    chances: tuple[float, ...]
     trainings: int
 
 
-def searched(world: World, noise: Noise, speakers: int, design: Design, seed: int) -> Ending:
-    """One whole search."""
+def searched(design: Design, world: World, noise: Noise, speakers: int, seed: int) -> Ending:
+    """One whole search; `speakers` is the mean over both parts of dev."""
     random = np.random.default_rng([seed, 77])
     of_search, of_confirm = (round(2 * speakers * share) for share in (1 - design.share, design.share))
     half = Half(random, world, noise, 20 * of_search, of_search)
+    plan = Plan(design.seeds, design.seeds, speech=of_search / of_confirm)
+    model, rows = _model(half, design, plan, random)
     cube = cube_of(world.space)
-    baseline = half.rates(world.baseline, design.baseline_seeds)
-    before = half.before(baseline)
-    plan = Plan(design.seeds[1], design.seeds[0], speech=of_search / of_confirm)
+    proposed = propose(model, cube, rows, plan, random, design.steps)
+    confirm = Half(np.random.default_rng([seed, 99]), world, noise, 20 * of_confirm, of_confirm)
+    arms = [world.baseline, *(cube.values(one.row) for one in proposed)]
+    errors = [confirm.errors(values, design.seeds) for values in arms]
+    winner, held_out, spent = verdict(confirm, errors, [known_at(model, one.row) for one in proposed], design.seeds)
+
+    def truth(number: int) -> tuple[float, float]:
+        values = arms[number]
+        return (100 * world.rates(values)["low"], 100 * world.excess(values)) if number else (np.nan, np.nan)
+
+    chances = tuple(one.chance for one in proposed)
+    return Ending(*truth(winner), *truth(held_out), chances, design.baseline_seeds + design.trials + spent)
+
+
+def _model(half: Half, design: Design, plan: Plan, random: np.random.Generator) -> tuple[SearchModel, Array]:
+    """Return what a search knows in the end, and the settings that it tried."""
+    world, cube = half.world, cube_of(half.world.space)
+    baseline = half.errors(world.baseline, design.baseline_seeds)
+    before = half.before(half.rates_of(baseline))
     first = cube.even(design.startup, random)
-    rows, rates = np.empty((0, len(cube.axes))), np.empty((0, len(world.languages)))
+    rows, rates, decoded = np.empty((0, len(cube.axes))), np.empty((0, len(world.languages))), []
     for number in range(design.trials):
         if number < design.startup:
             row = first[number]
         else:
             row = next_setting(SearchModel.fit(before, rows, rates), cube, rows, plan, random)
-        rows = np.vstack([rows, row])
-        rates = np.vstack([rates, half.rates(cube.values(row), 1)])
-    model = SearchModel.fit(before, rows, rates)
-    fits = model.fits()
-    rungs = ladder(model, cube, rows, plan, random, design.steps)
-    confirm = Half(np.random.default_rng([seed, 99]), world, noise, 20 * of_confirm, of_confirm)
-    arms = [world.baseline, *(cube.values(rung.row) for rung in rungs)]
-    errors = [confirm.errors(values, seeds) for values, seeds in zip(arms, design.seeds, strict=False)]
-    looks = [[seeds // 2 + seeds % 2 for seeds in design.seeds], design.seeds] if design.looks else [design.seeds]
-    judged = [
-        [
-            judge(estimate, rung.known, fits)
-            for rung, estimate in zip(rungs, _estimates(confirm, errors, n), strict=True)
-        ]
-        for n in looks
+        decoded.append(half.errors(cube.values(row), 1))
+        rows, rates = np.vstack([rows, row]), np.vstack([rates, half.rates_of(decoded[-1])])
+    return SearchModel.fit(with_suits(half, before, baseline, decoded), rows, rates), rows
+
+
+def with_suits(
+    half: Half, before: search_model.World, baseline: Errors, trials: Sequence[Errors]
+) -> search_model.World:
+    """Return what stood before the first trial, with which setting suits which speakers as the trials show it."""
+    speech = [Speech(dev.words, dev.speakers, RESAMPLES) for dev in half.devs.values()]
+    rates = [
+        one.rates(np.concatenate([baseline[name], *(trial[name] for trial in trials)]))
+        for name, one in zip(half.devs, speech, strict=True)
     ]
-    both = _highest([[one.with_model for one in of] for of in judged], design.looks)
-    alone = _highest([[one.held_out for one in of] for of in judged], design.looks)
-
-    def truth(rung: int | None) -> tuple[float, float]:
-        values = None if rung is None else arms[1 + rung]
-        return (np.nan, np.nan) if values is None else (100 * world.rates(values)["low"], 100 * world.excess(values))
-
-    (low, excess), (low_alone, excess_alone) = truth(both), truth(alone)
-    trusted = sum(one.trusted for one in judged[-1])
-    going_on = _going_on(judged[0]) if design.looks else [True] * len(rungs)
-    spent = [looks[-1][1 + k] if goes_on else looks[0][1 + k] for k, goes_on in enumerate(going_on)]
-    spent.append(looks[-1][0] if any(going_on) else looks[0][0])
-    cost = design.baseline_seeds + design.trials + sum(spent)
-    return Ending(both, alone, low, low_alone, excess, excess_alone, trusted, len(rungs), cost)
+    count = len(next(iter(baseline.values())))
+    speakers = [one.talkative_speakers for one in speech]
+    noise = before.noise.with_suits([one[:count] for one in rates], [one[count:] for one in rates], speakers)
+    return replace(before, noise=noise)
 
 
-def _highest(looks: list[list[float]], two: bool) -> int | None:
-    if not two:
-        return confirmed([State.CONFIRMED if p <= 0.05 else State.FAILED for p in looks[0]])
-    first = [after_first_look(p) for p in looks[0]]
-    return confirmed([after_last_look(state, p) for state, p in zip(first, looks[1], strict=True)])
+def verdict(half: Half, errors: Sequence[Errors], known: Sequence[Known], seeds: int) -> tuple[int, int, int]:
+    """Return the number of the winner (from 1 on; 0: none), the same by held-out speech alone, and trainings spent.
+
+    Args:
+        half: of dev, held out of the search.
+        errors: of the baseline and each candidate.
+        known: of each candidate.
+        seeds: of each arm.
+    """
+    looks = Looks(seeds, 0.95)
+    rates = {
+        name: [Speech(dev.words, dev.speakers, RESAMPLES, 1).rates(one[name]) for one in errors]
+        for name, dev in half.devs.items()
+    }
+    first = evidence_of(half, rates, known, [looks.first] * len(errors))
+    more = looks.wants_more(first)
+    counts = [seeds if any(more) else looks.first, *(seeds if one else looks.first for one in more)]
+    last = evidence_of(half, rates, known, counts)
+    held_out = confirmed(looks.states([one.held_out for one in first], [one.held_out for one in last]))
+    with_model = confirmed(looks.states([one.with_model for one in first], [one.with_model for one in last]))
+    return max(held_out, with_model), held_out, sum(counts)
 
 
-def _going_on(judged: Sequence[Judged]) -> list[bool]:
-    """Which rungs the other half of the seeds can still decide, with the search's model or by held-out speech alone."""
-    of_ps = ([one.with_model for one in judged], [one.held_out for one in judged])
-    found = []
-    for number in range(len(judged)):
-        states = [[after_first_look(p) for p in ps[: number + 1]] for ps in of_ps]
-        found.append(any(of[-1] is State.OPEN and State.FAILED not in of for of in states))
-    return found
-
-
-def _estimates(half: Half, arms: list[Mapping[str, NDArray[np.int64]]], seeds: Sequence[int]) -> list[Estimate]:
-    """Of each candidate, over the first seeds: its excess over each limit, and last its gain."""
-    found: list[list[Estimate]] = []
+def evidence_of(
+    half: Half, rates: Mapping[str, Sequence[Rates]], known: Sequence[Known], counts: Sequence[int]
+) -> list[Evidence]:
+    """Return the evidence on each candidate, by so many trainings of each arm."""
     world = half.world
-    for name, rule in zip([*world.floors, "low"], [*world.rules, None], strict=True):
-        dev = half.devs[name]
-        stacked = np.concatenate([arm[name][:n] for arm, n in zip(arms, seeds, strict=False)])
-        ends = np.cumsum([0, *seeds[: len(arms)]])
-        rates: Rates = Speech(dev.words, dev.speakers, RESAMPLES, 1).rates(stacked)
-        of = [rates[start:end] for start, end in pairwise(ends)]
-        found.append(arm_estimates(of, rule.excess if rule else sub))
-    return [
-        Estimate(
-            *(
-                np.array([getattr(one[k], name) for one in found])
-                for name in ("value", "speech_variance", "speech_df", "seed_variance")
-            ),
-            found[0][0].seed_df,
-        )
-        for k in range(len(arms) - 1)
-    ]
-
-
-def arm_estimates(arms: Sequence[Rates], statistic: Any) -> list[Estimate]:
-    """Of each arm against the first."""
-    freedom = sum(len(arm.observed) - 1 for arm in arms)
-    means = np.array([arm.observed.mean() for arm in arms])
-    relative = sum(((arm.observed / mean - 1) ** 2).sum() for arm, mean in zip(arms, means, strict=True)) / freedom
-    own = []
-    for way in range(len(arms[0].ways)):
-        total = 0.0
-        for arm, mean in zip(arms, means, strict=True):
-            drawn = arm.ways[way].rates
-            off = drawn - drawn.mean(axis=0)
-            total += float(off.var(axis=-1).sum() / mean**2)
-        own.append(total / freedom)
-    of_seeds = max(relative - min(own), 0.0)
-    out = []
-    for arm, mean in zip(arms[1:], means[1:], strict=True):
-        value = np.asarray(statistic(mean, means[0]))
-        ways = []
-        for way in range(len(arms[0].ways)):
-            drawn = statistic(arm.ways[way].rates.mean(axis=0), arms[0].ways[way].rates.mean(axis=0))
-            count = arm.ways[way].count
-            ways.append((drawn.var() * count / (count - 1), count - 1))
-        variance, df = max(ways)
-        seeds = of_seeds * (mean**2 / len(arm.observed) + means[0] ** 2 / len(arms[0].observed))
-        out.append(Estimate(value, np.asarray(variance), np.asarray(float(df)), np.asarray(seeds), freedom))
-    return out
+    arms = {name: Arms([[one[:n] for one, n in zip(of, counts, strict=True)]]) for name, of in rates.items()}
+    found = []
+    for number, of in enumerate(known, 1):
+        claims = [
+            arms[name].estimate(rule.excess, number, 0) for name, rule in zip(world.floors, world.rules, strict=True)
+        ]
+        claims.append(arms["low"].estimate(sub, number, 0))
+        found.append(evidence(Estimate.stacked(claims), of.difference, of.fit))
+    return found

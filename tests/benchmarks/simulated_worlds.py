@@ -136,7 +136,10 @@ class Half:
             out[name] = self.random.poisson(rate * dev.words)
         return out
 
+    def rates_of(self, errors: Mapping[str, NDArray[np.int64]]) -> Array:
+        """(seeds, languages)."""
+        return np.array([errors[name].sum(axis=-1) / dev.words.sum() for name, dev in self.devs.items()]).T
+
     def rates(self, values: Values, seeds: int) -> Array:
         """(seeds, languages)."""
-        found = self.errors(values, seeds)
-        return np.array([found[name].sum(axis=-1) / dev.words.sum() for name, dev in self.devs.items()]).T
+        return self.rates_of(self.errors(values, seeds))

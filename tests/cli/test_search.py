@@ -12,7 +12,7 @@ from raywce.errors import InputError, RunFailed
 from raywce.experiment import environment
 from raywce.experiment.load import ExperimentFile
 from raywce.runs.folder import RunFolder
-from raywce.runs.outcome_file import write_outcome
+from raywce.runs.json_files import write_outcome
 from raywce.search.phases import is_finished
 from raywce.selection.outcome import References, SearchOutcome
 from tests.search import surrogate

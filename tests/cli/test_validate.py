@@ -51,7 +51,7 @@ def test_a_summary_of_a_valid_file(example: Path, tmp_path: Path) -> None:
     fields = [line for line in done.stdout.splitlines()[1:] if not line.startswith("note: ")]
     readable.check(fields)
     said = " ".join(done.stdout.split())
-    assert "Sampler gp, each trial at its full length: search.early_stopping is false." in said
+    assert "Sampler noise_aware, each trial at its full length: search.early_stopping is false." in said
     assert "note: published linear progressive alpha 2 to 5 is not among the first points" in done.stdout
     assert done.stdout.endswith("loaded: []\n")
     written = json.loads(outcome.read_text())
@@ -60,7 +60,7 @@ def test_a_summary_of_a_valid_file(example: Path, tmp_path: Path) -> None:
     assert "watched" not in done.stdout
     assert [point["weighting.alpha_final"] for point in written["first_points"]] == [2.0, 1.5]
     assert written["trial"]["utterances"] == 800
-    assert (written["sampler"]["sampler"], written["sampler"]["rungs"]) == ("gp", [])
+    assert (written["sampler"]["sampler"], written["sampler"]["rungs"]) == ("noise_aware", [])
     assert written["disk"] is None  # the stand-in of a checkpoint has no weights
     assert "disk           unknown: no safetensors header" in done.stdout
 
@@ -78,7 +78,8 @@ def test_watched_languages_are_named_with_those_that_have_a_limit(example: Path,
 
 def test_the_disk_that_a_search_takes(example: Path, tmp_path: Path) -> None:
     outcome, whisper = tmp_path / "outcome.json", write_tiny_whisper(tmp_path / "tiny", ["gl", "es", "pt"])
-    done = validate(tmp_path, str(example), FAMILY, f"model.checkpoint={whisper}", "--json", str(outcome))
+    few = ["search.confirm.seeds=3", "search.baseline_seeds=1"]
+    done = validate(tmp_path, str(example), FAMILY, f"model.checkpoint={whisper}", *few, "--json", str(outcome))
     said = " ".join(done.stdout.split())
     assert "storage: up to 0.00 GB, plus 0.00 GB for each running trial; each node: 0.00 GB" in said
     disk = json.loads(outcome.read_text())["disk"]

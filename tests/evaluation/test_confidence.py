@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from raywce.evaluation.confidence import Estimate, Measurement, Speech, holm, mean, measure
+from raywce.evaluation.confidence import Estimate, Speech, SpeechEstimate, over_speech
 
 RANDOM = np.random.default_rng(5)
 WORDS = RANDOM.integers(4, 15, 200)
@@ -38,8 +38,8 @@ def test_without_variance_the_sign_decides(value: float, p: float) -> None:
     assert certain.upper(0.99) == value
 
 
-def measured(speakers: list[str | None], errors: np.ndarray, resamples: int = 4000) -> Measurement:
-    return measure(lambda rate: rate, Speech(WORDS, speakers, resamples).rates(errors))
+def measured(speakers: list[str | None], errors: np.ndarray, resamples: int = 4000) -> SpeechEstimate:
+    return over_speech(lambda rate: rate, Speech(WORDS, speakers, resamples).rates(errors))
 
 
 def test_a_wer_over_seeds() -> None:
@@ -47,28 +47,27 @@ def test_a_wer_over_seeds() -> None:
     found = measured([None] * 200, errors)
     by_seed = errors.sum(1) / WORDS.sum()
     assert found.value == pytest.approx(by_seed.mean())
-    assert found.by_seed == pytest.approx(by_seed)
     residual = errors.mean(0) - by_seed.mean() * WORDS  # the textbook variance of a ratio
-    assert found.speech_variance == pytest.approx(200 / 199 * (residual**2).sum() / WORDS.sum() ** 2, rel=0.1)
-    assert found.speech_df == 199
-    assert found.estimate().seed_variance == pytest.approx(stats.sem(by_seed) ** 2)
+    assert found.variance == pytest.approx(200 / 199 * (residual**2).sum() / WORDS.sum() ** 2, rel=0.1)
+    assert found.df == 199
 
 
-def test_models_are_paired_by_utterance_and_by_seed() -> None:
+def test_models_are_paired_by_utterance() -> None:
     baseline = RANDOM.binomial(WORDS, 0.3, (3, 200))
     speech = Speech(WORDS, [None] * 200, 500)
-    found = measure(lambda rate, other: rate - other, speech.rates(baseline + 1), speech.rates(baseline))
+    found = over_speech(lambda rate, other: rate - other, speech.rates(baseline + 1), speech.rates(baseline))
     assert found.value == pytest.approx(200 / WORDS.sum())
-    assert found.estimate().seed_variance == pytest.approx(0, abs=1e-30)
+    residual = 1 - found.value * WORDS  # of the one error more, whatever the others are
+    assert found.variance == pytest.approx(200 / 199 * (residual**2).sum() / WORDS.sum() ** 2, rel=0.2)
 
 
 def test_candidates_on_a_leading_axis_and_a_model_without_seeds() -> None:
     candidates, original = RANDOM.binomial(WORDS, 0.3, (4, 3, 200)), RANDOM.binomial(WORDS, 0.5, (1, 200))
     speech = Speech(WORDS, [None] * 200, 300)
-    together = measure(lambda rate, other: rate - other, speech.rates(candidates), speech.rates(original))
+    together = over_speech(lambda rate, other: rate - other, speech.rates(candidates), speech.rates(original))
     for index in range(4):
-        alone = measure(lambda rate, other: rate - other, speech.rates(candidates[index]), speech.rates(original))
-        for name in ("value", "by_seed", "speech_variance"):
+        alone = over_speech(lambda rate, other: rate - other, speech.rates(candidates[index]), speech.rates(original))
+        for name in ("value", "variance"):
             assert getattr(together, name)[index] == pytest.approx(getattr(alone, name))
 
 
@@ -83,43 +82,35 @@ def clustered(count: int) -> np.ndarray:
 
 def test_many_speakers_are_drawn_whole() -> None:
     found = measured(speakers(40), clustered(40))
-    assert found.speech_df == 39
-    assert found.speech_variance > 2 * measured([None] * 200, clustered(40)).speech_variance
+    assert found.df == 39
+    assert found.variance > 2 * measured([None] * 200, clustered(40)).variance
 
 
 def test_with_fewer_than_twenty_speakers_the_wider_interval_is_taken() -> None:
-    assert measured(speakers(10), clustered(10)).speech_df == 9
+    assert measured(speakers(10), clustered(10)).df == 9
     alike = np.tile(RANDOM.binomial(WORDS[:20], 0.5), 10)[None, :]
     words = np.tile(WORDS[:20], 10)
     same = Speech(words, [f"s{index // 20}" for index in range(200)], 1000)  # speakers who differ in nothing
-    assert measure(lambda rate: rate, same.rates(alike)).speech_df == 199
+    assert over_speech(lambda rate: rate, same.rates(alike)).df == 199
 
 
 def test_with_fewer_than_five_speakers_nothing_is_claimed_about_others() -> None:
     assert not Speech(WORDS, speakers(4)).claims_new_speakers
     assert Speech(WORDS, speakers(5)).claims_new_speakers
-    assert measured(speakers(4), clustered(4)).speech_df == 199
+    assert measured(speakers(4), clustered(4)).df == 199
 
 
 def test_an_unknown_speaker_is_each_time_another() -> None:
     some: list[str | None] = [None if index < 100 else f"s{index % 25}" for index in range(200)]
     found = measured(some, clustered(25))
-    assert found.speech_df == 100 + 25 - 1
+    assert found.df == 100 + 25 - 1
 
 
-def test_the_mean_over_languages() -> None:
-    one = Measurement(np.array(0.2), np.array([0.1, 0.3]), np.array(0.04), np.array(30.0))
-    other = Measurement(np.array(0.4), np.array([0.5, 0.3]), np.array(0.04), np.array(30.0))
-    both = mean([one, other])
-    assert both.value == pytest.approx(0.3)
-    assert both.by_seed == pytest.approx([0.3, 0.3])  # seeds are the same trainings: what they cancel is no spread
-    assert both.speech_variance == pytest.approx(0.02)
-    assert both.speech_df == pytest.approx(60)
-
-
-def test_holm_by_hand() -> None:
-    assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm(np.array([[0.6, 0.5], [0.001, 0.9]])) == pytest.approx(np.array([[1.0, 1.0], [0.002, 0.9]]))
+def test_estimates_as_one() -> None:
+    both = Estimate.stacked([estimate(1.0, 3.0, 100.0, 1.0, 2), estimate(-8.0, 0.0, 50.0, 0.04, 9)])
+    assert both.value.tolist() == [1.0, -8.0]
+    assert both.seed_df == 2
+    assert both.p_value()[0] == pytest.approx(estimate(1.0, 3.0, 100.0, 1.0, 2).p_value())
 
 
 def test_talkative_speakers_are_as_many_as_would_say_as_much() -> None:

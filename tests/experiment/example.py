@@ -47,8 +47,9 @@ def write_example(folder: Path) -> Path:
 
 
 def write_rows(file: Path, count: int) -> None:
-    """As much of prepared speech as is looked at before a run: how many rows it has."""
-    pq.write_table(pa.table({"id": [f"{index}" for index in range(count)]}), file)
+    """As much of prepared speech as is looked at before a run: how many rows it has, of what words, by whom."""
+    ids = [f"{index}" for index in range(count)]
+    pq.write_table(pa.table({"id": ids, "speaker": ids, "text": ["un dous tres"] * count}), file)
 
 
 def changed(file: Path, *overrides: str, check_files: bool = True) -> ExperimentFile:

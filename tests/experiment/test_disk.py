@@ -24,9 +24,8 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def experiment(folder: Path, *overrides: str) -> Experiment:
-    return load(
-        write_example(folder), [FAMILY, "search.confirm.candidates=0", *overrides], check_files=False
-    ).experiment
+    few = ["search.confirm.candidates=0", "search.baseline_seeds=1"]
+    return load(write_example(folder), [FAMILY, *few, *overrides], check_files=False).experiment
 
 
 @pytest.mark.parametrize("freeze_encoder", [False, True])

@@ -12,8 +12,9 @@ import torch
 
 from raywce.experiment.load import ExperimentFile
 from raywce.runs.folder import RunFolder
-from raywce.runs.outcome_file import read_outcome, write_outcome
+from raywce.runs.json_files import read_outcome, write_outcome
 from raywce.runs.tables import Trial, TrialTable
+from raywce.selection.candidates import Candidate, Known
 from raywce.selection.comparison import Decoded, choose, compare, side_by_side
 from raywce.selection.outcome import Confirmation, SearchOutcome, outcome
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, SEARCH
@@ -27,6 +28,7 @@ PLAIN = 0.01  # what a plain WER has above the capped one
 BASE = {"gl": 0.50, "es": 0.20, "pt": 0.19}
 WATCHED = {"it": 0.30}
 SEEDS = (1, 2, 3)
+WINNER = "candidate-1"
 
 
 @dataclass
@@ -41,10 +43,12 @@ class SearchRun:
     def write(
         cls, tmp_path: Path, checkpoint: Path, violation: float = -1.0, confirm: bool = False, watched: bool = False
     ) -> SearchRun:
-        """Write the folder; with a confirm phase, `search-1` is trained again over three seeds."""
+        """Write the folder; with a confirm phase, its setting is trained again over three seeds."""
         tmp_path.mkdir(parents=True, exist_ok=True)
         overrides = ["languages.watched=[it]"] if watched else []
-        file = surrogate.load_file(tmp_path, *overrides, confirm={"candidates": 1 if confirm else 0, "resamples": 200})
+        file = surrogate.load_file(
+            tmp_path, *overrides, confirm={"candidates": 1 if confirm else 0, "seeds": 3, "resamples": 200}
+        )
         folder = RunFolder.of(file.experiment.storage, file.experiment.name)
         run = cls(folder, file, TrialTable(file.space, file.experiment.languages))
         folder.open(file.resolved_yaml())
@@ -84,22 +88,24 @@ class SearchRun:
         torch.save({"step": STEPS}, target / STATE_FILE)
 
     def confirmed(self, checkpoint: Path) -> Confirmation:
-        """The confirm phase of `search-1`, and a test split two points worse than dev."""
+        """A confirm phase with one candidate, and a test split two points worse than dev."""
         values = {"weighting.alpha": 3.0, "training.optimizer.learning_rate": 1e-5}
         better = {"gl": 0.35, "es": 0.10, "pt": 0.10}
         for seed in SEEDS:
             trial = Trial(CONFIRM, f"confirm-baseline-{seed}", seed, {}, BASELINE)
             self.add(trial, BASE, checkpoint, original=surrogate.ORIGINAL if seed == 1 else None)
-            self.add(Trial(CONFIRM, f"confirm-search-1-{seed}", seed, values, "search-1"), better, checkpoint)
+            self.add(Trial(CONFIRM, f"confirm-{WINNER}-{seed}", seed, values, WINNER), better, checkpoint)
         dev, test = (self._decoded(better, more) for more in (0.0, 0.02))
-        for seed, table in zip(SEEDS, test.candidates["search-1"], strict=True):
-            path = Path(self.folder.path("test", "test", f"confirm-search-1-{seed}.parquet"))
+        for seed, table in zip(SEEDS, test.candidates[WINNER], strict=True):
+            path = Path(self.folder.path("test", "test", f"confirm-{WINNER}-{seed}.parquet"))
             path.parent.mkdir(parents=True, exist_ok=True)
             pq.write_table(table, path)
         experiment = self.file.experiment
         figures = [compare(of, side_by_side(of, experiment), experiment) for of in (dev, test)]
-        choice = choose(dev, side_by_side(dev, experiment), experiment)
-        return Confirmation(figures[0], choice, {"search-1": values}, {}, {"test": figures[1]}, None)
+        known = Known([-0.09, -0.08, -0.15], [1e-4] * 3, [True] * 3)
+        candidates = {WINNER: Candidate(WINNER, values, 0.9, with_model=False, known=known)}
+        choice = choose(dev, side_by_side(dev, experiment), experiment, candidates)
+        return Confirmation(figures[0], choice, {WINNER: values}, {}, {"test": figures[1]}, None)
 
     @property
     def watched(self) -> dict[str, float]:
@@ -110,7 +116,7 @@ class SearchRun:
         def over(rates: dict[str, float], seeds: Sequence[int]) -> list:  # type: ignore[type-arg]
             return [decoded({name: wer + more for name, wer in (rates | self.watched).items()}, seed) for seed in seeds]
 
-        return Decoded(over(surrogate.ORIGINAL, [0])[0], over(BASE, SEEDS), {"search-1": over(better, SEEDS)})
+        return Decoded(over(surrogate.ORIGINAL, [0])[0], over(BASE, SEEDS), {WINNER: over(better, SEEDS)})
 
     def change_outcome(self, change: Callable[[SearchOutcome], SearchOutcome]) -> None:
         """Put another outcome in the place of the stored one."""

@@ -88,7 +88,7 @@ def test_the_card_of_a_confirmed_winner_has_intervals_and_the_test_split(tmp_pat
     out = tmp_path / "out"
     export(find_source(run.folder.uri), out)
     comparison = json.loads(run.folder.read_text("outcome.json"))["confirmation"]["tests"]["test"]
-    winner = comparison["candidates"]["search-1"]["wer"]["gl"]
+    winner = comparison["candidates"]["candidate-1"]["wer"]["gl"]
     interval = "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * winner[name] for name in ("value", "low", "high")))
     text = card(out)
     (row,) = [line for line in text.splitlines() if line.startswith("| gl |") and interval in line]

@@ -33,8 +33,14 @@ def test_the_best_feasible_trial_with_its_values_and_seed(tmp_path: Path, checkp
 def test_a_confirmed_winner_is_the_first_of_its_seeds(tmp_path: Path, checkpoint: Path) -> None:
     run = SearchRun.write(tmp_path, checkpoint, confirm=True)
     source = find_source(run.folder.uri)
-    assert (source.kind, source.trial_id) == ("confirmed", "confirm-search-1-1")
+    assert (source.kind, source.trial_id) == ("confirmed", "confirm-candidate-1-1")
     assert (source.experiment.training.seed, source.experiment.weighting.alpha) == (1, 3.0)  # type: ignore[union-attr]
+
+
+def test_an_outcome_of_another_version_is_bad_input(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path, checkpoint)
+    run.folder.write_text("outcome.json", '{"name": "toy"}')
+    assert "outcome.json: must be as the run wrote it, but got " in problem_of(run.folder.uri)
 
 
 def test_where_nothing_was_confirmed_it_is_the_searchs_best(tmp_path: Path, checkpoint: Path) -> None:

@@ -14,13 +14,14 @@ from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.utterances import score, to_table
 from raywce.experiment.load import ExperimentFile
 from raywce.runs.folder import RunFolder
-from raywce.runs.outcome_file import write_outcome
+from raywce.runs.json_files import write_outcome
 from raywce.runs.tables import Trial, TrialTable, write_utterances
-from raywce.search.confirm import candidates, judged, runs, trainings, with_tests
+from raywce.search.confirm import candidates, judged, runs, wanting_more, with_tests
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests, files_of
+from raywce.selection.comparison import looks_of
 from raywce.selection.limits import limits
-from raywce.selection.outcome import Confirmation, completed, outcome, references
+from raywce.selection.outcome import Confirmation, outcome, references
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, FAIL, SEARCH
 from raywce.trial_report import Report
 
@@ -47,7 +48,7 @@ def made_run(file: ExperimentFile, failing: int | None = None) -> Path:
         state = FAIL if index == failing else COMPLETE
         run.train(SEARCH, Run(f"search-{index:03d}", values, seed_index=seed), state)
     found = outcome(run.table, file.experiment, {})
-    if found.best and search.confirm.candidates:
+    if search.confirm.candidates:
         found = replace(found, confirmation=run.confirm())
     else:
         write_utterances(run.folder, run.table)
@@ -82,11 +83,13 @@ class _Made:
 
     def confirm(self) -> Confirmation:
         """As the confirm phase does, with the test split."""
-        done = completed(self.table, self.experiment)
-        known = trainings(done, self.table, self.file)
-        chosen = candidates(done, known, self.experiment.search.confirm.candidates)
-        for run in runs(chosen, self.file):
+        chosen, looks = candidates(self.file, self.table), looks_of(self.experiment)
+        wanted = runs(chosen, self.file, range(looks.first))
+        for run in wanted:
             self.train(CONFIRM, run)
+        if more := wanting_more(self.table, chosen, self.experiment):
+            for run in runs(more, self.file, range(looks.first, looks.trainings), wanted[0].seed_index):
+                self.train(CONFIRM, run)
         found = judged(self.table, chosen, self.experiment)
         winner = found.choice.winner
         if winner is None:
@@ -112,6 +115,8 @@ class _Made:
         final = step == self.experiment.training.steps
         report: dict[str, Any] = {"step": step, "final": final, "utterances": self.folder.path(name)}
         for language, found in rates_by_language(table).items():
+            rates = ("wer_raw", "wer_normalized", "cer_raw", "cer_normalized")
+            report |= {f"{rate}/{language}": getattr(found, rate) for rate in rates}
             report |= {f"wer/{language}": found.wer_normalized, f"cer/{language}": found.cer_normalized}
         made = Report.of(report)
         return self.driver.judged(made) if phase == SEARCH else made

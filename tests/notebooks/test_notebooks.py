@@ -135,7 +135,7 @@ def test_the_best_trial_against_the_baseline(names: Any, tmp_path: Path) -> None
 
 
 def test_nothing_feasible(names: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names(ANALYZE, searched(tmp_path, constraints={"absolute_floor": 0.0, "margin": 0.0}))
+    names(ANALYZE, searched(tmp_path, constraints={"absolute_floor": 0.0}))
     assert "nearest to feasible: search-000" in capsys.readouterr().out
 
 
@@ -147,15 +147,16 @@ def test_no_high_resource_language(names: Any, tmp_path: Path, capsys: pytest.Ca
 def test_a_confirm_phase(names: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = names(ANALYZE, searched(tmp_path, constraints={"absolute_floor": 20.0}, confirm=CONFIRM))
     said = capsys.readouterr().out
-    assert "over other speech and other seeds (3)" in said
-    assert "keeps all limits: True" in said
-    assert found["on_tests"].index.to_list() == [("test", name) for name in ("baseline", "original", "search-002")]
+    assert f"over other speech and other seeds ({len(found['ours'])})" in said
+    assert f"{found['model']} over {len(found['ours'])} seeds: confirmed (p = " in said
+    assert found["on_tests"].index.to_list() == [("test", name) for name in ("baseline", found["model"], "original")]
 
 
 def test_a_confirm_phase_that_confirms_nothing(names: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names(ANALYZE, searched(tmp_path, alphas=(3.0,), constraints={"absolute_floor": 2.5}, confirm=CONFIRM))
+    names(ANALYZE, searched(tmp_path, alphas=(3.0,), constraints={"absolute_floor": 0.5}, confirm=CONFIRM))
     said = capsys.readouterr().out
-    assert "keeps all limits: False" in said
+    assert ": confirmed" not in said
+    assert "not confirmed (p = " in said
     assert "It was not opened." in said
 
 

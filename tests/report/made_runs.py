@@ -16,15 +16,15 @@ from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.utterances import score, to_table
 from raywce.experiment.load import ExperimentFile, load
 from raywce.runs.folder import RunFolder
-from raywce.runs.outcome_file import write_outcome
+from raywce.runs.json_files import write_outcome
 from raywce.runs.tables import TestFile, Trial, TrialTable, write_utterances
-from raywce.search.confirm import candidates, judged, runs, trainings, with_tests
+from raywce.search.confirm import candidates, judged, runs, wanting_more, with_tests
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests
 from raywce.search.searcher import suggestion_id
-from raywce.selection.comparison import Decoded
+from raywce.selection.comparison import Decoded, looks_of
 from raywce.selection.limits import limits
-from raywce.selection.outcome import Confirmation, SearchOutcome, completed, outcome, references
+from raywce.selection.outcome import Confirmation, SearchOutcome, outcome, references
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, FAIL, ORIGINAL, PRUNED, SEARCH
 from raywce.trial_report import Report
 
@@ -106,15 +106,18 @@ class MadeRun:
 
     def confirm(self, opened: bool = True) -> Confirmation:
         """As the confirm phase does."""
-        done = completed(self.table, self.experiment)
-        known = trainings(done, self.table, self.file)
-        chosen = candidates(done, known, self.experiment.search.confirm.candidates)
-        for run in runs(chosen, self.file):
+        chosen, looks = candidates(self.file, self.table), looks_of(self.experiment)
+        wanted = runs(chosen, self.file, range(looks.first))
+        for run in wanted:
+            self._train(CONFIRM, run)
+        more = wanting_more(self.table, chosen, self.experiment)
+        begun = wanted[0].seed_index
+        for run in runs(more, self.file, range(looks.first, looks.trainings), begun) if more else []:
             self._train(CONFIRM, run)
         found = judged(self.table, chosen, self.experiment)
         if not (found.choice.winner and opened):
             self._write()
-            return replace(found, closed="no candidate keeps all limits with confidence")
+            return replace(found, closed="no candidate is confirmed")
         return with_tests(found, self._tests(found.choice.winner), self.experiment)
 
     def outcome(self, confirmation: Confirmation | None = None) -> SearchOutcome:

@@ -74,13 +74,13 @@ def test_nothing_feasible_is_said_with_what_stands_in_the_way(tmp_path: Path) ->
 
 
 def test_without_a_winner_the_nearest_candidate_is_shown(tmp_path: Path) -> None:
-    run = made_runs.confirmed(tmp_path, constraints={"absolute_floor": 3.0})
+    run = made_runs.confirmed(tmp_path, constraints={"absolute_floor": 1.0})
     report = build(read_run(run.folder))
     assert report.label == "nearest candidate"
     assert report.finding.startswith("Nothing confirmed")
     assert "95 % interval of the change" in report.finding
-    assert report.best in report.claims
-    assert f" {report.best} lowers the capped WER of gl" in report.finding
+    assert report.candidate in report.claims
+    assert f" {report.candidate} lowers the capped WER of gl" in report.finding
     assert any("stays closed" in note for note in report.notes)
     page(report, read_run(run.folder))
 
@@ -88,8 +88,9 @@ def test_without_a_winner_the_nearest_candidate_is_shown(tmp_path: Path) -> None
 def test_a_confirmed_finding_is_that_of_the_confirm_phase(confirmed: MadeRun) -> None:
     report = build(read_run(confirmed.folder))
     stored = json.loads(confirmed.folder.read_text("outcome.json"))["confirmation"]
-    assert report.best == stored["choice"]["winner"]
-    assert report.best in report.finding
+    assert report.candidate == stored["choice"]["winner"]
+    assert report.candidate in report.finding
+    assert report.best.startswith(f"confirm-{report.candidate}-")
     assert set(report.claims) == set(stored["choice"]["claims"])
     assert report.curves[1].trial_id == report.alphas[0].trial_id == report.best
     assert all(one.startswith("confirm-") for one in report.examples.compared)
@@ -150,7 +151,7 @@ def test_a_watched_language_is_in_all_tables_as_one(watching: MadeRun) -> None:
         ]
         assert table.languages[-1].chosen.low < table.languages[-1].chosen.value < table.languages[-1].chosen.high
     assert (report.watched, list(report.allowed)) == (["it"], ["es", "pt", "it"])
-    assert report.wers[0].languages[-1].above_limit == report.claims[report.best].bounds["it"] < 0
+    assert report.wers[0].languages[-1].above_limit == report.claims[report.candidate].bounds["it"] < 0
     assert {point.wer["it"] is None for point in report.trials if point.state == "COMPLETE"} == {False}
 
 

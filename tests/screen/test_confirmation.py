@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from raywce.screen.confirmation import finding, show_confirmation
+from raywce.screen.confirmation import candidate_line, finding, show_confirmation
+from raywce.selection.candidates import Candidate, Known
 from raywce.selection.comparison import Choice, Claim, Comparison, Interval, ModelFigures
-from raywce.selection.outcome import Confirmation
-from tests.screen.readable import LANGUAGES, TRIAL, check, printed
+from raywce.selection.outcome import Confirmation, PlainConfirmation
+from tests.screen.readable import LANGUAGES, check, printed
 
 ALL = [*LANGUAGES["low"], *LANGUAGES["high"], *LANGUAGES["watched"]]
-OTHER = "search-113-0a9b8c"
+SAFE, BOLD = "candidate-1", "candidate-2"
 
 
 def each(value: float, low: float, high: float) -> Mapping[str, Interval]:
@@ -21,21 +22,26 @@ def each(value: float, low: float, high: float) -> Mapping[str, Interval]:
 @pytest.fixture
 def comparison() -> Comparison:
     change, identified = each(-0.1234, -0.1567, -0.0901), dict.fromkeys(ALL, 0.987)
-    original = ModelFigures(each(1.2345, 1.1234, 1.3456), None, None, None, identified)
-    baseline = ModelFigures(each(0.2345, 0.2012, 0.2678), change, None, None, identified)
-    own = ModelFigures(each(0.1111, 0.0999, 0.1222), change, change, change["gl"], identified)
+    original = ModelFigures(0, each(1.2345, 1.1234, 1.3456), None, None, None, identified)
+    baseline = ModelFigures(6, each(0.2345, 0.2012, 0.2678), change, None, None, identified)
+    own = ModelFigures(5, each(0.1111, 0.0999, 0.1222), change, change, change["gl"], identified)
     speakers, watched = dict.fromkeys(ALL, 12), LANGUAGES["watched"]
-    return Comparison(0.95, 5, original, baseline, {TRIAL: own, OTHER: own}, speakers, ["ast"], watched=watched)
+    return Comparison(0.95, original, baseline, {SAFE: own, BOLD: own}, speakers, ["ast"], watched=watched)
 
 
 @pytest.fixture
 def found(comparison: Comparison) -> Confirmation:
-    bounds = dict(zip(LANGUAGES["high"], (-0.12, 0.34, -12.34, 1.5), strict=True))
+    bounds = dict(zip(LANGUAGES["high"], (-0.12, -0.34, -12.34, -1.5), strict=True))
     claims = {
-        TRIAL: Claim(bounds, 0.000123, 0.00456, keeps_limits=True, better=True),
-        OTHER: Claim(bounds, 0.123, 1.0, keeps_limits=False, better=False),
+        SAFE: Claim(6, 0.8765, bounds, -1.2, 0.000123, 1.23e-6, model_trusted=True, held_out=True, with_model=True),
+        BOLD: Claim(3, 0.3, bounds, -2.3, 0.123, 0.123, model_trusted=False, held_out=False, with_model=False),
     }
-    return Confirmation(comparison, Choice(TRIAL, claims), {}, {}, {"test": comparison, "broadcast": comparison}, None)
+    return Confirmation(comparison, Choice.of(claims), {}, {}, {"test": comparison, "broadcast": comparison}, None)
+
+
+def changed(found: Confirmation, candidate: str, **claim: object) -> Confirmation:
+    claims = {**found.choice.claims, candidate: replace(found.choice.claims[candidate], **claim)}
+    return replace(found, choice=Choice.of(claims))
 
 
 def test_all_tables_can_be_read_at_80_columns(found: Confirmation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,32 +49,63 @@ def test_all_tables_can_be_read_at_80_columns(found: Confirmation, monkeypatch: 
     assert lines[0] == finding(found)
     check(
         lines[1:],
-        "candidate keeps all limits p beats the baseline p",
-        "search-000-fe223b yes 0.000123 yes 0.00456",
-        f"{TRIAL} on dev, speakers held out of the search, 5 seeds:",
+        "candidate seeds chance held-out speech p with the model p",
+        "candidate-1 6 88 % yes 0.000123 yes 1.23e-06",
+        "candidate-2 3 30 % not shown 0.123 not used 0.123",
+        f"{SAFE} on dev, speakers held out of the search, 5 seeds, 6 of the baseline:",
         "WER in %, 95 % intervals; *: watched",
         "yue* 123.45 [112.34, 134.56] 23.45 [20.12, 26.78] 11.11 [9.99, 12.22]",
         "it* -12.34 [-15.67, -9.01] -12.34 [-15.67, -9.01] 98.7 %",
         "language original baseline candidate",
         "ast 123.45 [112.34, 134.56] 23.45 [20.12, 26.78] 11.11 [9.99, 12.22]",
         "Change of the WER in points, 95 % intervals",
-        "es -12.34 [-15.67, -9.01] -12.34 [-15.67, -9.01] +0.34 98.7 %",
-        f"{TRIAL} on broadcast:",
+        "es -12.34 [-15.67, -9.01] -12.34 [-15.67, -9.01] -0.34 98.7 %",
+        f"{SAFE} on broadcast:",
     )
     assert sum("123.45" in line for line in lines) == 3 * len(ALL)
 
 
-def test_the_finding_is_a_sentence(found: Confirmation) -> None:
-    change = "-12.34 [-15.67, -9.01] points of low-resource WER compared with the baseline"
-    claims = found.choice.claims
-    assert finding(found) == (
-        f"Confirmed: {TRIAL} keeps all limits and is better than the baseline with 95 % confidence: {change}."
+def test_a_candidate_is_printed_with_its_chance() -> None:
+    known = Known([-0.1], [0.1], [True])
+    one = Candidate(SAFE, {"weighting.alpha": 2.34567, "a.kind": "b"}, 0.812, with_model=False, known=known)
+    line = "candidate-1: weighting.alpha = 2.346, a.kind = b; confirmed %s with a probability of 81 %%, by the search"
+    assert candidate_line(one) == line % "by held-out speech"
+    assert candidate_line(replace(one, with_model=True)) == line % "with the search's model"
+
+
+CHANGE = "-12.34 [-15.67, -9.01] points of low-resource WER compared with the baseline"
+BEATS = "keeps all limits and beats the baseline with 95 % confidence"
+
+
+def test_the_finding_says_by_what_it_is_confirmed_the_stronger_first(found: Confirmation) -> None:
+    assert finding(found) == f"Confirmed by held-out speech: {SAFE} {BEATS}: {CHANGE}."
+    both = changed(found, BOLD, with_model=True, model_trusted=True)
+    assert finding(both) == f"{finding(found)} Confirmed with the search's model: {BOLD} too, {CHANGE}."
+    assert finding(changed(found, SAFE, held_out=False)) == (
+        f"Confirmed with the search's model: {SAFE} {BEATS}: {CHANGE}. By held-out speech alone it is not shown."
     )
-    not_better = {TRIAL: replace(claims[TRIAL], better=False)}
-    assert finding(replace(found, choice=Choice(TRIAL, not_better))) == (
-        f"{TRIAL} keeps all limits with 95 % confidence, but is not better than the baseline with confidence: {change}."
-    )
-    assert "The nearest is search-000-fe223b: pt may be 1.50 points above its limit." in finding(
-        replace(found, choice=Choice(None, claims))
-    )
-    assert finding(replace(found, choice=Choice(None, {}))) == "Nothing confirmed: every candidate failed."
+
+
+def test_where_nothing_is_confirmed_the_finding_says_what_is_missing(found: Confirmation) -> None:
+    def lacks(**claim: object) -> str:
+        sentence = finding(changed(found, SAFE, held_out=False, with_model=False, **claim))
+        begin = f"Nothing confirmed: no candidate {BEATS}. The nearest is {SAFE}: "
+        assert sentence.startswith(begin)
+        return sentence.removeprefix(begin)
+
+    assert lacks(bounds={"pt": 1.5, "es": 0.2}) == "pt may be 1.50 points above its limit."
+    assert lacks(gain_bound=0.25) == "its low-resource WER may be 0.25 points above the baseline's."
+    assert finding(replace(found, choice=Choice.of({}))) == "Nothing confirmed: every candidate failed."
+
+
+def test_a_verdict_by_the_plain_rate_is_said_where_it_is_another(found: Confirmation) -> None:
+    def by_plain(confirmation: Confirmation, **claim: object) -> str:
+        plain = changed(confirmation, SAFE, **claim).choice
+        of = replace(confirmation, plain=PlainConfirmation(confirmation.dev, plain, {}))
+        return finding(of).removeprefix(finding(confirmation)).strip()
+
+    assert by_plain(found) == ""
+    assert by_plain(found, held_out=False) == "By the plain WER, candidate-1 is confirmed with the search's model."
+    assert by_plain(found, held_out=False, with_model=False) == "By the plain WER, candidate-1 is not confirmed."
+    nothing = changed(found, SAFE, held_out=False, with_model=False)
+    assert by_plain(nothing, held_out=True) == "By the plain WER, candidate-1 is confirmed by held-out speech."

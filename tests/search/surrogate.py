@@ -31,6 +31,7 @@ def write_file(folder: Path, name: str = "toy", **search: Any) -> Path:
         "training": {"steps": 20, "optimizer": {"learning_rate": {"loguniform": [1.0e-6, 1.0e-3]}}},
         "search": {
             "trials": 4,
+            "baseline_seeds": 1,
             "baseline": {"training.optimizer.learning_rate": 1.0e-5},
             "max_concurrent_trials": 1,
             "confirm": {"candidates": 0},

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from raywce.experiment.schema import Experiment
-from raywce.selection.comparison import Decoded, choose, compare, side_by_side
+from raywce.selection.candidates import Candidate, Known
+from raywce.selection.comparison import Choice, Claim, Decoded, choose, compare, side_by_side
 from tests.experiment.example import changed
 from tests.search.decoded_tables import decoded
 
@@ -16,20 +17,32 @@ ORIGINAL = decoded({"gl": 0.60, "es": 0.20, "it": 0.10})
 BASELINE = [decoded({"gl": 0.50, "es": 0.20, "it": 0.20}, seed) for seed in SEEDS]
 RUINED = [decoded({"gl": 0.30, "es": 0.15, "it": 0.40}, seed) for seed in SEEDS]
 MILD = [decoded({"gl": 0.40, "es": 0.15, "it": 0.16}, seed) for seed in SEEDS]
-DECODED = Decoded(ORIGINAL, BASELINE, {"ruined": RUINED, "mild": MILD})
+DECODED = Decoded(ORIGINAL, BASELINE, {"mild": MILD, "ruined": RUINED})
+
+
+def candidates(*limits: float, gain: float = 0.0, variance: float = 1.0) -> dict[str, Candidate]:
+    """What the search knows of both: hardly anything, unless told."""
+    mean = [*limits, gain]
+    known = Known(mean, [variance] * len(mean), [True] * len(mean))
+    return {name: Candidate(name, {}, 0.5, with_model=True, known=known) for name in DECODED.candidates}
+
+
+def chosen(experiment: Experiment, decoded: Decoded = DECODED, **known: float) -> Choice:
+    limits = [0.0] * len(experiment.limited_languages)
+    return choose(decoded, side_by_side(decoded, experiment), experiment, candidates(*limits, **known))
 
 
 def watching(example: Path, *overrides: str) -> Experiment:
     languages = "languages={low_resource: [gl], high_resource: [es], watched: [it], language_tokens: {it: es}}"
-    few = "search.confirm.resamples=200"
+    few = "search.confirm={resamples: 200, seeds: 3}"
     return changed(example, languages, few, *overrides, check_files=False).experiment
 
 
 def test_without_a_limit_it_is_shown_and_claims_nothing(example: Path) -> None:
     experiment = watching(example)
     sides = side_by_side(DECODED, experiment)
-    choice = choose(DECODED, sides, experiment)
-    assert choice.winner == "ruined"
+    choice = chosen(experiment)
+    assert choice.winner == choice.held_out == "ruined"
     assert list(choice.claims["ruined"].bounds) == ["es"]
     found = compare(DECODED, sides, experiment)
     assert found.watched == ["it"]
@@ -49,11 +62,48 @@ def test_without_a_limit_it_is_shown_and_claims_nothing(example: Path) -> None:
 )
 def test_with_a_limit_it_stops_a_winner(example: Path, limit: str, winner: str | None) -> None:
     experiment = watching(example, f"search.constraints.languages={{it: {limit}}}")
-    choice = choose(DECODED, side_by_side(DECODED, experiment), experiment)
+    choice = chosen(experiment)
     assert choice.winner == winner
     assert list(choice.claims["mild"].bounds) == ["es", "it"]
     if winner is None:
         assert choice.claims["ruined"].worst[0] == "it"
+        assert choice.nearest == "mild"
+
+
+def test_bolder_candidates_count_only_after_safer_ones(example: Path) -> None:
+    experiment = watching(example, "search.constraints.languages={it: {}}")
+    turned = Decoded(ORIGINAL, BASELINE, {"ruined": RUINED, "mild": MILD})
+    choice = chosen(experiment, turned)
+    assert choice.claims["mild"].p_held_out < 0.001
+    assert choice.winner is None
+
+
+def test_what_the_search_knows_may_confirm_what_held_out_speech_alone_does_not(example: Path) -> None:
+    """30 speakers do not show that half a point is kept."""
+    experiment = watching(example, "search.constraints={absolute_floor: 0.5}")
+    as_before = [decoded({"gl": 0.40, "es": 0.20, "it": 0.16}, 10 + seed) for seed in SEEDS]
+    found = Decoded(ORIGINAL, BASELINE, {"mild": as_before})
+    sides = side_by_side(found, experiment)
+
+    def claim(mean: float, fits: bool = True) -> Claim:
+        known = Known([mean, -0.1], [1e-6, 1e-4], [fits, True])
+        of = {"mild": Candidate("mild", {}, 0.5, with_model=True, known=known)}
+        return choose(found, sides, experiment, of).claims["mild"]
+
+    assert (claim(-0.006).with_model, claim(-0.006).held_out, claim(-0.006).model_trusted) == (True, False, True)
+    assert not claim(0.001).with_model
+    assert not claim(-0.006, fits=False).with_model
+    assert not claim(-0.3).model_trusted, "it promises what held-out speech does not show"
+
+
+def test_a_candidate_that_half_of_the_seeds_decided_has_no_others(example: Path) -> None:
+    experiment = watching(example)
+    two = Decoded(ORIGINAL, BASELINE, {"mild": MILD[:2], "ruined": RUINED})
+    choice = chosen(experiment, two)
+    assert choice.claims["mild"].seeds == 2
+    assert choice.winner == "ruined"
+    found = compare(two, side_by_side(two, experiment), experiment)
+    assert [one.seeds for one in (found.original, found.baseline, *found.candidates.values())] == [0, 3, 2, 3]
 
 
 def test_the_rate_has_its_name_and_the_plain_one_is_a_lower_bound_where_loops_were_stopped(example: Path) -> None:

@@ -14,6 +14,7 @@ from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.utterances import score, to_table
 from raywce.experiment.schema import Experiment
 from raywce.screen.confirmation import finding
+from raywce.selection.candidates import Candidate, Known
 from raywce.selection.comparison import Decoded, choose, compare, side_by_side
 from raywce.selection.limits import limits, reference_wers, violations
 from raywce.selection.outcome import Confirmation, PlainConfirmation
@@ -54,13 +55,13 @@ def table(rates: dict[str, float], looped: str = "", speaker: int = 0) -> pa.Tab
 def experiment(example: Path) -> Experiment:
     """Galician beside Spanish, which may become two points worse."""
     languages = "languages={low_resource: [gl], high_resource: [es]}"
-    overrides = [languages, "search.constraints.absolute_floor=2", "search.constraints.margin=0"]
+    overrides = [languages, "search.constraints.absolute_floor=2", "search.confirm.seeds=3"]
     return changed(example, *overrides, check_files=False).experiment
 
 
 BASELINE = [table({"gl": 0.05, "es": 0.05}, LOOPED), table({"gl": 0.05, "es": 0.05}), table({"gl": 0.05, "es": 0.05})]
 CANDIDATE = [table({"gl": 0.05, "es": 0.05})] * 3
-DECODED = Decoded(original=table({"gl": 0.09, "es": 0.05}), baseline=BASELINE, candidates={"search-000": CANDIDATE})
+DECODED = Decoded(original=table({"gl": 0.09, "es": 0.05}), baseline=BASELINE, candidates={"candidate-1": CANDIDATE})
 
 
 def test_one_loop_is_a_tenth_of_the_plain_rate_and_one_hundredth_of_the_capped_one() -> None:
@@ -80,7 +81,7 @@ def test_a_note_says_which_utterance_makes_the_difference() -> None:
 def test_the_gain_over_a_baseline_that_looped_once(experiment: Experiment, capped: bool, gain: float) -> None:
     judged = experiment if capped else experiment.by_plain_rate
     comparison = compare(DECODED, side_by_side(DECODED, judged), judged)
-    found = comparison.candidates["search-000"].low_resource_gain
+    found = comparison.candidates["candidate-1"].low_resource_gain
     assert found is not None
     assert 100 * found.value == pytest.approx(gain)
     assert comparison.label == ("capped WER" if capped else "WER")
@@ -100,18 +101,20 @@ def test_a_loop_of_a_high_resource_language_breaks_a_limit_by_the_plain_rate(
 
 def test_where_the_plain_rate_says_something_else_the_finding_says_so(experiment: Experiment) -> None:
     candidate = [table({"gl": 0.02, "es": 0.05}, looped) for looped in ("es-099", "", "")]
-    decoded = replace(DECODED, baseline=[BASELINE[1]] * 3, candidates={"search-000": candidate})
+    decoded = replace(DECODED, baseline=[BASELINE[1]] * 3, candidates={"candidate-1": candidate})
 
     def judged(by: Experiment) -> tuple[object, object]:
         sides = side_by_side(decoded, by)
-        return compare(decoded, sides, by), choose(decoded, sides, by)
+        known = Known([-0.02, -0.03], [1.0, 1.0], [True, True])  # next to nothing
+        of = {"candidate-1": Candidate("candidate-1", {}, 0.9, with_model=False, known=known)}
+        return compare(decoded, sides, by), choose(decoded, sides, by, of)
 
     dev, choice = judged(experiment)
     plain = PlainConfirmation(*judged(experiment.by_plain_rate), {})  # type: ignore[arg-type]
     found = Confirmation(dev, choice, {}, {}, {}, None, plain)  # type: ignore[arg-type]
-    assert found.choice.winner == "search-000"
+    assert found.choice.winner == "candidate-1"
     assert "points of low-resource capped WER" in finding(found)
-    assert finding(found).endswith("By the plain WER, it is not shown to keep all limits.")
+    assert finding(found).endswith("By the plain WER, candidate-1 is not confirmed.")
     assert finding(replace(found, plain=replace(plain, choice=found.choice))) == finding(replace(found, plain=None))
 
 

@@ -19,10 +19,10 @@ EVERY = "training.evaluate_every=2"  # of 20 steps
 RAMP = "weighting={kind: family, alpha_initial: 2, alpha_final: {uniform: [1, 6]}, ramp_start: {uniform: [0, %s]}}"
 
 
-def test_auto_is_the_gaussian_process_over_whole_trainings(tmp_path: Path) -> None:
+def test_auto_is_the_noise_aware_sampler_over_whole_trainings(tmp_path: Path) -> None:
     found = choice(tmp_path)
-    assert (found.sampler, found.rungs) == ("gp", ())
-    assert str(found) == "Sampler gp, each trial at its full length: search.early_stopping is false."
+    assert (found.sampler, found.rungs) == ("noise_aware", ())
+    assert str(found) == "Sampler noise_aware, each trial at its full length: search.early_stopping is false."
 
 
 def test_auto_with_early_stopping_is_tpe(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_auto_declines_to_stop_early_where_that_saves_less_than_half(
     tmp_path: Path, overrides: list[str], words: str
 ) -> None:
     found = choice(tmp_path, *overrides, early_stopping=True)
-    assert (found.sampler, found.rungs) == ("gp", ())
+    assert (found.sampler, found.rungs) == ("noise_aware", ())
     assert "declined" in found.why
     assert words in found.why
 

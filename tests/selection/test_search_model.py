@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from raywce.evaluation.confidence import Speech
 from raywce.selection.limits import Rule
 from raywce.selection.search_model import Noise, Plan, SearchModel, World, logarithms
+from tests.search import simulated_dev
 
 Array = NDArray[np.float64]
 FLOOR, SHARE = Rule("baseline", 0.0, 0.01), Rule("baseline", 0.1, 0.005)
@@ -146,3 +148,17 @@ def test_a_language_without_an_error_is_no_trouble() -> None:
     assert (mean[:, 0] < 0).all()
     assert (variance > 0).all()
     assert np.isfinite(found.chance(Z, PLAN, with_model=True)).all()
+
+
+@pytest.mark.parametrize("suits", [0.0, 0.1, 0.2])
+def test_which_setting_suits_which_speakers_is_learned_from_trials(suits: float) -> None:
+    random = np.random.default_rng(2)
+    noise, before = simulated_dev.Noise(suits=suits, utterance=0.4, speaker=0.0), world(low=1).noise
+    dev = simulated_dev.Dev.draw(random, 1500, 100)
+    speech, shared = Speech(dev.words, dev.speakers, 500), dev.shared(random, noise)
+    baseline = speech.rates(dev.errors(random, np.array([0.3]), 8, noise, shared)[0, 0])
+    trials = speech.rates(dev.errors(random, np.full(60, 0.3), 1, noise, shared)[0, :, 0])
+    found = before.with_suits([baseline], [trials], [speech.talkative_speakers])
+    assert found.suits[0] == pytest.approx(suits**2 / speech.talkative_speakers, rel=0.4, abs=4e-5)
+    assert (found.training == before.training).all()
+    assert before.with_suits([baseline[:1]], [trials], [100.0]) is before, "one training does not say what is its own"

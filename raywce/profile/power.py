@@ -1,0 +1,92 @@
+"""What a search can confirm, by its file and its dev split."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from raywce import numbers
+from raywce.data.dev_split import in_part
+from raywce.evaluation.confidence import Speech
+from raywce.runs.folder import RunFolder
+from raywce.runs.tables import TrialTable
+from raywce.selection.limits import Rule, mean_wers
+from raywce.selection.outcome import baseline_wers
+from raywce.selection.power import SEEDS, SUITS, HeldOut, Power, power
+from raywce.storage.node_copy import read_columns
+
+if TYPE_CHECKING:
+    from raywce.experiment.load import ExperimentFile
+
+_RATE = 0.2  # where nothing was measured
+
+
+def power_of(file: ExperimentFile) -> Power | None:
+    """Return what a search's confirm phase can show; None without one, or where dev can't be read."""
+    experiment = file.experiment
+    confirm, low = experiment.search.confirm, experiment.languages.low_resource
+    if not confirm.candidates:
+        return None
+    rates = _rates(file)
+    held = {
+        language: _held_out(file, language, rates.get(language, _RATE)) for language in experiment.languages.decoded
+    }
+    if not all(held.get(language) for language in [*low, *experiment.limited_languages]):
+        return None
+    known = {language: one for language, one in held.items() if one}
+    return power(
+        [known[language] for language in low],
+        {language: known[language] for language in experiment.limited_languages},
+        {name: Rule.of(experiment.search.constraints, name) for name in experiment.limited_languages},
+        confirm.seeds,
+        1 + confirm.candidates,
+        confirm.confidence,
+    )
+
+
+def power_lines(file: ExperimentFile, found: Power) -> list[str]:
+    """Return it in words: what is confirmed how often, which limits are too narrow, and what is assumed."""
+    low = " and ".join(file.experiment.languages.low_resource)
+    points, chance = min(found.chances.items(), key=lambda one: abs(one[1] - 0.7))
+    lines = [
+        f"a setting that truly lowers {low} by {points:g} points and raises nobody is confirmed by held-out speech in "
+        f"about {round(10 * chance)} of 10 searches"
+    ]
+    if found.gain is not None:
+        lines[0] += f", one that lowers it by {found.gain:.1f} in 8"
+    if found.too_narrow:
+        narrow = ", ".join(
+            f"{name} {found.limits[name]:.2g} (resolved: {found.resolved[name]:.2g})" for name in found.too_narrow
+        )
+        do = "widen them, record more speakers, or confirm over more seeds"
+        lines.append(f"limits in points below what dev resolves: {narrow}; {do}")
+    rate, seeds, suits = (f"{numbers.percent(share, digits=0)} %" for share in (_RATE, SEEDS, SUITS))
+    measured = "as the baseline's" if _rates(file) else f"of {rate}"
+    lines.append(f"(assumed: WERs {measured}, {seeds} of it between trainings, {suits} between a setting's speakers)")
+    return lines
+
+
+def _rates(file: ExperimentFile) -> dict[str, float]:
+    """Return the baseline's WERs by language where the run folder has them."""
+    folder = RunFolder.of(file.experiment.storage, file.experiment.name)
+    try:
+        table = TrialTable.open(folder, file.space, file.experiment.languages)
+        found = mean_wers(baseline_wers(table, file.experiment))
+    except (OSError, LookupError, ValueError):
+        return {}
+    return {language: rate for language, rate in found.items() if np.isfinite(rate)}
+
+
+def _held_out(file: ExperimentFile, language: str, rate: float) -> HeldOut | None:
+    try:
+        table = read_columns(file.experiment.data.folder, [f"dev/{language}"], ["id", "speaker", "text"])
+    except OSError:
+        return None
+    rows = table.to_pydict()
+    kept = in_part("confirm", file.experiment.search.confirm.dev_share, rows["id"], rows["speaker"])
+    words = np.array([len(rows["text"][index].split()) for index in kept])
+    if not words.sum():
+        return None
+    speakers = Speech(words, [rows["speaker"][index] for index in kept]).talkative_speakers
+    return HeldOut(len(words), int(words.sum()), speakers, rate)

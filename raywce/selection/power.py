@@ -1,0 +1,112 @@
+"""What a confirm phase can show, before anything is trained: by how much speech, how many seeds, and which limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm, t
+
+from raywce.selection.limits import Rule
+
+SEEDS, SUITS = 0.03, 0.10
+"""Relative standard deviations: of a WER between trainings of one setting, and of how a setting suits a speaker."""
+
+_OWN = 0.7  # relative variance of one utterance's errors between two trainings, beside that of their number
+_WANTED, _SURE = 0.8, 0.9
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The part of one language's dev that only the confirm phase decodes.
+
+    Attributes:
+        utterances: how many.
+        words: of the references.
+        speakers: how many equally talkative ones would say as much.
+        rate: the baseline's WER, a fraction, as measured or assumed.
+    """
+
+    utterances: int
+    words: int
+    speakers: float
+    rate: float
+
+    def variances(self, seeds: int) -> tuple[float, float]:
+        """Return the variance of a difference of two settings' WERs: over other speech, and over other seeds."""
+        rate = max(self.rate, 1 / self.words)
+        own = (_OWN / self.utterances + 1 / (rate * self.words)) / seeds
+        return 2 * rate**2 * (SUITS**2 / self.speakers + own), 2 * rate**2 * SEEDS**2 / seeds
+
+
+@dataclass(frozen=True)
+class Power:
+    """The power of a confirm phase, by held-out speech alone.
+
+    Attributes:
+        gain: points of low-resource WER that a setting has to lower truly, raising no other language, to be confirmed
+            in 8 of 10 searches; None where no gain is enough.
+        chances: of being confirmed, by points that a setting truly lowers.
+        resolved: by language with a limit, points that are shown to be kept in 9 of 10 searches by a setting that
+            changes nothing.
+        limits: points that are allowed.
+    """
+
+    gain: float | None
+    chances: Mapping[float, float]
+    resolved: Mapping[str, float]
+    limits: Mapping[str, float]
+
+    @property
+    def too_narrow(self) -> list[str]:
+        """The languages whose limits lie below what the speech resolves."""
+        return [name for name, points in self.limits.items() if points < self.resolved[name]]
+
+
+def power(
+    low_resource: Sequence[HeldOut],
+    limited: Mapping[str, HeldOut],
+    rules: Mapping[str, Rule],
+    seeds: int,
+    arms: int,
+    confidence: float,
+    gains: Sequence[float] = (1.0, 2.0, 5.0),
+) -> Power:
+    """Return what can be confirmed.
+
+    Args:
+        low_resource: the languages whose mean WER is minimised.
+        limited: the languages with a limit.
+        rules: their limits.
+        seeds: of each arm.
+        arms: candidates and the baseline: their seeds measure together how much trainings differ.
+        confidence: of the finding.
+        gains: points to state the chance for.
+    """
+    of_seeds, of_speech = float(t.ppf(confidence, arms * (seeds - 1))), float(norm.ppf(confidence))
+
+    def errors(of: Sequence[HeldOut]) -> tuple[float, float]:
+        """Return the standard error of the mean over languages, and by how much a bound lies above its estimate."""
+        speech, trainings = np.sum([one.variances(seeds) for one in of], axis=0) / len(of) ** 2
+        whole = speech + trainings
+        quantile = (trainings * of_seeds + speech * of_speech) / whole
+        return float(np.sqrt(whole)), float(quantile * np.sqrt(whole))
+
+    limits = {name: float(rules[name].allowed_rise(one.rate)) for name, one in limited.items()}
+    found = {name: errors([one]) for name, one in limited.items()}
+    keeps = float(np.prod([norm.cdf((limits[name] - beyond) / error) for name, (error, beyond) in found.items()]))
+    error, beyond = errors(low_resource)
+
+    def chance(gain: float) -> float:
+        return keeps * float(norm.cdf((gain - beyond) / error))
+
+    most = float(np.mean([one.rate for one in low_resource]))
+    gain = 100 * brentq(lambda gain: chance(gain) - _WANTED, 0, most) if chance(most) > _WANTED else None
+    return Power(
+        gain=gain,
+        chances={points: chance(points / 100) for points in gains},
+        resolved={name: 100 * (of[1] + norm.ppf(_SURE) * of[0]) for name, of in found.items()},
+        limits={name: 100 * limit for name, limit in limits.items()},
+    )

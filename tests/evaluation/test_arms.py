@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from operator import sub
+
+import numpy as np
+import pytest
+
+from raywce.evaluation.arms import Arms
+from raywce.evaluation.confidence import Rates, Resampled, Speech
+from raywce.selection.limits import Rule
+from tests.search.simulated_dev import Dev, Noise
+
+
+def certain(*rates: float) -> Rates:
+    """Rates of one setting's trainings on speech that has no variance."""
+    observed = np.array(rates)
+    return Rates(observed, [Resampled(np.repeat(observed[:, None], 50, 1), 30)])
+
+
+BASELINE, CANDIDATE, OTHER = certain(0.19, 0.20, 0.21), certain(0.27, 0.33), certain(0.40, 0.44, 0.42, 0.42)
+SQUARES = 2 * (0.01 / 0.20) ** 2 + 2 * (0.03 / 0.30) ** 2 + 2 * (0.02 / 0.42) ** 2
+
+
+def test_all_arms_measure_how_much_trainings_differ() -> None:
+    arms = Arms([[BASELINE, CANDIDATE, OTHER]])
+    assert arms.seed_df == 2 + 1 + 3
+    assert arms.seed_variance == pytest.approx(SQUARES / 6)
+    found = arms.estimate(sub, 1, 0)
+    assert found.value == pytest.approx(0.10)
+    assert found.seed_variance == pytest.approx(SQUARES / 6 * (0.30**2 / 2 + 0.20**2 / 3))
+    assert found.seed_df == 6
+    assert arms.estimate(lambda rate: rate, 2).seed_variance == pytest.approx(SQUARES / 6 * 0.42**2 / 4)
+
+
+def test_what_a_limit_takes_of_the_reference_counts_as_much() -> None:
+    rule = Rule("baseline", tolerance=0.1, floor=0.0)
+    found = Arms([[BASELINE, CANDIDATE]]).estimate(rule.excess, 1, 0)
+    share = (2 * 0.05**2 + 2 * 0.1**2) / 3
+    assert found.value == pytest.approx(0.30 - 1.1 * 0.20)
+    assert found.seed_variance == pytest.approx(share * (0.30**2 / 2 + 1.1**2 * 0.20**2 / 3))
+
+
+def test_a_model_that_was_not_trained_has_no_seeds() -> None:
+    original = certain(0.5)
+    arms = Arms([[original, BASELINE]], fixed=1)
+    assert arms.seed_df == 2
+    share = 2 * 0.05**2 / 2
+    assert arms.estimate(sub, 1, 0).seed_variance == pytest.approx(share * 0.20**2 / 3)
+    assert arms.estimate(lambda rate: rate, 0).seed_variance == 0
+
+
+def test_with_a_training_each_nothing_is_known_of_seeds() -> None:
+    found = Arms([[certain(0.2), certain(0.3)]]).estimate(sub, 1, 0)
+    assert (found.seed_variance, found.seed_df) == (0, 0)
+
+
+def test_what_cancels_between_languages_is_no_difference_between_trainings() -> None:
+    arms = Arms([[certain(0.1, 0.3)], [certain(0.5, 0.3)]])
+    assert arms.seed_variance == pytest.approx(0)
+    assert arms.estimate(lambda rate: rate, 0).value == pytest.approx(0.3)
+
+
+def test_without_an_error_there_is_no_variance() -> None:
+    arms = Arms([[certain(0.0, 0.0), certain(0.0, 0.0)]])
+    assert arms.seed_variance == 0
+
+
+SEEDS, REPETITIONS, RATES = 4, 400, np.array([0.3, 0.2])
+
+
+def simulated(noise: Noise) -> tuple[Speech, np.ndarray]:
+    """(repetitions, arms, seeds, utterances) errors in a world whose truth is known."""
+    random = np.random.default_rng(4)
+    dev = Dev.draw(random, 400, 40)
+    shared = dev.shared(random, noise, REPETITIONS)
+    return Speech(dev.words, dev.speakers, 200), dev.errors(random, RATES, SEEDS, noise, shared)
+
+
+@pytest.mark.parametrize("seed", [0.0, 0.05, 0.10])
+def test_what_is_a_trainings_own_on_each_utterance_is_not_taken_for_the_seeds(seed: float) -> None:
+    """The truth, on average; where it is 0, what is below 0 by chance counts as 0."""
+    speech, errors = simulated(Noise(seed=seed, utterance=0.3, decoded=0.5))
+    rates = speech.rates(errors)
+    found = Arms([[rates[:, 0], rates[:, 1]]]).seed_variance
+    assert found.shape == (REPETITIONS,)
+    with_own = ((errors.sum(-1) / speech.words.sum()).var(axis=-1, ddof=1).mean(axis=0) / RATES**2).mean()
+    truth = np.exp(seed**2) - 1
+    assert found.mean() - truth < 0.4 * (with_own - truth)
+    if seed:
+        assert found.mean() == pytest.approx(truth, rel=0.15)
+
+
+def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
+    noise = Noise(seed=0.05, suits=0.0)
+    speech, errors = simulated(noise)
+    rates = speech.rates(errors)
+    low, high = Arms([[rates[:, 0], rates[:, 1]]]).estimate(sub, 1, 0).interval(0.9)
+    held = ((low <= RATES[1] - RATES[0]) & (RATES[1] - RATES[0] <= high)).mean()
+    assert 0.86 <= held <= 0.96
