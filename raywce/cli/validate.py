@@ -102,7 +102,9 @@ def _summary(loaded: ExperimentFile) -> Summary:
 def _runs(loaded: ExperimentFile) -> Summary:
     """Return how many trainings each phase has, at most."""
     search = loaded.experiment.search
-    confirm = {"candidates": search.confirm.candidates, "seeds": search.confirm.seeds}
+    seeds = search.confirm.seeds
+    of_baseline = search.confirm.of_baseline(seeds)
+    confirm = {"candidates": search.confirm.candidates, "seeds": seeds, "baseline_seeds": of_baseline}
     return {"baseline": search.baseline_seeds, "trials": loaded.trials, "confirm": confirm}
 
 
@@ -155,8 +157,10 @@ def _fields(summary: Summary) -> list[tuple[str, str]]:
     fields.append(("search", f"baseline runs: {runs['baseline']}, trials: {runs['trials']}, over"))
     fields += [("", f"{path}: {distribution}") for path, distribution in summary["searched"].items()]
     if confirm := runs["confirm"]["candidates"]:
-        seeds = runs["confirm"]["seeds"]
-        fields.append(("confirm", f"up to {confirm} candidates and the baseline, over {seeds} new seeds"))
+        seeds, of_baseline = runs["confirm"]["seeds"], runs["confirm"]["baseline_seeds"]
+        fields.append(
+            ("confirm", f"up to {confirm} candidates over {seeds} new seeds, the baseline over {of_baseline}")
+        )
     fields += [
         ("power" if not index else "", line) for index, line in enumerate((summary["power"] or {}).get("words", []))
     ]

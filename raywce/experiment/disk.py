@@ -53,9 +53,7 @@ def disk_of(experiment: Experiment, trials: int, parameters: Parameters, speech:
     model = _WEIGHT * parameters.total
     checkpoint = model + _ADAMW * parameters.trained
     saved = math.ceil(training.steps / (training.checkpoint_every or training.evaluate_every or training.steps))
-    confirm = search.confirm
-    confirmed = (confirm.candidates + 1) * confirm.seeds if confirm.candidates else 0
-    models = search.baseline_seeds + min(search.keep_models, trials) + confirmed
+    models = search.baseline_seeds + min(search.keep_models, trials) + search.confirm.trainings
     copies = 2 if is_uri(experiment.data.folder) else 1
     return Disk(models * model, min(saved, _MOST) * checkpoint, copies * speech)
 

@@ -5,6 +5,7 @@ Distributions are taken out of the file before it is checked by these models (`r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -372,16 +373,25 @@ class Confirm(Section):
         3, description="Settings that are trained, at most; 0: no confirm phase."
     )
     seeds: Annotated[int, Field(ge=3)] = Field(
-        6,
-        description="New seeds of the baseline and of each candidate, the second half of them only where they can "
-        "still decide; not given: by search.trainings.",
+        5,
+        description="New seeds of each candidate, the second half of them only where they can still decide; of the "
+        "baseline, the root of `candidates` times as many. Not given: by search.trainings.",
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="Of the finding.")
     dev_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.6, description="Share of dev, by whole speakers, that only this phase decodes."
+        0.5, description="Share of dev, by whole speakers, that only this phase decodes."
     )
     resamples: Annotated[int, Field(ge=100)] = Field(10_000, description="Resamples of the bootstrap.")
     test: bool = Field(True, description="Open the test splits at the end, for original, baseline, winner.")
+
+    def of_baseline(self, seeds: int) -> int:
+        """Return the baseline's seeds beside so many of each candidate: all are compared with it (Dunnett 1955)."""
+        return round(seeds * math.sqrt(self.candidates))
+
+    @property
+    def trainings(self) -> int:
+        """The most trainings that the phase takes."""
+        return self.candidates * self.seeds + self.of_baseline(self.seeds)
 
 
 class Search(Section):

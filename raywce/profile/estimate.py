@@ -118,9 +118,10 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
         phases[1] = Phase("search", trainings, search.time_limit_s, busy)
     if confirm.candidates:
         trial = trial_of(experiment, measured, measured.dev["confirm"], starts)
-        phases.append(phase("confirm", (confirm.candidates + 1) * confirm.seeds, trial))
+        phases.append(phase("confirm", confirm.trainings, trial))
     if confirm.candidates and confirm.test:
-        models = 1 + 2 * confirm.seeds  # the original, and the seeds of baseline and winner
+        # Those of the original, and of all seeds of baseline and winner.
+        models = 1 + confirm.of_baseline(confirm.seeds) + confirm.seeds
         seconds = models * test / measured.decoded_per_second
         phases.append(Phase("test splits", 0, seconds, seconds))
     hours = sum(one.training_seconds for one in phases) / 3600

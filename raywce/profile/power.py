@@ -39,8 +39,7 @@ def power_of(file: ExperimentFile) -> Power | None:
         [known[language] for language in low],
         {language: known[language] for language in experiment.limited_languages},
         {name: Rule.of(experiment.search.constraints, name) for name in experiment.limited_languages},
-        confirm.seeds,
-        1 + confirm.candidates,
+        [confirm.of_baseline(confirm.seeds), *[confirm.seeds] * confirm.candidates],
         confirm.confidence,
     )
 

@@ -71,17 +71,18 @@ def candidates(file: ExperimentFile, table: TrialTable) -> list[Candidate]:
 
 
 def runs(chosen: Sequence[Candidate], file: ExperimentFile, seeds: range, begun: int | None = None) -> list[Run]:
-    """Return the runs of baseline and candidates over the same new seeds; the very first evaluates the original too.
+    """Return the runs of baseline and candidates over new seeds; the very first evaluates the original too.
 
     Args:
         chosen: the candidates.
         file: the experiment with its distributions.
-        seeds: which of the phase's seeds, from 0 on.
+        seeds: which of the phase's seeds, from 0 on, of each candidate; the baseline has more, and theirs among them.
         begun: seed index of the first run of a phase that is resumed; None: of a new one, behind all of the search's.
     """
     search = file.experiment.search
     first = search.baseline_seeds + (0 if search.sampler == "grid" else file.trials) if begun is None else begun
-    settings = [(BASELINE, None), *((one.name, one.values) for one in chosen)]
+    of_baseline = range(*(search.confirm.of_baseline(end) for end in (seeds.start, seeds.stop)))
+    settings = [(BASELINE, None, of_baseline), *((one.name, one.values, seeds) for one in chosen)]
     return [
         Run(
             trial_id=f"{CONFIRM}-{name}-{first + seed}",
@@ -90,8 +91,9 @@ def runs(chosen: Sequence[Candidate], file: ExperimentFile, seeds: range, begun:
             candidate=name,
             evaluates_original=name == BASELINE and seed == 0,
         )
-        for seed in seeds
-        for name, values in settings
+        for seed in range(max(seeds.stop, of_baseline.stop))
+        for name, values, own in settings
+        if seed in own
     ]
 
 

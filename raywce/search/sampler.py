@@ -20,6 +20,9 @@ from raywce.surrogate.cube import Axis, Cube
 
 Array = NDArray[np.float64]
 
+LOOKS_FAR = 0.75
+"""Share of a search's trials that look for settings which truly keep the limits."""
+
 RATES = "rates"
 """Name of the user attribute that holds a trial's rates, fractions by language."""
 
@@ -32,11 +35,13 @@ class Task:
         languages: those of `world`, in its order.
         world: what stands before the first trial.
         plan: what a candidate will be confirmed with.
+        trials: of the whole search.
     """
 
     languages: Sequence[str]
     world: World
     plan: Plan
+    trials: int
 
 
 class NoiseAwareSampler(BaseSampler):  # type: ignore[misc]
@@ -44,7 +49,8 @@ class NoiseAwareSampler(BaseSampler):  # type: ignore[misc]
 
     It works by itself too: a trial gives its rates by `trial.set_user_attr(RATES, {language: fraction})`, and then its
     objective, which only shows. Failed and pruned trials are passed over; running ones are taken to end as is expected.
-    The same trials, seed and index give the same suggestion.
+    The first three quarters of a search look for settings that truly keep the limits, the last quarter for those that
+    held-out speech will confirm. The same trials, seed and index give the same suggestion.
     """
 
     def __init__(
@@ -84,8 +90,8 @@ class NoiseAwareSampler(BaseSampler):  # type: ignore[misc]
         tried, running = self._rows(done), self._rows(pending)
         rates = np.array([[one.user_attrs[RATES][of] for of in self._task.languages] for one in done])
         model = SearchModel.fit(self._task.world, tried, rates.reshape(len(done), -1), running)
-        known = np.vstack([tried, running])
-        return self._cube.values(next_setting(model, self._cube, known, self._task.plan, random))
+        plan = self._task.plan if index >= LOOKS_FAR * self._task.trials else None
+        return self._cube.values(next_setting(model, self._cube, np.vstack([tried, running]), random, plan))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

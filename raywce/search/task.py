@@ -73,7 +73,8 @@ def task_of(file: ExperimentFile, table: TrialTable, experiment: Experiment | No
         noise=Noise.of(baseline, words, [one.talkative_speakers for one in speech]),
     )
     share = confirm.dev_share
-    return Task(languages, world, Plan(confirm.seeds, confirm.seeds, confirm.confidence, (1 - share) / share))
+    plan = Plan(confirm.seeds, confirm.of_baseline(confirm.seeds), confirm.confidence, (1 - share) / share)
+    return Task(languages, world, plan, file.trials)
 
 
 @dataclass(frozen=True)

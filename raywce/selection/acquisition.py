@@ -15,26 +15,33 @@ Array = NDArray[np.float64]
 
 _DRAWN, _BEST, _NEAR = 1500, 5, 80
 _WIDTHS = (0.2, 0.1, 0.04, 0.015)
-_SURE = 0.5  # chance from which on a known setting's rate is one to improve on
+_SURE = 0.5  # probability from which on a known setting's rate is one to improve on
 
 
-def next_setting(model: SearchModel, cube: Cube, known: Array, plan: Plan, random: np.random.Generator) -> Array:
-    """Return the setting (axes,) with the largest expected improvement times the probability of being confirmed.
+def next_setting(
+    model: SearchModel, cube: Cube, known: Array, random: np.random.Generator, plan: Plan | None = None
+) -> Array:
+    """Return the setting (axes,) with the largest expected improvement times a probability.
 
     Args:
         model: of what is known, with the running trials as they are expected to end.
         cube: the space.
         known: (n, axes) settings that were tried, or are being tried; without the baseline's.
-        plan: of the confirm phase.
         random: of the draws.
+        plan: of the confirm phase: the probability is that of being confirmed by held-out speech alone; None: that
+            of truly keeping all limits and lowering the objective, which looks further.
     """
+
+    def probability(z: Array) -> Array:
+        return model.keeps(z) if plan is None else model.chance(z, plan, with_model=False)
+
     best = None
     if len(known):
-        low, sure = model.objective(known).mean, model.chance(known, plan, with_model=True) >= _SURE
+        low, sure = model.objective(known).mean, probability(known) >= _SURE
         best = float(low[sure].min()) if sure.any() else None
 
     def worth(z: Array) -> Array:
-        chance = model.chance(z, plan, with_model=True)
+        chance = probability(z)
         if best is None:
             return chance
         mean, variance = model.objective(z)

@@ -13,7 +13,7 @@ from raywce.selection.acquisition import lowest_with
 from raywce.selection.search_model import Array, Difference, Plan, SearchModel
 from raywce.surrogate.cube import Cube
 
-STEPS = ((0.8, False), (0.6, True), (0.3, True))
+STEPS = ((0.8, False), (0.8, True), (0.5, True))
 """Probability of being confirmed, and whether with the search's model, that each candidate has to have."""
 
 

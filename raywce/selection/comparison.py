@@ -269,7 +269,7 @@ def evidence_at(
     candidates: Mapping[str, Candidate],
     seeds: int | None = None,
 ) -> list[Evidence]:
-    """Return the evidence on each candidate by its first trainings, and the baseline's; None: by all."""
+    """Return the evidence on each candidate by its first trainings, and as many of the baseline's; None: by all."""
     found = []
     for index, name in enumerate(decoded.candidates, 2):
         of_limits = [sides[language].excess(index, seeds) for language in experiment.limited_languages]
@@ -295,7 +295,7 @@ class Side:
 
     def __init__(self, decoded: Decoded, language: str, experiment: Experiment, over_seeds: bool = True) -> None:
         paired = paired_errors(decoded.tables, language, experiment.metric)
-        confirm = experiment.search.confirm
+        self.confirm = confirm = experiment.search.confirm
         self.rule = Rule.of(experiment.search.constraints, language)
         self.speech = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed)
         rates = self.speech.rates(paired.errors)
@@ -304,8 +304,11 @@ class Side:
         self.fixed = 1 if over_seeds else len(self.rates)
 
     def first(self, seeds: int | None = None) -> list[Rates]:
-        """Return the rates by the first seeds of each; None: by all."""
-        return self.rates if seeds is None else [one[:seeds] for one in self.rates]
+        """Return the rates by the first seeds of candidates, and of the baseline beside them; None: by all."""
+        if seeds is None:
+            return self.rates
+        original, baseline, *candidates = self.rates
+        return [original, baseline[: self.confirm.of_baseline(seeds)], *(one[:seeds] for one in candidates)]
 
     def wer(self, index: int) -> Estimate:
         """Return the WER of the original (0), the baseline (1) or a candidate."""

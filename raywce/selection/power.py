@@ -34,11 +34,15 @@ class HeldOut:
     speakers: float
     rate: float
 
-    def variances(self, seeds: int) -> tuple[float, float]:
-        """Return the variance of a difference of two settings' WERs: over other speech, and over other seeds."""
-        rate = max(self.rate, 1 / self.words)
-        own = (_OWN / self.utterances + 1 / (rate * self.words)) / seeds
-        return 2 * rate**2 * (SUITS**2 / self.speakers + own), 2 * rate**2 * SEEDS**2 / seeds
+    def variances(self, *seeds: int) -> tuple[float, float]:
+        """Return the variance of a difference of WERs: over other speech, and over other seeds.
+
+        Args:
+            seeds: of each of the two settings.
+        """
+        rate, trainings = max(self.rate, 1 / self.words), sum(1 / of for of in seeds)
+        own = (_OWN / self.utterances + 1 / (rate * self.words)) * trainings
+        return rate**2 * (2 * SUITS**2 / self.speakers + own), rate**2 * SEEDS**2 * trainings
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,7 @@ def power(
     low_resource: Sequence[HeldOut],
     limited: Mapping[str, HeldOut],
     rules: Mapping[str, Rule],
-    seeds: int,
-    arms: int,
+    seeds: Sequence[int],
     confidence: float,
     gains: Sequence[float] = (1.0, 2.0, 5.0),
 ) -> Power:
@@ -80,16 +83,15 @@ def power(
         low_resource: the languages whose mean WER is minimised.
         limited: the languages with a limit.
         rules: their limits.
-        seeds: of each arm.
-        arms: candidates and the baseline: their seeds measure together how much trainings differ.
+        seeds: of the baseline and of each candidate: they measure together how much trainings differ.
         confidence: of the finding.
         gains: points to state the chance for.
     """
-    of_seeds, of_speech = float(t.ppf(confidence, arms * (seeds - 1))), float(norm.ppf(confidence))
+    of_seeds, of_speech = float(t.ppf(confidence, sum(seeds) - len(seeds))), float(norm.ppf(confidence))
 
     def errors(of: Sequence[HeldOut]) -> tuple[float, float]:
         """Return the standard error of the mean over languages, and by how much a bound lies above its estimate."""
-        speech, trainings = np.sum([one.variances(seeds) for one in of], axis=0) / len(of) ** 2
+        speech, trainings = np.sum([one.variances(*seeds[:2]) for one in of], axis=0) / len(of) ** 2
         whole = speech + trainings
         quantile = (trainings * of_seeds + speech * of_speech) / whole
         return float(np.sqrt(whole)), float(quantile * np.sqrt(whole))

@@ -195,6 +195,15 @@ class SearchModel:
         variances.append(gain.variance)
         return Difference(np.stack(means, axis=-1), np.stack(variances, axis=-1))
 
+    def keeps(self, z: Array) -> Array:
+        """Return how probably settings (m, axes) truly keep all limits and lower the objective: (m,).
+
+        Languages are taken as independent.
+        """
+        mean, variance = self.excesses(z)
+        probability: Array = norm.cdf(-mean / np.sqrt(variance)).prod(axis=-1)
+        return probability
+
     def chance(self, z: Array, plan: Plan, with_model: bool) -> Array:
         """Return how probably a candidate at settings (m, axes) is confirmed: (m,). Languages are taken as independent.
 

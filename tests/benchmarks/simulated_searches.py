@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from raywce.evaluation.arms import Arms
 from raywce.evaluation.confidence import Estimate, Rates, Speech
-from raywce.search.sampler import cube_of
+from raywce.experiment.schema import Confirm
+from raywce.search.sampler import LOOKS_FAR, cube_of
 from raywce.selection import search_model
 from raywce.selection.acquisition import next_setting
 from raywce.selection.candidates import STEPS, Known, known_at, propose
@@ -27,18 +28,27 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Design:
-    """How much a search spends on what: trainings of baseline, trials, and each arm of the confirm phase.
+    """How much a search spends on what: trainings of baseline, trials, and each candidate of the confirm phase.
 
     Attributes:
         share: of dev, that is held out of the search.
     """
 
-    baseline_seeds: int = 8
-    trials: int = 25
+    baseline_seeds: int = 6
+    trials: int = 27
     startup: int = 6
-    seeds: int = 6
-    share: float = 0.6
+    seeds: int = 5
+    share: float = 0.5
     steps: tuple[tuple[float, bool], ...] = STEPS
+
+    @property
+    def confirm(self) -> Confirm:
+        """Its confirm phase."""
+        return Confirm(candidates=len(self.steps), seeds=self.seeds)
+
+    def plan(self, of_search: int, of_confirm: int) -> Plan:
+        """What the confirm phase will measure, by so many speakers of either part of dev."""
+        return Plan(self.seeds, self.confirm.of_baseline(self.seeds), speech=of_search / of_confirm)
 
 
 @dataclass(frozen=True)
@@ -65,14 +75,15 @@ def searched(design: Design, world: World, noise: Noise, speakers: int, seed: in
     random = np.random.default_rng([seed, 77])
     of_search, of_confirm = (round(2 * speakers * share) for share in (1 - design.share, design.share))
     half = Half(random, world, noise, 20 * of_search, of_search)
-    plan = Plan(design.seeds, design.seeds, speech=of_search / of_confirm)
+    plan = design.plan(of_search, of_confirm)
     model, rows = _model(half, design, plan, random)
     cube = cube_of(world.space)
     proposed = propose(model, cube, rows, plan, random, design.steps)
     confirm = Half(np.random.default_rng([seed, 99]), world, noise, 20 * of_confirm, of_confirm)
     arms = [world.baseline, *(cube.values(one.row) for one in proposed)]
-    errors = [confirm.errors(values, design.seeds) for values in arms]
-    winner, held_out, spent = verdict(confirm, errors, [known_at(model, one.row) for one in proposed], design.seeds)
+    seeds = [plan.baseline_seeds, *[design.seeds] * len(proposed)]
+    errors = [confirm.errors(values, count) for values, count in zip(arms, seeds, strict=True)]
+    winner, held_out, spent = verdict(confirm, errors, [known_at(model, one.row) for one in proposed], design.confirm)
 
     def truth(number: int) -> tuple[float, float]:
         values = arms[number]
@@ -93,7 +104,8 @@ def _model(half: Half, design: Design, plan: Plan, random: np.random.Generator) 
         if number < design.startup:
             row = first[number]
         else:
-            row = next_setting(SearchModel.fit(before, rows, rates), cube, rows, plan, random)
+            now = plan if number >= LOOKS_FAR * design.trials else None
+            row = next_setting(SearchModel.fit(before, rows, rates), cube, rows, random, now)
         decoded.append(half.errors(cube.values(row), 1))
         rows, rates = np.vstack([rows, row]), np.vstack([rates, half.rates_of(decoded[-1])])
     return SearchModel.fit(with_suits(half, before, baseline, decoded), rows, rates), rows
@@ -114,23 +126,24 @@ def with_suits(
     return replace(before, noise=noise)
 
 
-def verdict(half: Half, errors: Sequence[Errors], known: Sequence[Known], seeds: int) -> tuple[int, int, int]:
+def verdict(half: Half, errors: Sequence[Errors], known: Sequence[Known], phase: Confirm) -> tuple[int, int, int]:
     """Return the number of the winner (from 1 on; 0: none), the same by held-out speech alone, and trainings spent.
 
     Args:
         half: of dev, held out of the search.
         errors: of the baseline and each candidate.
         known: of each candidate.
-        seeds: of each arm.
+        phase: that they are of.
     """
-    looks = Looks(seeds, 0.95)
+    looks = Looks(phase.seeds, 0.95)
     rates = {
         name: [Speech(dev.words, dev.speakers, RESAMPLES, 1).rates(one[name]) for one in errors]
         for name, dev in half.devs.items()
     }
-    first = evidence_of(half, rates, known, [looks.first] * len(errors))
+    first = evidence_of(half, rates, known, [phase.of_baseline(looks.first), *[looks.first] * len(known)])
     more = looks.wants_more(first)
-    counts = [seeds if any(more) else looks.first, *(seeds if one else looks.first for one in more)]
+    counts = [looks.trainings if one else looks.first for one in more]
+    counts = [phase.of_baseline(max(counts)), *counts]
     last = evidence_of(half, rates, known, counts)
     held_out = confirmed(looks.states([one.held_out for one in first], [one.held_out for one in last]))
     with_model = confirmed(looks.states([one.with_model for one in first], [one.with_model for one in last]))

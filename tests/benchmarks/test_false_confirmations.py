@@ -82,10 +82,12 @@ def confirms(world: World, chosen: Chosen, seed: int) -> tuple[bool, bool]:
     trials = [half.errors(cube.values(row), 1) for row in rows]
     before = with_suits(half, half.before(half.rates_of(baseline)), baseline, trials)
     model = SearchModel.fit(before, rows, np.vstack([half.rates_of(one) for one in trials]))
-    row = chosen(world, model, Plan(DESIGN.seeds, DESIGN.seeds, speech=of_search / of_confirm), random)
+    row = chosen(world, model, DESIGN.plan(of_search, of_confirm), random)
     held_out = Half(np.random.default_rng([seed, 66]), world, NOISE, 20 * of_confirm, of_confirm)
-    errors = [held_out.errors(values, DESIGN.seeds) for values in (world.baseline, cube.values(row))]
-    winner, alone, _ = verdict(held_out, errors, [known_at(model, row)], DESIGN.seeds)
+    seeds = (DESIGN.confirm.of_baseline(DESIGN.seeds), DESIGN.seeds)
+    arms = zip((world.baseline, cube.values(row)), seeds, strict=True)
+    errors = [held_out.errors(values, count) for values, count in arms]
+    winner, alone, _ = verdict(held_out, errors, [known_at(model, row)], DESIGN.confirm)
     return winner > 0, alone > 0
 
 

@@ -42,7 +42,7 @@ KEEPS = 0.9  # probability of keeping all limits of what is recommended
 
 
 def task_of(world: World, half: Half, baseline: Any) -> Task:
-    return Task(world.languages, half.before(baseline), Plan(6, 6))
+    return Task(world.languages, half.before(baseline), Plan(6, 6), TRIALS)
 
 
 def recommended(world: World, method: str, seed: int) -> tuple[float, float]:

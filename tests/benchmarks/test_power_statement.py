@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from raywce.evaluation.confidence import Speech
+from raywce.experiment.schema import Confirm
 from raywce.selection.candidates import Known
 from raywce.selection.power import SEEDS, HeldOut, power
 from tests.benchmarks.simulated_searches import verdict
@@ -61,7 +62,7 @@ def confirmed(case: Case, seed: int) -> bool:
     """Whether one confirm phase confirms it by held-out speech."""
     half = Half(np.random.default_rng([seed, 3]), case.world, Noise(seed=SEEDS), case.utterances, case.speakers)
     errors = [half.errors({"candidate": number}, case.seeds) for number in (0, 1)]
-    return verdict(half, errors, [NOTHING], case.seeds)[1] > 0
+    return verdict(half, errors, [NOTHING], Confirm(candidates=1, seeds=case.seeds))[1] > 0
 
 
 def stated(case: Case) -> float:
@@ -73,7 +74,7 @@ def stated(case: Case) -> float:
     }
     low = held.pop("low")
     rules = dict(zip(held, case.world.rules, strict=True))
-    return power([low], held, rules, case.seeds, 2, 0.95, [100 * case.gain]).chances[100 * case.gain]
+    return power([low], held, rules, [case.seeds] * 2, 0.95, [100 * case.gain]).chances[100 * case.gain]
 
 
 def test_the_statement_is_what_confirm_phases_do() -> None:

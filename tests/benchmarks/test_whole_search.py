@@ -25,7 +25,7 @@ from tests.search.simulated_dev import Noise
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(36000)]
 
-SEARCHES = int(os.environ.get("RAYWCE_SEARCHES", "50"))
+SEARCHES = int(os.environ.get("RAYWCE_SEARCHES", "300"))
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,11 @@ class Row:
 
 ROWS = [Row(0.02, 100), Row(0.05, 100), Row(0.02, 200), Row(0.05, 200)]
 OURS = "raywce"
-DESIGNS: dict[str, Callable[[World, Noise, int, int], Ending]] = {
-    "best three by point estimate": best_three,
-    OURS: partial(searched, Design()),
+DESIGNS: dict[str, tuple[Callable[[World, Noise, int, int], Ending], int]] = {
+    "best three by point estimate": (best_three, max(SEARCHES // 6, 1)),  # one takes as long as ten of ours
+    OURS: (partial(searched, Design()), SEARCHES),
 }
+"""What runs one search, and how many of them."""
 
 
 def upper(wrong: int, count: int) -> float:
@@ -54,26 +55,26 @@ def upper(wrong: int, count: int) -> float:
 
 @pytest.mark.parametrize("world", [SMOOTH, ROUGH], ids=lambda world: world.name)
 def test_what_searches_claim_at_their_end(world: World) -> None:
-    print(f"\n{world.name}: {SEARCHES} searches a row; baseline {100 * world.rates(world.baseline)['low']:.2f} %")
-    print(f"{'':32}{'confirmed':>11}{'wrong':>7}{'at most':>9}{'low WER':>9}", end="")
+    print(f"\n{world.name}: the baseline's low WER is {100 * world.rates(world.baseline)['low']:.2f} %")
+    print(f"{'':32}{'searches':>9}{'confirmed':>11}{'wrong':>7}{'at most':>9}{'low WER':>9}", end="")
     print(f"{'held-out':>10}{'wrong':>7}{'low WER':>9}{'trainings':>11}")
     for row in ROWS:
         print(row)
-        for name, design in DESIGNS.items():
+        for name, (design, count) in DESIGNS.items():
             one = partial(design, world, Noise(seed=row.seed), row.speakers)
             with ProcessPoolExecutor(min(2, os.cpu_count() or 1), get_context("spawn")) as pool:
-                found: Sequence[Ending] = list(pool.map(one, range(SEARCHES)))
+                found: Sequence[Ending] = list(pool.map(one, range(count)))
             wrong = sum(one.excess > 0 for one in found)
             wrong_held_out = sum(one.excess_held_out > 0 for one in found)
             low, low_held_out = _of([one.low for one in found]), _of([one.low_held_out for one in found])
             print(
-                f"  {name:30}{low[0]:11}{wrong:7}{upper(wrong, SEARCHES):9.1%}{low[1]:9.2f}"
+                f"  {name:30}{count:9}{low[0]:11}{wrong:7}{upper(wrong, count):9.1%}{low[1]:9.2f}"
                 f"{low_held_out[0]:10}{wrong_held_out:7}{low_held_out[1]:9.2f}"
                 f"{np.mean([one.trainings for one in found]):11.1f}"
             )
             if name == OURS:
-                assert wrong <= 0.16 * SEARCHES, "a share of 0.05 passes this in more than 99 of 100"
-                assert wrong_held_out <= 0.16 * SEARCHES
+                assert wrong <= 0.16 * count, "a share of 0.05 passes this in more than 99 of 100"
+                assert wrong_held_out <= 0.16 * count
 
 
 def _of(values: Sequence[float]) -> tuple[int, float]:

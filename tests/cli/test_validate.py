@@ -78,12 +78,12 @@ def test_watched_languages_are_named_with_those_that_have_a_limit(example: Path,
 
 def test_the_disk_that_a_search_takes(example: Path, tmp_path: Path) -> None:
     outcome, whisper = tmp_path / "outcome.json", write_tiny_whisper(tmp_path / "tiny", ["gl", "es", "pt"])
-    few = ["search.confirm.seeds=3", "search.baseline_seeds=1"]
+    few = ["search.confirm={candidates: 2, seeds: 3}", "search.baseline_seeds=1"]
     done = validate(tmp_path, str(example), FAMILY, f"model.checkpoint={whisper}", *few, "--json", str(outcome))
     said = " ".join(done.stdout.split())
     assert "storage: up to 0.00 GB, plus 0.00 GB for each running trial; each node: 0.00 GB" in said
     disk = json.loads(outcome.read_text())["disk"]
-    models = 1 + 3 + (3 + 1) * 3  # of the baseline, the best trials, and the confirm phase
+    models = 1 + 3 + 2 * 3 + 4  # of the baseline, the best trials, and the confirm phase
     assert disk["finished"] / models == pytest.approx((whisper / "model.safetensors").stat().st_size, rel=0.05)
     assert 2 < disk["trial"] / (disk["finished"] / models) < 3  # AdamW has two moments of each weight but the sinusoids
 

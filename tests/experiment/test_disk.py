@@ -63,7 +63,7 @@ def test_a_written_checkpoint_takes_what_is_said(whisper: Path, tmp_path: Path) 
         ([], 20, Disk(finished=(1 + 3) * 400, trial=880, node=7)),
         ([], 2, Disk(finished=(1 + 2) * 400, trial=880, node=7)),
         (["search.keep_models=5", "search.baseline_seeds=2"], 20, Disk((2 + 5) * 400, 880, 7)),
-        (["search.confirm={candidates: 2, seeds: 4}"], 20, Disk((1 + 3 + 3 * 4) * 400, 880, 7)),
+        (["search.confirm={candidates: 2, seeds: 4}"], 20, Disk((1 + 3 + 2 * 4 + 6) * 400, 880, 7)),
         (["training.checkpoint_every=50"], 20, Disk(1600, 2 * 880, 7)),
         (["training.checkpoint_every=10"], 20, Disk(1600, 3 * 880, 7)),  # older ones are removed
         (["training.evaluate_every=50"], 20, Disk(1600, 2 * 880, 7)),

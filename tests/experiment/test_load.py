@@ -46,7 +46,7 @@ def test_a_search_needs_a_name_a_model_speech_languages_and_a_distribution(tmp_p
     )
     loaded = load(file, check_files=False)
     loaded.require_space()
-    assert (loaded.experiment.training.steps, loaded.trials) == (2000, 25)
+    assert (loaded.experiment.training.steps, loaded.trials) == (2000, 27)
 
 
 def test_at_puts_draws_in(example: Path) -> None:

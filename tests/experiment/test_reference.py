@@ -41,7 +41,7 @@ def _leaves(tree: dict[str, object], path: str = "") -> list[str]:
     [
         ("name", "text", ""),
         ("training.batch_size", "whole number ≥ 1", "16"),
-        ("search.confirm.dev_share", "number > 0, < 1", "0.6"),
+        ("search.confirm.dev_share", "number > 0, < 1", "0.5"),
         ("training.encoder_context", "`full` or `batch` or number > 0", '"full"'),
         ("model.revision", "text or `null`", "null"),
         ("languages.low_resource", "list of text", ""),

@@ -87,8 +87,8 @@ def test_a_confirm_phase_trains_again_and_decodes_what_was_kept_back_and_the_tes
     assert found == {
         "baseline": (2, 118 + 6),
         "search": (8, 4 * 118),
-        "confirm": (12, 6 * (118 - 6 + 4)),
-        "test splits": (0, 7 * 5.0),
+        "confirm": (3 * 3 + 5, 7 * (118 - 6 + 4)),
+        "test splits": (0, (1 + 3 + 5) * 5.0),
     }
     closed = {**confirm, "confirm": {"candidates": 3, "test": False}}
     assert "test splits" not in phases(file(search=closed), test=50)

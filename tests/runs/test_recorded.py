@@ -155,7 +155,7 @@ def test_what_a_run_was_made_from_is_read_whatever_else_it_holds(folder: RunFold
     file = recorded(folder)
     assert file.space == changed(example, *SEARCHED).space
     assert file.experiment.training == changed(example, *SEARCHED).experiment.training
-    assert file.experiment.search.confirm.seeds == 6
+    assert file.experiment.search.confirm.seeds == 5
 
 
 @pytest.mark.parametrize("written", ["{", "name: other\n", "[]", "weighting: {kind: unheard}"])

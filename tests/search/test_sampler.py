@@ -22,6 +22,7 @@ SPACE: dict[str, BaseDistribution] = {
 }
 PLAIN = {"alpha": 1.0, "rate": 1e-5, "layers": 0, "noise": False}
 LANGUAGES = ["gl", "es"]
+TRIALS = 24
 
 
 def rates(values: dict[str, Any]) -> np.ndarray[Any, Any]:
@@ -45,7 +46,7 @@ def task(seed: int = 0, noise: float = 0.02) -> Task:
         choices=cube.choices,
         noise=Noise.of(baseline, np.full(2, 20_000.0), [100.0, 100.0]),
     )
-    return Task(LANGUAGES, known, Plan(6, 6))
+    return Task(LANGUAGES, known, Plan(6, 6), TRIALS)
 
 
 def sampler(seed: int = 0) -> NoiseAwareSampler:
@@ -67,15 +68,19 @@ def end(study: optuna.Study, trial: optuna.Trial, measured: Any) -> None:
     study.tell(trial, float(measured[0]))
 
 
-def test_it_learns_where_the_limits_hold_and_the_rate_is_low() -> None:
-    ours, others = (searched(one, 24, seed=3) for one in (sampler(3), RandomSampler(3)))
+def test_it_learns_where_the_rate_is_low_and_ends_where_the_limits_surely_hold() -> None:
+    ours, others = (searched(one, TRIALS, seed=3) for one in (sampler(3), RandomSampler(3)))
 
-    def gains(study: optuna.Study) -> float:
-        """Of the last twelve, how many gain seven points about within the limit, in truth."""
-        found = [rates(trial.params) for trial in study.trials[12:]]
-        return float(np.mean([low < 0.43 and high < 0.213 for low, high in found]))
+    def truth(study: optuna.Study, *which: int) -> Any:
+        return np.array([rates(trial.params) for trial in study.trials[slice(*which)]]).T
 
-    assert gains(ours) > 0.5 > gains(others)
+    (low, high), last = truth(ours, 12, 18), truth(ours, 18, TRIALS)
+    assert (last[1] < 0.21).all(), "the limit"
+    assert (last[0] < 0.44).all(), "the baseline's is 50 %"
+    assert low.mean() < last[0].mean(), "they looked further"
+    assert (np.abs(high - 0.21) < 0.01).all(), "about the limit"
+    random = truth(others, 12, TRIALS)
+    assert np.mean((random[0] < 0.44) & (random[1] < 0.21)) < 0.2
 
 
 def test_values_have_the_types_of_their_distributions() -> None:

@@ -55,7 +55,7 @@ def noisy(space: dict[str, Any]) -> Task:
         choices=cube.choices,
         noise=Noise.of(baseline, np.full(3, 10_000.0), [100.0] * 3),
     )
-    return Task(["gl", *NAMES], world, Plan(6, 6))
+    return Task(["gl", *NAMES], world, Plan(6, 6), trials=30)
 
 
 def report(objective: float | None = 0.5, step: int = 10, final: bool = True, **more: Any) -> dict[str, Any]:

@@ -77,13 +77,21 @@ def test_where_no_setting_is_probable_enough_it_is_the_most_probable_one() -> No
 
 def test_the_next_setting_is_where_an_improvement_may_be_confirmed() -> None:
     of, known = found()
-    z = next_setting(of, CUBE, known, PLAN, draws())[None]
-    assert of.chance(z, PLAN, True)[0] > 0.2
+    z = next_setting(of, CUBE, known, draws(), PLAN)[None]
+    assert of.chance(z, PLAN, False)[0] > 0.2
     assert of.objective(z).mean[0] < of.world.baseline[:, 0].mean()
+
+
+def test_without_a_plan_it_is_where_the_truth_may_be_an_improvement() -> None:
+    of, known = found()
+    bold, safe = next_setting(of, CUBE, known, draws())[None], next_setting(of, CUBE, known, draws(), PLAN)[None]
+    assert of.keeps(bold)[0] > 0.2
+    assert of.objective(bold).mean[0] < of.objective(safe).mean[0], "nothing has to be confirmed of it"
+    assert of.chance(bold, PLAN, False)[0] < of.chance(safe, PLAN, False)[0]
 
 
 def test_without_any_trial_it_is_the_most_probable_one() -> None:
     of, _ = model(world(low=1), count=0)
-    z = next_setting(of, CUBE, np.empty((0, 2)), PLAN, draws())
+    z = next_setting(of, CUBE, np.empty((0, 2)), draws(), PLAN)
     assert z.shape == (2,)
-    assert of.chance(z[None], PLAN, True)[0] >= of.chance(draws(1).random((1000, 2)), PLAN, True).max() - 1e-3
+    assert of.chance(z[None], PLAN, False)[0] >= of.chance(draws(1).random((1000, 2)), PLAN, False).max() - 1e-3

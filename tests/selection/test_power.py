@@ -24,7 +24,7 @@ def of(rate: float, utterances: int, speakers: int) -> HeldOut:
 def stated(limit: float, utterances: int = 800, speakers: int = 60) -> Power:
     rule = Rule("baseline", 0.0, limit)
     held = of(HIGH, utterances, speakers)
-    return power([of(LOW, utterances, speakers)], {"es": held}, {"es": rule}, SEEDS, 2, 0.95)
+    return power([of(LOW, utterances, speakers)], {"es": held}, {"es": rule}, [SEEDS] * 2, 0.95)
 
 
 def confirmed(gain: float, limit: float, utterances: int = 800, speakers: int = 60) -> float:
@@ -63,12 +63,12 @@ def test_more_speech_more_speakers_and_fewer_limits_show_more() -> None:
     chance = stated(0.02).chances[5.0]
     assert stated(0.02, utterances=3000).chances[5.0] > chance
     assert stated(0.02, speakers=300).chances[5.0] > chance
-    alone = power([of(LOW, 800, 60)], {}, {}, SEEDS, 2, 0.95)
+    alone = power([of(LOW, 800, 60)], {}, {}, [SEEDS] * 2, 0.95)
     assert alone.chances[5.0] > chance
     assert alone.resolved == {}
 
 
 def test_a_language_without_an_error_is_no_trouble() -> None:
-    found = power([of(0.0, 100, 10)], {"es": of(0.0, 100, 10)}, {"es": Rule("baseline", 0.0, 0.01)}, 3, 4, 0.95)
+    found = power([of(0.0, 100, 10)], {"es": of(0.0, 100, 10)}, {"es": Rule("baseline", 0.0, 0.01)}, [3] * 4, 0.95)
     assert found.gain is None
     assert 0 < found.resolved["es"] < 5
