@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,22 @@ def load_model(
     if gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     return model.train()
+
+
+def load_average(checkpoints: Sequence[str], revision: str | None = None) -> WhisperForConditionalGeneration:
+    """Load the average of several checkpoints' weights; everything else is the first one's.
+
+    Args:
+        checkpoints: fine-tunings of one start, as `load_model` takes them; a single one is loaded as it is.
+        revision: of a Hub id.
+    """
+    model = load_model(checkpoints[0], revision)
+    for number, other in enumerate(checkpoints[1:], 2):
+        weights = dict(load_model(other, revision).named_parameters())
+        with torch.no_grad():
+            for name, mean in model.named_parameters():
+                mean.lerp_(weights[name], 1 / number)
+    return model
 
 
 def _take_any_context(encoder: WhisperEncoder) -> None:

@@ -8,7 +8,7 @@ from transformers import WhisperForConditionalGeneration
 from transformers.models.whisper.modeling_whisper import shift_tokens_right
 
 from raywce.data.labels import IGNORED, pad_labels
-from raywce.model import UtteranceLosses, decoder_inputs, load_model, save_model
+from raywce.model import UtteranceLosses, decoder_inputs, load_average, load_model, save_model
 from tests.tiny_whisper import write_tiny_whisper
 
 
@@ -56,6 +56,22 @@ def test_gradient_checkpointing_changes_no_gradient(source: str) -> None:
         ).logits.square().sum().backward()
         gradients.append(model.model.encoder.conv1.weight.grad)
     torch.testing.assert_close(*gradients)
+
+
+def test_an_average_is_the_mean_of_the_weights(source: str, tmp_path: Path) -> None:
+    folders = []
+    for seed in range(3):
+        model, draws = load_model(source), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=draws), alpha=0.1)
+        folders.append(str(tmp_path / str(seed)))
+        save_model(model, source, Path(folders[-1]))
+    states = [load_model(folder).state_dict() for folder in folders]
+    for name, mean in load_average(folders).state_dict().items():
+        torch.testing.assert_close(mean, torch.stack([state[name] for state in states]).mean(dim=0))
+    alone = load_average(folders[:1]).state_dict()
+    assert all(torch.equal(tensor, states[0][name]) for name, tensor in alone.items())
 
 
 def encoded(model: torch.nn.Module, features: torch.Tensor) -> torch.Tensor:

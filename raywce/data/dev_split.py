@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from raywce.data.store import Utterances
 
 Part = Literal["all", "search", "confirm"]
 
@@ -31,6 +34,16 @@ def in_part(part: Part, share: float, ids: Sequence[str], speakers: Sequence[str
     ]
     kept = _kept_back(Counter(groups), share)
     return [position for position, group in enumerate(groups) if (group in kept) == (part == "confirm")]
+
+
+def indices_in(dev: Utterances, part: Part, share: float) -> list[list[int]]:
+    """Return the indices of the utterances of a part of dev, by language; as `in_part` otherwise."""
+    chosen: list[list[int]] = []
+    for indices in dev.ranges.values():
+        utterances = [dev[index] for index in indices]
+        ids, speakers = [one.id for one in utterances], [one.speaker for one in utterances]
+        chosen.append([indices[position] for position in in_part(part, share, ids, speakers)])
+    return chosen
 
 
 def _kept_back(sizes: Counter[str], share: float) -> set[str]:

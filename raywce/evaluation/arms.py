@@ -83,6 +83,37 @@ class Arms:
         return deviation
 
 
+@dataclass(frozen=True)
+class Averages:
+    """Averages of the weights of several trainings side by side: each arm is one model.
+
+    How much other trainings would change it, the jackknife says (Efron & Tibshirani 1993, 11): the average is made
+    again without each of its trainings.
+
+    Attributes:
+        languages: for each language, rates (..., 1) by arm. Of several languages the mean rate counts.
+        left_out: likewise the rates (..., trainings) of the averages without one each; (..., 0) of an arm that is no
+            average.
+    """
+
+    languages: Sequence[Sequence[Rates]]
+    left_out: Sequence[Sequence[Rates]]
+
+    def estimate(self, statistic: Statistic, *arms: int) -> Estimate:
+        """Estimate a statistic of these arms' rates, a number for each."""
+        of_speech = _mean([over_speech(statistic, *(of[arm] for arm in arms)) for of in self.languages])
+        rates = [np.mean([of[arm].observed for of in self.languages], axis=0) for arm in arms]
+        of_seeds, df = np.zeros(np.shape(of_speech.value)), 0
+        for place, arm in enumerate(arms):
+            without = np.mean([of[arm].observed for of in self.left_out], axis=0)
+            count = without.shape[-1]
+            if count:
+                found = statistic(*rates[:place], without, *rates[place + 1 :])
+                of_seeds = of_seeds + (count - 1) * found.var(axis=-1)
+                df += count - 1
+        return Estimate(of_speech.value, of_speech.variance, of_speech.df, of_seeds, df)
+
+
 def own_variance(languages: Sequence[Rates]) -> Array:
     """Return what is each training's own on each utterance: its variance (...) over other speech, for one training.
 

@@ -10,12 +10,13 @@ import pyarrow as pa
 import torch
 import transformers
 
+from raywce.data.dev_split import Part, indices_in
 from raywce.data.features import LogMel
 from raywce.data.store import open_split
 from raywce.evaluation.decode import encoder_context, evaluate_utterances, gather_rows
 from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import UtteranceResult, to_table
-from raywce.model import load_model, load_tokenizer
+from raywce.model import load_average, load_tokenizer
 from raywce.storage.files import is_uri
 from raywce.storage.node_copy import on_node
 
@@ -30,6 +31,9 @@ class Evaluation:
         cache: where a node keeps its Arrow copy of the data.
         settings: how it is decoded.
         revision: of a Hub id.
+        others: checkpoints whose weights are averaged with the model's.
+        part: of the split that is decoded.
+        dev_share: of dev, by which `part` is one.
     """
 
     model: str
@@ -39,6 +43,9 @@ class Evaluation:
     cache: Path
     settings: DecodeSettings
     revision: str | None = None
+    others: tuple[str, ...] = ()
+    part: Part = "all"
+    dev_share: float = 0.5
 
 
 def evaluate(evaluation: Evaluation, on_batch: Callable[[int], None] = lambda done: None) -> pa.Table:
@@ -81,19 +88,23 @@ def decode_share(
     transformers.utils.logging.disable_progress_bar()
     parts = [f"{evaluation.split}/{language}" for language in evaluation.languages]
     data = on_node(evaluation.data, evaluation.cache, parts)
-    utterances = open_split(data, evaluation.split, evaluation.languages, evaluation.cache)
-    model = str(on_node(evaluation.model, evaluation.cache)) if is_uri(evaluation.model) else evaluation.model
+    split = open_split(data, evaluation.split, evaluation.languages, evaluation.cache)
+    chosen = [index for of in indices_in(split, evaluation.part, evaluation.dev_share) for index in of]
+    model, *others = (
+        str(on_node(one, evaluation.cache)) if is_uri(one) else one for one in (evaluation.model, *evaluation.others)
+    )
     log_mel = LogMel.from_checkpoint(model, evaluation.revision).to(device)
     context = encoder_context(log_mel, evaluation.settings)
 
-    def features(indices: list[int]) -> torch.Tensor:
-        frames = context.frames(max(float(utterances.durations[index]) for index in indices))
-        return log_mel.of([utterances.audio(index) for index in indices], frames)
+    def features(positions: list[int]) -> torch.Tensor:
+        indices = [chosen[position] for position in positions]
+        frames = context.frames(max(float(split.durations[index]) for index in indices))
+        return log_mel.of([split.audio(index) for index in indices], frames)
 
     rows = evaluate_utterances(
-        load_model(model, evaluation.revision).to(device),
+        load_average([model, *others], evaluation.revision).to(device),
         load_tokenizer(model, evaluation.revision),
-        utterances,
+        [split[index] for index in chosen],
         features,
         evaluation.settings,
         rank=rank,

@@ -438,7 +438,7 @@ class Search(Section):
         description="The baseline's value of each searched leaf of training.optimizer and data.sampling, by key path.",
     )
     baseline_seeds: Count = Field(
-        8,
+        6,
         description="Baseline runs, over as many seeds; not given: by search.trainings, 6 to 8; of a grid, its seeds.",
     )
     max_concurrent_trials: Count | None = Field(None, description="Trials at once; null: as many as fit.")

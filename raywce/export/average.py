@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from huggingface_hub import get_local_safetensors_metadata
 from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
-from huggingface_hub.utils import SafetensorsRepoMetadata, TensorInfo  # type: ignore[attr-defined]
-from safetensors import safe_open
-from torch import Tensor
 from transformers import AutoConfig
 
 from raywce.errors import InputError, Problem, first_line
 from raywce.export.folder import model_folder, write_card
 from raywce.export.record import Average, Member
 from raywce.export.source import find_source
+from raywce.export.weights import Model, overwrite
 from raywce.model import load_tokenizer
 from raywce.runs.folder import EXPERIMENT, RunFolder, versions
 from raywce.storage.node_copy import on_node
@@ -40,37 +36,6 @@ _SIZES = (  # heads, which no shape tells, and what the function depends on besi
     "max_target_positions",
     "num_mel_bins",
 )
-
-
-@dataclass(frozen=True)
-class Model:
-    """One of the models of an average.
-
-    Attributes:
-        place: as it was named on the command line.
-        name: for the record: last parts of paths, as the rest is private to this machine.
-        folder: the transformers folder, on this machine.
-    """
-
-    place: str
-    name: str
-    folder: Path
-
-    @cached_property
-    def metadata(self) -> SafetensorsRepoMetadata:
-        """Names, shapes and files of the tensors."""
-        return get_local_safetensors_metadata(self.folder)
-
-    @property
-    def tensors(self) -> dict[str, TensorInfo]:
-        """Shape and type of each tensor."""
-        return {name: info for file in self.metadata.files_metadata.values() for name, info in file.tensors.items()}
-
-    def read(self, name: str) -> Tensor:
-        """Read one tensor."""
-        with safe_open(self.folder / self.metadata.weight_map[name], framework="pt") as file:
-            tensor: Tensor = file.get_tensor(name)
-        return tensor
 
 
 def find_model(place: str) -> Model:
@@ -109,6 +74,9 @@ def _of_run(place: str) -> Model:
         source = find_source(place)
     except InputError as error:
         raise InputError([replace(problem, path=place) for problem in error.problems]) from error
+    if source.others:
+        do = "Export it, and name the exported folder"
+        raise InputError([Problem(place, "must have a single model", f"an average of {1 + len(source.others)}", do)])
     name = source.folder.uri.rpartition("/")[2]
     cache = Path(source.experiment.data.cache).expanduser()
     return Model(place, f"{name}/{source.trial_id}".rstrip("/"), on_node(source.checkpoint, cache))
@@ -194,31 +162,8 @@ def average(models: Sequence[Model], out: Path, shares: Sequence[float] | None =
     first = models[0]
     weights = first.metadata.files_metadata
     with model_folder(str(first.folder), out, lambda name: name in weights or Path(name).suffix in _TEXTS) as folder:
-        for file, metadata in weights.items():
-            _overwrite(folder / file, metadata.tensors, models, shares)
+        overwrite(folder, models, shares)
         members = [Member(model.name, share) for model, share in zip(models, shares, strict=True)]
         record = Average(str(folder), members, json.loads(versions()))
         record.write()
         write_card(record, folder)
-
-
-def _overwrite(file: Path, tensors: Mapping[str, TensorInfo], models: Sequence[Model], shares: Sequence[float]) -> None:
-    """Put averages in the place of the first model's tensors."""
-    size = max(end for _, end in (info.data_offsets for info in tensors.values()))
-    data = file.stat().st_size - size  # where the header ends
-    with file.open("r+b") as stream:
-        for name, info in tensors.items():
-            mean = _mean((model.read(name) for model in models), shares)
-            stream.seek(data + info.data_offsets[0])
-            stream.write(mean.flatten().view(torch.uint8).numpy().data)
-
-
-def _mean(tensors: Iterator[Tensor], shares: Sequence[float]) -> Tensor:
-    """Return the weighted mean in the first one's type; of equal tensors it is the same."""
-    mean = next(tensors)
-    dtype, total = mean.dtype, shares[0]
-    mean = mean.to(torch.promote_types(dtype, torch.float32), copy=True)
-    for tensor, share in zip(tensors, shares[1:], strict=True):
-        total += share
-        mean.lerp_(tensor.to(mean.dtype), share / total)
-    return mean.to(dtype)

@@ -32,6 +32,7 @@ _TEMPLATES = Environment(
 )
 _TASK = "automatic-speech-recognition"
 _HOW: Mapping[Kind, str] = {
+    "average": "the average of the weights of several trainings with the setting that won a search, over new seeds",
     "confirmed": "the winner of a search, trained again with new seeds; this is the model of the first seed,"
     " regardless of its own figures",
     "best": "the best feasible trial of a search",
@@ -63,7 +64,7 @@ def model_card(source: Source, max_new_tokens: int, quantization: str | None = N
         languages=experiment.languages,
         language=experiment.languages.token_of(experiment.languages.low_resource[0]),
         how=_HOW[source.kind],
-        trial_id=source.trial_id,
+        trial_id="" if source.averaged else source.trial_id,
         step=source.last["step"],
         tables=tables,
         rate=experiment.metric.label,
@@ -155,6 +156,12 @@ def _claim(source: Source) -> str:
     """Return what the run does and does not show about the model."""
     if source.confirmation is None:
         return _CLAIMS[source.kind]
+    if source.averaged:
+        confidence = numbers.confidence(source.confirmation.dev.confidence)
+        return (
+            f"This model keeps every language's limit and is better than the same average of the baseline's trainings,"
+            f" with {confidence} % confidence, by speech that the search did not see."
+        )
     choice, confidence = source.confirmation.choice, numbers.confidence(source.confirmation.dev.confidence)
     claim = choice.claims[choice.winner or ""]
     way = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from raywce import numbers
 from raywce.evaluation.rates import rates_by_language
 from raywce.export.source import Source
-from raywce.runs.tables import TESTS
+from raywce.runs.tables import AVERAGES, TESTS
 from raywce.selection.comparison import Comparison, Interval
 from raywce.selection.languages import labelled
 from raywce.selection.trials import TEST
@@ -49,15 +49,23 @@ def figures(source: Source) -> list[Figures]:
     """Return the tables of the card, test splits first."""
     if source.confirmation is None:
         return [_single(source)]
-    found = []
-    for name, comparison in source.confirmation.tests.items():
-        rates = rates_by_language(read_table(source.folder.path(TESTS, name, f"{source.trial_id}.parquet")))
-        metric, languages = source.experiment.metric, comparison.original.wer
-        own, plain = ({of: getattr(rates[of], one.field) for of in languages} for one in (metric, metric.plain))
+    averaged, found = source.averaged, []
+    model, of_tests = (averaged.name, averaged.tests) if averaged else (source.trial_id, source.confirmation.tests)
+    for name, comparison in of_tests.items():
+        own, plain = _rates(source, TESTS, name, f"{model}.parquet")
         about = "the test split" if name == TEST else f"the test set {name}"
         found.append(_compared(name, f"{about}, opened once, after the choice", comparison, source, own, plain))
     about = "dev, speakers held out of the search"
+    if averaged:
+        own, plain = _rates(source, AVERAGES, f"{model}.parquet")
+        return [*found, _compared("dev", about, averaged.dev, source, own, plain)]
     return [*found, _compared("dev", about, source.confirmation.dev, source, source.wer, source.plain_wer)]
+
+
+def _rates(source: Source, *place: str) -> list[dict[str, float]]:
+    """Return the WERs of a table of utterances in the run folder, by language: as decided by, and not capped."""
+    rates, metric = rates_by_language(read_table(source.folder.path(*place))), source.experiment.metric
+    return [{of: getattr(rate, one.field) for of, rate in rates.items()} for one in (metric, metric.plain)]
 
 
 def _single(source: Source) -> Figures:
@@ -89,20 +97,21 @@ def _compared(
     own: Mapping[str, float],
     plain: Mapping[str, float],
 ) -> Figures:
-    """Return means over the seeds with intervals, and the figures of the one seed that is exported."""
+    """Return figures with intervals: of the average that is exported, or means over the seeds beside one seed's."""
     winner = comparison.candidates[source.last["candidate"]]
-    columns = {
-        "original": _intervals(comparison.original.wer),
-        "baseline": _intervals(comparison.baseline.wer),
-        "winner": _intervals(winner.wer),
-        "change from baseline": {
-            of: numbers.change_interval(wer) for of, wer in (winner.against_baseline or {}).items()
-        },
-        "this model": {of: numbers.percent(wer) for of, wer in own.items()},
-    }
-    intervals = f"{numbers.confidence(comparison.confidence)} % intervals over speech and seeds"
-    seeds = f"the winner is a mean over {winner.seeds} seeds, the baseline over {comparison.baseline.seeds}"
-    seeds += "; this model is one of the winner's"
+    change = {of: numbers.change_interval(wer) for of, wer in (winner.against_baseline or {}).items()}
+    columns = {"original": _intervals(comparison.original.wer), "baseline": _intervals(comparison.baseline.wer)}
+    over = "speech and seeds"
+    if source.averaged:
+        columns |= {"this model": _intervals(winner.wer), "change from baseline": change}
+        seeds = f"averages of the weights over {winner.seeds} seeds, the baseline's too"
+        over = over if name == "dev" else "speech"
+    else:
+        columns |= {"winner": _intervals(winner.wer), "change from baseline": change}
+        columns["this model"] = {of: numbers.percent(wer) for of, wer in own.items()}
+        seeds = f"the winner is a mean over {winner.seeds} seeds, the baseline over {comparison.baseline.seeds}"
+        seeds += "; this model is one of the winner's"
+    intervals = f"{numbers.confidence(comparison.confidence)} % intervals over {over}"
     return Figures(name, f"{about}; {intervals}; {seeds}", columns, own, plain, source.experiment.languages.watched)
 
 

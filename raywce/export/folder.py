@@ -16,9 +16,11 @@ from raywce.evaluation.decode import PROMPT_TOKENS
 from raywce.export.card import average_card, model_card
 from raywce.export.record import Average
 from raywce.export.source import Source
+from raywce.export.weights import Model, overwrite
 from raywce.runs.folder import STATE_FILE
 from raywce.storage.failures import patiently
 from raywce.storage.files import is_uri, located
+from raywce.storage.node_copy import on_node
 
 CTRANSLATE2 = "ctranslate2"  # the subfolder of that format
 
@@ -46,11 +48,21 @@ def export(source: Source | Average, out: Path, quantization: str | None = None)
         quantization: of CTranslate2's format, written too; None: not written.
     """
     with model_folder(source.checkpoint, out, lambda name: name != STATE_FILE) as folder:
+        if isinstance(source, Source) and source.others:
+            _average(source, folder)
         write_card(source, folder, quantization)
         if quantization:
             from raywce.export.convert import convert
 
             convert(folder, folder / CTRANSLATE2, quantization)
+
+
+def _average(source: Source, folder: Path) -> None:
+    """Put the average of all trainings in the place of the first one's weights."""
+    cache = Path(source.experiment.data.cache).expanduser()
+    places = [source.checkpoint, *source.others]
+    models = [Model(place, place, on_node(place, cache) if is_uri(place) else Path(place)) for place in places]
+    overwrite(folder, models, [1 / len(models)] * len(models))
 
 
 @contextmanager

@@ -13,13 +13,14 @@ from raywce.runs.folder import OUTCOME, TRIALS, RunFolder, checkpoint_name
 from raywce.runs.json_files import read_outcome
 from raywce.runs.recorded import recorded
 from raywce.runs.tables import rows_in
+from raywce.selection.averages import Averaged
 from raywce.selection.outcome import Confirmation, SearchOutcome
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, PHASES, Row, values_of
 from raywce.storage.files import exists
 from raywce.training.run import MODEL, REPORTS
 from raywce.trial_report import Report
 
-Kind = Literal["confirmed", "best", "by id", "trained"]
+Kind = Literal["average", "confirmed", "best", "by id", "trained"]
 """A row of the table of trials, or a report of a training."""
 
 
@@ -28,13 +29,15 @@ class Source:
     """One trained model of a run.
 
     Attributes:
-        kind: why this one: the winner of the confirm phase, the best feasible trial of the search, selected by its
-            id, or the only one of a `raywce train` run.
-        trial_id: of the training whose weights they are; empty for a `raywce train` run.
+        kind: why this one: the average of the trainings of the confirm phase's winner, the first of them where the
+            average isn't confirmed itself, the best feasible trial of the search, selected by its id, or the only one
+            of a `raywce train` run.
+        trial_id: of the training whose weights they are, the first of an average; empty for a `raywce train` run.
         checkpoint: path or URI of its transformers folder.
         experiment: with the values that it was trained with, its seed too.
         rows: its rows of the table, or its reports, by step.
         outcome: of the search; None without one.
+        others: the other trainings' folders, of an average.
     """
 
     folder: RunFolder
@@ -44,6 +47,7 @@ class Source:
     experiment: Experiment
     rows: Sequence[Row]
     outcome: SearchOutcome | None = None
+    others: Sequence[str] = ()
 
     @property
     def last(self) -> Row:
@@ -53,12 +57,19 @@ class Source:
     @property
     def title(self) -> str:
         """A description, in one line."""
+        if self.averaged:
+            return f"average of {self.averaged.candidate}'s {self.averaged.seeds} trainings, step {self.last['step']}"
         return f"{self.trial_id or self.experiment.name} ({self.kind}), step {self.last['step']}"
 
     @property
     def confirmation(self) -> Confirmation | None:
         """Outcome of the confirm phase whose winner it is; None for other models."""
-        return self.outcome.confirmation if self.outcome and self.kind == "confirmed" else None
+        return self.outcome.confirmation if self.outcome and self.kind in ("average", "confirmed") else None
+
+    @property
+    def averaged(self) -> Averaged | None:
+        """What is claimed of the average, where it is one."""
+        return self.confirmation.taken if self.confirmation else None
 
     @property
     def wer(self) -> Mapping[str, float]:
@@ -112,32 +123,35 @@ def _of_training(folder: RunFolder, file: ExperimentFile, trial: str | None) -> 
 def _of_search(folder: RunFolder, file: ExperimentFile, trial: str | None) -> Source:
     rows = rows_in(folder, file.space)
     outcome = read_outcome(folder)
-    by_id: tuple[Kind, str] | None = ("by id", trial) if trial else None
-    kind, trial_id = by_id or _winner(folder, outcome, rows)
+    by_id: tuple[Kind, list[str]] | None = ("by id", [trial]) if trial else None
+    kind, (trial_id, *others) = by_id or _winner(folder, outcome, rows)
     done = _complete(rows)
     if trial_id not in done:
         fail("--trial", "must be a trial of the run that is complete", trial_id, f"Known: {', '.join(done)}")
     last = done[trial_id]
-    checkpoint = folder.path("trials", trial_id, checkpoint_name(last["step"]))
+    checkpoint, *behind = (folder.path("trials", one, checkpoint_name(last["step"])) for one in (trial_id, *others))
     of_trial = sorted((row for row in rows if row["trial_id"] == trial_id), key=lambda row: int(row["step"]))
-    return Source(folder, kind, trial_id, checkpoint, _experiment(file, last), of_trial, outcome)
+    return Source(folder, kind, trial_id, checkpoint, _experiment(file, last), of_trial, outcome, behind)
 
 
-def _winner(folder: RunFolder, outcome: SearchOutcome | None, rows: Sequence[Row]) -> tuple[Kind, str]:
+def _winner(folder: RunFolder, outcome: SearchOutcome | None, rows: Sequence[Row]) -> tuple[Kind, list[str]]:
+    """Return the trainings of the model that is taken away, and why it is that one."""
     if outcome is None:
         do = "Resume it with the command that started it, or select one of its trials with --trial"
         fail("RUN", "must be a finished search", f"no {OUTCOME} in {folder.uri}", do)
-    winner = outcome.confirmation and outcome.confirmation.choice.winner
-    if winner:
-        # The first seed, whatever its figures: the means over the seeds are what to expect of it.
+    confirmation = outcome.confirmation
+    if confirmation and confirmation.choice.winner:
+        winner = confirmation.choice.winner
         of_winner = [row for row in _complete(rows).values() if row["phase"] == CONFIRM and row["candidate"] == winner]
-        return "confirmed", min(of_winner, key=lambda row: int(row["seed"]))["trial_id"]
+        trainings = [str(row["trial_id"]) for row in sorted(of_winner, key=lambda row: int(row["seed"]))]
+        # Of single ones the first seed, whatever its figures: the means over the seeds are what to expect of it.
+        return ("average", trainings) if confirmation.taken else ("confirmed", trainings[:1])
     if outcome.best is None:
         assert outcome.nearest is not None
         nearest = outcome.nearest.trial_ids[0]
         do = f"Use --trial {nearest} to export the nearest one anyway"
         fail("RUN", "must have a feasible trial", f"none among {outcome.trials}", do)
-    return "best", outcome.best.trial_ids[0]  # of a grid's setting, its first seed
+    return "best", [outcome.best.trial_ids[0]]  # of a grid's setting, its first seed
 
 
 def _complete(rows: Sequence[Row]) -> dict[str, Row]:

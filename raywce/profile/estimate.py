@@ -119,6 +119,9 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
     if confirm.candidates:
         trial = trial_of(experiment, measured, measured.dev["confirm"], starts)
         phases.append(phase("confirm", confirm.trainings, trial))
+        # Two averages, and each without one of its trainings.
+        seconds = 2 * (1 + confirm.seeds) * measured.dev["confirm"] / measured.decoded_per_second
+        phases.append(Phase("averages", 0, seconds, seconds))
     if confirm.candidates and confirm.test:
         # Those of the original, and of all seeds of baseline and winner.
         models = 1 + confirm.of_baseline(confirm.seeds) + confirm.seeds

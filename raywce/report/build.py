@@ -15,6 +15,7 @@ from raywce.report.wers import allowances, wer_tables
 from raywce.runs.folder import EXPERIMENT
 from raywce.runs.test_openings import openings
 from raywce.screen.confirmation import finding as confirmed_finding
+from raywce.screen.confirmation import taken
 from raywce.selection.equal_weights import distinct
 from raywce.selection.outcome import SearchOutcome
 from raywce.selection.trials import BASELINE, CONFIRM, FAIL, PHASES, PRUNED, SEARCH
@@ -99,7 +100,7 @@ def _finding(run: Run, tables: list[WerTable]) -> str:
     if outcome is None:
         return f"There is no finding yet: {run.why_no_outcome}."
     if outcome.confirmation:
-        confirmed = confirmed_finding(outcome.confirmation)
+        confirmed = f"{confirmed_finding(outcome.confirmation)} {taken(outcome.confirmation)}".rstrip()
         has_more = outcome.confirmation.choice.winner is None and outcome.confirmation.choice.claims
         return f"{confirmed} {tables[0].chosen} {_change(run, tables[0])}." if has_more else confirmed
     begun = "" if run.finished else f"The search is not finished ({outcome.trials} of {run.file.trials} trials). "

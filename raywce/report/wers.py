@@ -8,6 +8,7 @@ from dataclasses import replace
 from raywce.experiment.schema import Experiment, Languages
 from raywce.report.figures import Figure, LanguageRow, WerTable
 from raywce.report.run import Run
+from raywce.selection.averages import Averaged
 from raywce.selection.comparison import Comparison, Decoded, Interval, compare, side_by_side
 from raywce.selection.limits import limits
 from raywce.selection.outcome import References, SearchOutcome, TrialFigures
@@ -15,6 +16,7 @@ from raywce.selection.trials import BASELINE, ORIGINAL, SEARCH
 
 _SPEECH = "Intervals cover other speech of the same kind, for these trainings."
 _SEEDS = "Intervals cover other speech of the same kind and other seeds."
+_AVERAGES = "Intervals cover other speech of the same kind, for these averages."
 _NO_INTERVALS = "No intervals: what these trainings decoded is not in utterances.parquet yet."
 
 
@@ -32,7 +34,20 @@ def wer_tables(run: Run) -> list[WerTable]:
         bounds, title = confirmation.choice.claims[shown].bounds, "dev, speakers held out of the search"
         found.append(_of_comparison(title, confirmation.dev, shown, label, languages, bounds))
         found += [_of_comparison(name, test, shown, label, languages, {}) for name, test in confirmation.tests.items()]
+    if confirmation and confirmation.averaged:
+        found += _of_averages(confirmation.averaged, languages)
     return [*found, _of_search(run, outcome, allowed)]
+
+
+def _of_averages(averaged: Averaged, languages: Languages) -> list[WerTable]:
+    """Return the tables of the average of the winner's trainings, beside that of the baseline's."""
+    name, about = averaged.candidate, f"averages of the weights over {averaged.seeds} seeds, baseline's and winner's"
+    dev = _of_comparison(f"dev, {about}", averaged.dev, name, "average", languages, averaged.bounds)
+    tests = [
+        replace(_of_comparison(f"{split}, {about}", test, name, "average", languages, {}), note=_AVERAGES)
+        for split, test in averaged.tests.items()
+    ]
+    return [dev, *tests]
 
 
 def allowances(outcome: SearchOutcome, experiment: Experiment) -> dict[str, float]:

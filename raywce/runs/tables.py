@@ -16,6 +16,7 @@ from raywce.storage.files import read_table
 from raywce.trial_report import RATES, Report
 
 TESTS = "test"  # folder of what was decoded of test splits
+AVERAGES = "averages"  # folder of what averages decoded of dev
 _CHOICES = {
     frozenset([bool]): pa.bool_(),
     frozenset([int]): pa.int64(),

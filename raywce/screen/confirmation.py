@@ -31,6 +31,12 @@ def show_confirmation(found: Confirmation) -> None:
             _show_comparison(test, shown, name)
         if found.dev.candidates[shown].language_identification:
             show_line("identified: share of the utterances whose language was recognised")
+    if found.averaged:
+        averaged = found.averaged
+        show_line(taken(found))
+        _show_comparison(averaged.dev, averaged.candidate, "dev, speakers held out of the search, averages of both")
+        for name, test in averaged.tests.items():
+            _show_comparison(test, averaged.candidate, f"{name}, averages of both")
     if found.dev.no_claim_on_new_speakers:
         languages = ", ".join(found.dev.no_claim_on_new_speakers)
         show_line(f"dev has too few known speakers of {languages} for a claim about new speakers.")
@@ -51,6 +57,25 @@ def finding(found: Confirmation) -> str:
     return f"{_finding(found)} {_by_plain_rate(found)}".rstrip()
 
 
+def taken(found: Confirmation) -> str:
+    """Return which model is taken away, and what is known of the average: in sentences; empty without a winner."""
+    averaged = found.averaged
+    if averaged is None:
+        return ""
+    candidate, gain = averaged.candidate, averaged.dev.candidates[averaged.candidate].low_resource_gain
+    assert gain is not None
+    average = f"the average of {candidate}'s {averaged.seeds} trainings"
+    change = f"{numbers.change_interval(gain)} points of low-resource {averaged.dev.label}"
+    beside = f"compared with the average of as many of the baseline's: {change}"
+    if averaged.confirmed:
+        sentence = f"The model to take is {average}. It is confirmed by held-out speech itself, {beside}."
+    else:
+        lacks = _lacks(averaged.worst, averaged.gain_bound)
+        sentence = f"The model to take is that of {candidate}'s first seed, as {average} is not confirmed itself"
+        sentence = f"{sentence} ({lacks}), {beside}."
+    return f"{sentence} Averaging alone changes the baseline by {numbers.change_interval(averaged.effect)} points."
+
+
 def _finding(found: Confirmation) -> str:
     winner, held_out, level = found.choice.winner, found.choice.held_out, numbers.confidence(found.dev.confidence)
     beats = f"keeps all limits and beats the baseline with {level} % confidence"
@@ -58,7 +83,8 @@ def _finding(found: Confirmation) -> str:
         nearest = found.choice.nearest
         if nearest is None:
             return "Nothing confirmed: every candidate failed."
-        lacks = _lacks(found.choice.claims[nearest])
+        claim = found.choice.claims[nearest]
+        lacks = _lacks(claim.worst, claim.gain_bound) or "a safer candidate is not confirmed, and so it is not tested"
         return f"Nothing confirmed: no candidate {beats}. The nearest is {nearest}: {lacks}."
     alone = f"Confirmed by held-out speech: {held_out} {beats}: {_change(found, held_out)}." if held_out else ""
     if winner == held_out:
@@ -75,14 +101,14 @@ def _change(found: Confirmation, candidate: str) -> str:
     return f"{numbers.change_interval(gain)} points of low-resource {found.dev.label} compared with the baseline"
 
 
-def _lacks(claim: Claim) -> str:
-    """Return what a claim lacks, by its bounds."""
-    language, points = claim.worst or ("", 0.0)
+def _lacks(worst: tuple[str, float] | None, gain_bound: float) -> str | None:
+    """Return what a claim lacks, by its bounds; None where they hold."""
+    language, points = worst or ("", 0.0)
     if points > 0:
         return f"{language} may be {numbers.distance(points)} points above its limit"
-    if claim.gain_bound > 0:
-        return f"its low-resource WER may be {numbers.distance(claim.gain_bound)} points above the baseline's"
-    return "a safer candidate is not confirmed, and so it is not tested"
+    if gain_bound > 0:
+        return f"its low-resource WER may be {numbers.distance(gain_bound)} points above the baseline's"
+    return None
 
 
 def _by_plain_rate(found: Confirmation) -> str:

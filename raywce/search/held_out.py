@@ -1,27 +1,34 @@
-"""The test splits, decoded once: by the original model, and by baseline and winner of the confirm phase."""
+"""What is decoded after the confirm phase: its dev by averages over seeds, and the test splits, once, by all models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from raywce.data.dev_split import Part
 from raywce.data.store import language_files
 from raywce.experiment.schema import Experiment, Resources
 from raywce.runs.folder import RunFolder, checkpoint_name
-from raywce.runs.tables import TESTS, TestFile, TrialTable
+from raywce.runs.tables import AVERAGES, TESTS, TestFile, TrialTable
 from raywce.screen.console import show_line
 from raywce.screen.throttle import ALIVE_S, Throttle
 from raywce.search.confirm import candidate_rows
-from raywce.selection.comparison import Decoded
+from raywce.selection.averages import Averaged, AverageTables, average_name, compared_averages
+from raywce.selection.comparison import Comparison, Decoded
 from raywce.selection.trials import BASELINE, ORIGINAL, TEST
 from raywce.storage.files import exists, read_table, write_table
 from raywce.storage.node_copy import on_node
 
 if TYPE_CHECKING:  # torch and transformers are for the workers
     from raywce.evaluation.evaluate import Evaluation
+
+Members = Mapping[str, Sequence[str]]
+"""Trainings whose weights are averaged, by the average's name."""
+
+NONE: Members = {}
 
 # Evaluations, what their workers take, and what is called with the number and the table of each that is complete.
 Decode = Callable[[Sequence["Evaluation"], Resources, Callable[[int, pa.Table], None]], None]
@@ -48,22 +55,30 @@ class DecodedSoFar:
         self.utterances += done
         if self._throttle.is_due():
             with self._throttle:
-                show_line(f"test splits: {self.utterances} utterances decoded.")
+                show_line(f"{self.utterances} utterances decoded.")
 
 
-def files_of(folder: RunFolder, table: TrialTable, experiment: Experiment, winner: str) -> list[TestFile]:
-    """Return the files to be decoded."""
-    models = [ORIGINAL, *_runs(table, BASELINE), *_runs(table, winner)]
+def files_of(
+    folder: RunFolder, table: TrialTable, experiment: Experiment, winner: str, averages: Members = NONE
+) -> list[TestFile]:
+    """Return the files to be decoded, those of averages last."""
+    models = [ORIGINAL, *_runs(table, BASELINE), *_runs(table, winner), *averages]
     sets = [TEST, *experiment.data.extra_test]
     return [TestFile(name, model, folder.path(TESTS, name, f"{model}.parquet")) for name in sets for model in models]
 
 
-def decode_tests(folder: RunFolder, files: Sequence[TestFile], experiment: Experiment, decode: Decode) -> None:
+def decode_tests(
+    folder: RunFolder, files: Sequence[TestFile], experiment: Experiment, decode: Decode, averages: Members = NONE
+) -> None:
     """Decode the files that do not exist yet; each is complete as soon as it has its name."""
-    missing = [file for file in files if not exists(file.uri)]
-    if missing:
-        evaluations = [_evaluation(folder, file, experiment) for file in missing]
-        decode(evaluations, experiment.resources, lambda index, table: write_table(missing[index].uri, table))
+    data = experiment.data
+
+    def evaluation(file: TestFile) -> Evaluation:
+        members = averages.get(file.model) or (() if file.model == ORIGINAL else (file.model,))
+        source = data.folder if file.name == TEST else data.extra_test[file.name]
+        return _evaluation(folder, members, source, TEST, experiment)
+
+    _decode_missing([file.uri for file in files], [evaluation(file) for file in files], experiment, decode)
 
 
 def decoded_tests(files: Sequence[TestFile], table: TrialTable, winner: str) -> dict[str, Decoded]:
@@ -79,25 +94,81 @@ def decoded_tests(files: Sequence[TestFile], table: TrialTable, winner: str) -> 
     }
 
 
+def averages_of(table: TrialTable, winner: str) -> dict[str, tuple[str, ...]]:
+    """Return the trainings in each average by its name: all of the winner's, and as many of the baseline's."""
+    of_winner = _runs(table, winner)
+    of_baseline = _runs(table, BASELINE)[: len(of_winner)]
+    return {average_name(BASELINE): tuple(of_baseline), average_name(winner): tuple(of_winner)}
+
+
+def decode_averages(
+    folder: RunFolder, table: TrialTable, experiment: Experiment, winner: str, decode: Decode
+) -> AverageTables:
+    """Decode the part of dev that the search did not see by the averages, and by those without one training each."""
+    found: list[list[tuple[str, Sequence[str]]]] = []
+    for (name, members), model in zip(averages_of(table, winner).items(), (BASELINE, winner), strict=True):
+        fewer = [(average_name(model, without=one), _without(members, one)) for one in range(len(members))]
+        found.append([(name, members), *fewer])
+    uris = [[folder.path(AVERAGES, f"{name}.parquet") for name, _ in of] for of in found]
+    source, split = experiment.data.folder, "dev"
+    wanted = [_evaluation(folder, members, source, split, experiment, "confirm") for of in found for _, members in of]
+    _decode_missing([uri for of in uris for uri in of], wanted, experiment, decode)
+    of_baseline, of_winner = ([read_table(uri) for uri in of] for of in uris)
+    rows = candidate_rows(table, BASELINE)
+    original = next(row for row in table.of(rows[0]["trial_id"]) if row["step"] == 0)
+    trainings = [read_table(row["utterances"]) for row in rows[: len(of_winner) - 1]]
+    return AverageTables(read_table(original["utterances"]), (of_baseline, of_winner), trainings)
+
+
+def averaged_tests(files: Sequence[TestFile], averaged: Averaged, experiment: Experiment) -> dict[str, Comparison]:
+    """Return the averages' figures on each test split."""
+    tables = {(file.name, file.model): read_table(file.uri) for file in files}
+    baseline = average_name(BASELINE)
+    return {
+        name: compared_averages(
+            tables[name, ORIGINAL], tables[name, baseline], tables[name, averaged.name], averaged, experiment
+        )
+        for name in dict.fromkeys(file.name for file in files)
+    }
+
+
+def _decode_missing(
+    uris: Sequence[str], evaluations: Sequence[Evaluation], experiment: Experiment, decode: Decode
+) -> None:
+    missing = [index for index, uri in enumerate(uris) if not exists(uri)]
+    if missing:
+        wanted = [evaluations[index] for index in missing]
+        decode(wanted, experiment.resources, lambda index, table: write_table(uris[missing[index]], table))
+
+
+def _without(members: Sequence[str], index: int) -> tuple[str, ...]:
+    return (*members[:index], *members[index + 1 :])
+
+
 def _runs(table: TrialTable, candidate: str) -> list[str]:
     return [row["trial_id"] for row in candidate_rows(table, candidate)]
 
 
-def _evaluation(folder: RunFolder, file: TestFile, experiment: Experiment) -> Evaluation:
+def _evaluation(
+    folder: RunFolder, members: Sequence[str], source: str, split: str, experiment: Experiment, part: Part = "all"
+) -> Evaluation:
+    """Return the evaluation of the average of some trainings; of none, that of the original model."""
     from raywce.evaluation.evaluate import Evaluation
 
-    data, model = experiment.data, experiment.model
-    source = data.folder if file.name == TEST else data.extra_test[file.name]
-    cache = Path(data.cache).expanduser()
-    here = on_node(source, cache, [TEST])
-    is_original = file.model == ORIGINAL
-    checkpoint = folder.path("trials", file.model, checkpoint_name(experiment.training.steps))
+    model = experiment.model
+    cache = Path(experiment.data.cache).expanduser()
+    here = on_node(source, cache, [split])
+    step = checkpoint_name(experiment.training.steps)
+    checkpoint, *others = [folder.path("trials", one, step) for one in members] or [model.checkpoint]
     return Evaluation(
-        model=model.checkpoint if is_original else checkpoint,
-        revision=model.revision if is_original else None,
+        model=checkpoint,
+        revision=None if members else model.revision,
         data=source,
-        split=TEST,
-        languages=tuple(name for name in experiment.languages.decoded if language_files(here, TEST, name)),
+        split=split,
+        languages=tuple(name for name in experiment.languages.decoded if language_files(here, split, name)),
         cache=cache,
         settings=experiment.decode_settings,
+        others=tuple(others),
+        part=part,
+        dev_share=experiment.search.confirm.dev_share,
     )

@@ -22,13 +22,23 @@ from raywce.screen.console import show_line
 from raywce.search.clock import SearchClock
 from raywce.search.confirm import candidates, judged, runs, trainings, wanting_more, with_tests
 from raywce.search.driver import Driver, Run, RunTrial
-from raywce.search.held_out import Decode, decode_on_cluster, decode_tests, decoded_tests, files_of
+from raywce.search.held_out import (
+    Decode,
+    averaged_tests,
+    averages_of,
+    decode_averages,
+    decode_on_cluster,
+    decode_tests,
+    decoded_tests,
+    files_of,
+)
 from raywce.search.sampler import Task
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, Values
 from raywce.search.study import open_journal
 from raywce.search.task import task_of
 from raywce.search.tune_run import TuneRuns, quiet
+from raywce.selection.averages import judge_average
 from raywce.selection.candidates import Candidate
 from raywce.selection.comparison import looks_of
 from raywce.selection.equal_weights import Ratios, alike_notes, train_alike
@@ -178,17 +188,24 @@ class _Phases:
         winner = found.choice.winner
         if winner is None:
             return replace(found, closed="no candidate is confirmed")
+        with self.room.wanted(1):  # the nodes may have gone since the last training
+            tables = decode_averages(self.folder, table, self.experiment, winner, decode)
+        averaged = judge_average(tables, winner, len(chosen), self.experiment)
+        found = replace(found, averaged=averaged)
         if not self.experiment.search.confirm.test:
             return replace(found, closed="search.confirm.test is false")
-        files = files_of(self.folder, table, self.experiment, winner)
+        averages = averages_of(table, winner)
+        files = files_of(self.folder, table, self.experiment, winner, averages)
         try:
             open_test_split(self.folder, SEARCH_COMMAND, sorted({file.model for file in files}), open_test_again)
         except InputError as error:
             return replace(found, closed=one_line(error))
-        with self.room.wanted(1):  # the nodes may have gone since the last training
-            decode_tests(self.folder, files, self.experiment, decode)
-        write_utterances(self.folder, table, files)
-        return with_tests(found, decoded_tests(files, table, winner), self.experiment)
+        with self.room.wanted(1):
+            decode_tests(self.folder, files, self.experiment, decode, averages)
+        write_utterances(self.folder, table, [file for file in files if file.model not in averages])
+        found = with_tests(found, decoded_tests(files, table, winner), self.experiment)
+        tests = averaged_tests(files, averaged, self.experiment)
+        return replace(found, averaged=replace(averaged, tests=tests))
 
     def _candidates(self) -> list[Candidate]:
         """Return the candidates; those of a phase that was begun stay."""

@@ -10,7 +10,7 @@ from operator import sub
 import numpy as np
 import pyarrow as pa
 
-from raywce.evaluation.arms import Arms
+from raywce.evaluation.arms import Arms, Averages
 from raywce.evaluation.confidence import Estimate, Rates, Speech
 from raywce.evaluation.paired import paired_errors
 from raywce.evaluation.rates import rates_by_language
@@ -197,14 +197,14 @@ def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment)
     def setting(index: int) -> ModelFigures:
         """Return a model's figures; 0 is the original, 1 the baseline."""
         over = [{name: side.difference(index, other) for name, side in sides.items()} for other in range(min(index, 2))]
-        differences = [{name: _interval(one, confidence) for name, one in of.items()} for of in over]
+        differences = [{name: interval_of(one, confidence) for name, one in of.items()} for of in over]
         has_gain = len(over) > 1 and sides.keys() >= set(low_resource)
         return ModelFigures(
             seeds=len(decoded.models[index][1]) if index else 0,
-            wer={name: _interval(side.wer(index), confidence) for name, side in sides.items()},
+            wer={name: interval_of(side.wer(index), confidence) for name, side in sides.items()},
             against_original=differences[0] if index > 0 else None,
             against_baseline=differences[1] if index > 1 else None,
-            low_resource_gain=_interval(gain(sides, low_resource, index), confidence) if has_gain else None,
+            low_resource_gain=interval_of(gain(sides, low_resource, index), confidence) if has_gain else None,
             language_identification=_identification(decoded.models[index][1]),
         )
 
@@ -281,7 +281,7 @@ def evidence_at(
 def gain(sides: Mapping[str, Side], low_resource: Sequence[str], index: int, seeds: int | None = None) -> Estimate:
     """Return by how much a model's mean low-resource WER is above the baseline's."""
     low = [sides[language] for language in low_resource]
-    return Arms([side.first(seeds) for side in low], low[0].fixed).estimate(sub, index, 1)
+    return low[0].together(low, seeds).estimate(sub, index, 1)
 
 
 def _label(decoded: Decoded, experiment: Experiment) -> str:
@@ -325,11 +325,31 @@ class Side:
             return arms.estimate(lambda rate: self.rule.excess(rate, reference), index)
         return arms.estimate(self.rule.excess, index, {"original": 0, "baseline": 1}[reference])
 
-    def _arms(self, seeds: int | None = None) -> Arms:
-        return Arms([self.first(seeds)], self.fixed)
+    def together(self, sides: Sequence[Side], seeds: int | None = None) -> Arms | Averages:
+        """Return the models on the speech of several languages, of which the mean rate counts."""
+        return Arms([side.first(seeds) for side in sides], self.fixed)
+
+    def _arms(self, seeds: int | None = None) -> Arms | Averages:
+        return self.together([self], seeds)
 
 
-def _interval(estimate: Estimate, confidence: float) -> Interval:
+class AveragedSide(Side):
+    """One language: the rates of the original and of averages over the seeds of baseline and candidate."""
+
+    def __init__(self, decoded: Decoded, language: str, experiment: Experiment) -> None:
+        """Take what was decoded: behind each average, the averages without one each of its seeds."""
+        super().__init__(decoded, language, experiment, over_seeds=False)
+        self.left_out = [self.rates[0][:0], *(one[1:] for one in self.rates[1:])]
+        self.rates = [one[:1] for one in self.rates]
+
+    def together(self, sides: Sequence[Side], seeds: int | None = None) -> Averages:
+        """Return the models on the speech of several languages; `seeds` are all of them."""
+        averaged = [side for side in sides if isinstance(side, AveragedSide)]
+        return Averages([side.rates for side in averaged], [side.left_out for side in averaged])
+
+
+def interval_of(estimate: Estimate, confidence: float) -> Interval:
+    """Return a figure with its two-sided interval."""
     low, high = estimate.interval(confidence)
     return Interval(float(estimate.value), float(low), float(high))
 

@@ -10,6 +10,7 @@ from typing import Literal
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.experiment.space import Scalar
+from raywce.selection.averages import Averaged
 from raywce.selection.comparison import Choice, Comparison
 from raywce.selection.limits import deviations, is_feasible, mean_wers, objective, reference_wers, worst
 from raywce.selection.settings import Setting, compared, setting_name
@@ -107,6 +108,7 @@ class Confirmation:
         tests: original, baseline and winner on each test split; empty where none was opened.
         closed: why the test splits were not opened; None where they were.
         plain: the same by the plain rate, where the capped one decides.
+        averaged: the average of the winner's trainings; None without a winner.
     """
 
     dev: Comparison
@@ -116,6 +118,12 @@ class Confirmation:
     tests: dict[str, Comparison]
     closed: str | None
     plain: PlainConfirmation | None = None
+    averaged: Averaged | None = None
+
+    @property
+    def taken(self) -> Averaged | None:
+        """The average, where it is the model that is taken away: it is confirmed itself; else one seed's model is."""
+        return self.averaged if self.averaged and self.averaged.confirmed else None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ SEEDS, SUITS = 0.03, 0.10
 """Relative standard deviations: of a WER between trainings of one setting, and of how a setting suits a speaker."""
 
 _OWN = 0.7  # relative variance of one utterance's errors between two trainings, beside that of their number
+_UNEVEN = 1.2  # by which speakers count as fewer, as those with more errors weigh more
 _WANTED, _SURE = 0.8, 0.9
 
 
@@ -42,7 +43,7 @@ class HeldOut:
         """
         rate, trainings = max(self.rate, 1 / self.words), sum(1 / of for of in seeds)
         own = (_OWN / self.utterances + 1 / (rate * self.words)) * trainings
-        return rate**2 * (2 * SUITS**2 / self.speakers + own), rate**2 * SEEDS**2 * trainings
+        return rate**2 * (2 * SUITS**2 * _UNEVEN / self.speakers + own), rate**2 * SEEDS**2 * trainings
 
 
 @dataclass(frozen=True)
@@ -87,12 +88,13 @@ def power(
         confidence: of the finding.
         gains: points to state the chance for.
     """
-    of_seeds, of_speech = float(t.ppf(confidence, sum(seeds) - len(seeds))), float(norm.ppf(confidence))
+    of_seeds = float(t.ppf(confidence, sum(seeds) - len(seeds)))
 
     def errors(of: Sequence[HeldOut]) -> tuple[float, float]:
         """Return the standard error of the mean over languages, and by how much a bound lies above its estimate."""
         speech, trainings = np.sum([one.variances(*seeds[:2]) for one in of], axis=0) / len(of) ** 2
         whole = speech + trainings
+        of_speech = float(t.ppf(confidence, max(1.0, sum(one.speakers - 1 for one in of))))
         quantile = (trainings * of_seeds + speech * of_speech) / whole
         return float(np.sqrt(whole)), float(quantile * np.sqrt(whole))
 

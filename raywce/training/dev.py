@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from raywce.data.context import EncoderContext
-from raywce.data.dev_split import Part, in_part
+from raywce.data.dev_split import Part, indices_in
 from raywce.data.features import LogMel
 from raywce.data.store import Utterances
 from raywce.evaluation.decode import encoder_context, evaluate_utterances, gather_rows
@@ -41,7 +41,7 @@ class DevSet:
     ) -> None:
         self.dev, self.experiment = dev, experiment
         self.evaluation, self.decoding = experiment.evaluation, experiment.decode_settings
-        self.by_language = _indices(dev, self.evaluation.part, experiment.search.confirm.dev_share)
+        self.by_language = indices_in(dev, self.evaluation.part, experiment.search.confirm.dev_share)
         self.whole, self.intermediate = self._share(1.0), self._share(self.evaluation.intermediate_share)
         self.tokenizer, self.log_mel = tokenizer, log_mel
         self.rank, self.workers = rank, workers
@@ -117,17 +117,7 @@ class DevSet:
 
 def count(dev: Utterances, experiment: Experiment, part: Part) -> int:
     """Count the utterances of a part of dev."""
-    return sum(map(len, _indices(dev, part, experiment.search.confirm.dev_share)))
-
-
-def _indices(dev: Utterances, part: Part, share: float) -> list[list[int]]:
-    """Return the indices of the utterances of a part of dev, by language."""
-    chosen: list[list[int]] = []
-    for indices in dev.ranges.values():
-        utterances = [dev[index] for index in indices]
-        ids, speakers = [one.id for one in utterances], [one.speaker for one in utterances]
-        chosen.append([indices[position] for position in in_part(part, share, ids, speakers)])
-    return chosen
+    return sum(map(len, indices_in(dev, part, experiment.search.confirm.dev_share)))
 
 
 def spread(dev: Utterances, indices: list[int], share: float) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import torch
 from numpy.typing import NDArray
 from optuna.samplers import GPSampler
 
@@ -23,6 +24,7 @@ BASELINE_SEEDS, TRIALS, SEEDS, CANDIDATES, LEVEL = 3, 30, 6, 3, 0.05
 def best_three(world: World, noise: Noise, speakers: int, seed: int) -> Ending:
     """One whole search by Optuna's Gaussian process, which knows the constraints; Holm's correction in the end."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    torch.set_num_threads(1)
     best = _best(world, Half(np.random.default_rng([seed, 77]), world, noise, 20 * speakers, speakers), seed)
     nothing = Ending(np.nan, np.nan, np.nan, np.nan, (), BASELINE_SEEDS + TRIALS + SEEDS * (1 + CANDIDATES))
     if not best:

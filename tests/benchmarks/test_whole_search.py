@@ -42,7 +42,7 @@ class Row:
 ROWS = [Row(0.02, 100), Row(0.05, 100), Row(0.02, 200), Row(0.05, 200)]
 OURS = "raywce"
 DESIGNS: dict[str, tuple[Callable[[World, Noise, int, int], Ending], int]] = {
-    "best three by point estimate": (best_three, max(SEARCHES // 6, 1)),  # one takes as long as ten of ours
+    "best three by point estimate": (best_three, max(SEARCHES // 10, 1)),  # one takes as long as ten of ours
     OURS: (partial(searched, Design()), SEARCHES),
 }
 """What runs one search, and how many of them."""

@@ -5,7 +5,7 @@ from operator import sub
 import numpy as np
 import pytest
 
-from raywce.evaluation.arms import Arms
+from raywce.evaluation.arms import Arms, Averages
 from raywce.evaluation.confidence import Rates, Resampled, Speech
 from raywce.selection.limits import Rule
 from tests.search.simulated_dev import Dev, Noise
@@ -97,3 +97,34 @@ def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
     low, high = Arms([[rates[:, 0], rates[:, 1]]]).estimate(sub, 1, 0).interval(0.9)
     held = ((low <= RATES[1] - RATES[0]) & (RATES[1] - RATES[0] <= high)).mean()
     assert 0.86 <= held <= 0.96
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
+    trainings = np.array([0.30, 0.34, 0.26, 0.30, 0.33])
+    without = (trainings.sum() - trainings) / 4
+    original, average = certain(0.5), certain(trainings.mean())
+    arms = Averages([[original, average]], [[original[:0], certain(*without)]])
+    found = arms.estimate(sub, 1, 0)
+    assert found.value == pytest.approx(trainings.mean() - 0.5)
+    assert found.seed_variance == pytest.approx(trainings.var(ddof=1) / 5)
+    assert found.seed_df == 4
+    assert found.speech_variance == pytest.approx(0, abs=1e-12)
+    twice = arms.estimate(lambda one, other: 2 * one - other, 1, 0)
+    assert twice.seed_variance == pytest.approx(4 * trainings.var(ddof=1) / 5)
+    assert arms.estimate(lambda rate: rate, 0).seed_variance == 0, "the original is no average"
+
+
+def test_two_averages_vary_independently_and_languages_together() -> None:
+    one, other = np.array([0.30, 0.34, 0.26]), np.array([0.42, 0.40, 0.44])
+
+    def arm(of: np.ndarray) -> tuple[Rates, Rates]:
+        return certain(of.mean()), certain(*((of.sum() - of) / 2))
+
+    pairs = [arm(one), arm(other)]
+    language = [[average for average, _ in pairs]], [[without for _, without in pairs]]
+    found = Averages(*language).estimate(sub, 0, 1)
+    assert found.seed_variance == pytest.approx((one.var(ddof=1) + other.var(ddof=1)) / 3)
+    assert found.seed_df == 4
+    both = Averages(2 * language[0], 2 * language[1]).estimate(sub, 0, 1)
+    assert both.value == pytest.approx(found.value)
+    assert both.seed_variance == pytest.approx(found.seed_variance), "the same trainings decode both"

@@ -186,6 +186,14 @@ def test_the_model_of_a_run_is_the_one_that_is_exported(start: Path, tmp_path: P
     assert (model.place, model.folder) == (run.folder.uri, Path(run.folder.path("trials", "search-1", "step-00000020")))
 
 
+def test_the_average_of_a_run_is_averaged_once_it_is_exported(start: Path, tmp_path: Path) -> None:
+    run = SearchRun.write(tmp_path, start, confirm=True)
+    run.average()
+    assert "must have a single model, but got an average of 3. Export it, and name the exported folder" in refusal(
+        Path(run.folder.uri)
+    )
+
+
 @pytest.mark.parametrize("shares", [[0.5, 0.6], [1.5, -0.5], [1.0, 0.0], [1.0]])
 def test_shares_must_be_positive_and_one_together(start: Path, tmp_path: Path, shares: list[float]) -> None:
     models = [find_model(str(start)), find_model(str(start))]

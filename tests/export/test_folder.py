@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor, GenerationConfig, WhisperForConditionalGeneration
 from typer.testing import CliRunner
 
@@ -98,6 +99,29 @@ def test_the_card_of_a_confirmed_winner_has_intervals_and_the_test_split(tmp_pat
     assert "is better than the baseline, with 95 % confidence" in text
     assert "seed: 1" in text
     assert {one.dataset_split for one in ModelCard(text).data.eval_results} == {"dev", "test"}
+
+
+def test_an_average_is_written_with_its_own_figures(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path / "run", checkpoint, confirm=True)
+    run.average()
+    places = [Path(run.folder.path("trials", f"confirm-candidate-1-{seed}", "step-00000020")) for seed in (1, 2, 3)]
+    for number, place in enumerate(places):
+        tuned = load_file(place / "model.safetensors")
+        save_file({name: tensor + 0.01 * number for name, tensor in tuned.items()}, place / "model.safetensors")
+    export(find_source(run.folder.uri), tmp_path / "out")
+    states = [load_file(place / "model.safetensors") for place in places]
+    for name, mean in load_file(tmp_path / "out" / "model.safetensors").items():
+        torch.testing.assert_close(mean, torch.stack([state[name] for state in states]).mean(dim=0))
+    text = card(tmp_path / "out")
+    assert "This is the average of the weights of several trainings" in text
+    assert "This model keeps every language's limit and is better than the same average of the baseline's" in text
+    assert "95 % intervals over speech and seeds; averages of the weights over 3 seeds, the baseline's too" in text
+    found = json.loads(run.folder.read_text("outcome.json"))["confirmation"]["averaged"]
+    for figures in (found["tests"]["test"], found["dev"]):
+        wer = figures["candidates"]["candidate-1"]["wer"]["gl"]
+        assert "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * wer[name] for name in ("value", "low", "high"))) in text
+    results = {(one.dataset_split, one.dataset_config): one.metric_value for one in ModelCard(text).data.eval_results}
+    assert (results["test", "gl"], results["dev", "gl"]) == (32.0, 30.0)
 
 
 @pytest.mark.parametrize("confirm", [False, True])

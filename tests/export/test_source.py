@@ -37,6 +37,24 @@ def test_a_confirmed_winner_is_the_first_of_its_seeds(tmp_path: Path, checkpoint
     assert (source.experiment.training.seed, source.experiment.weighting.alpha) == (1, 3.0)  # type: ignore[union-attr]
 
 
+def test_an_average_that_is_confirmed_is_of_all_its_seeds(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path, checkpoint, confirm=True)
+    run.average()
+    source = find_source(run.folder.uri)
+    assert (source.kind, source.trial_id) == ("average", "confirm-candidate-1-1")
+    places = [run.folder.path("trials", f"confirm-candidate-1-{seed}", "step-00000020") for seed in (1, 2, 3)]
+    assert [source.checkpoint, *source.others] == places
+    assert source.title == "average of candidate-1's 3 trainings, step 20"
+
+
+def test_an_average_that_is_not_confirmed_leaves_the_first_seed(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path, checkpoint, confirm=True)
+    run.average(confirmed=False)
+    source = find_source(run.folder.uri)
+    assert (source.kind, source.trial_id, source.others) == ("confirmed", "confirm-candidate-1-1", [])
+    assert find_source(run.folder.uri, "confirm-candidate-1-2").others == []
+
+
 def test_an_outcome_of_another_version_is_bad_input(tmp_path: Path, checkpoint: Path) -> None:
     run = SearchRun.write(tmp_path, checkpoint)
     run.folder.write_text("outcome.json", '{"name": "toy"}')

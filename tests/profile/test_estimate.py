@@ -88,6 +88,7 @@ def test_a_confirm_phase_trains_again_and_decodes_what_was_kept_back_and_the_tes
         "baseline": (2, 118 + 6),
         "search": (8, 4 * 118),
         "confirm": (3 * 3 + 5, 7 * (118 - 6 + 4)),
+        "averages": (0, 2 * (1 + 3) * 4.0),
         "test splits": (0, (1 + 3 + 5) * 5.0),
     }
     closed = {**confirm, "confirm": {"candidates": 3, "test": False}}

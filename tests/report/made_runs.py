@@ -22,6 +22,7 @@ from raywce.search.confirm import candidates, judged, runs, wanting_more, with_t
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests
 from raywce.search.searcher import suggestion_id
+from raywce.selection.averages import Averaged, AverageTables, compared_averages, judge_average
 from raywce.selection.comparison import Decoded, looks_of
 from raywce.selection.limits import limits
 from raywce.selection.outcome import Confirmation, SearchOutcome, outcome, references
@@ -115,10 +116,17 @@ class MadeRun:
         for run in runs(more, self.file, range(looks.first, looks.trainings), begun) if more else []:
             self._train(CONFIRM, run)
         found = judged(self.table, chosen, self.experiment)
-        if not (found.choice.winner and opened):
+        winner = found.choice.winner
+        if winner:
+            found = replace(found, averaged=self._averaged(winner, found.choice.claims[winner].seeds, len(chosen)))
+        if not (winner and opened):
             self._write()
             return replace(found, closed="no candidate is confirmed")
-        return with_tests(found, self._tests(found.choice.winner), self.experiment)
+        found = with_tests(found, self._tests(winner), self.experiment)
+        assert found.averaged
+        original, baseline, average = (decode(rates, f"test {rates['gl']}") for rates in self._rates_of(winner))
+        test = compared_averages(original, baseline, average, found.averaged, self.experiment)
+        return replace(found, averaged=replace(found.averaged, tests={"test": test}))
 
     def outcome(self, confirmation: Confirmation | None = None) -> SearchOutcome:
         """Judged and written."""
@@ -128,6 +136,19 @@ class MadeRun:
         write_outcome(self.folder, judged)
         self.folder.write_text("search_clock.json", json.dumps({"seconds": 1234.5}))
         return judged
+
+    def _rates_of(self, winner: str) -> tuple[dict[str, float], ...]:
+        """True rates of the original, the baseline and the winner."""
+        rows = {row["candidate"]: row for row in self.table.last_rows(CONFIRM)}
+        return (self.original, *(self._rates(self._run_of(rows[name]), STEPS) for name in (BASELINE, winner)))
+
+    def _averaged(self, winner: str, seeds: int, candidates: int) -> Averaged:
+        """Averages that are as good as their trainings."""
+        original, baseline, average = self._rates_of(winner)
+        averages = [[decode(of, f"average {of['gl']} {n}") for n in range(1 + seeds)] for of in (baseline, average)]
+        trainings = [decode(baseline, f"training {n}") for n in range(seeds)]
+        tables = AverageTables(decode(original, "original"), (averages[0], averages[1]), trainings)
+        return judge_average(tables, winner, candidates, self.experiment)
 
     def _tests(self, winner: str) -> dict[str, Decoded]:
         models = [ORIGINAL, *(one for one in self.table.trial_ids(CONFIRM) if f"-{BASELINE}-" in one or winner in one)]

@@ -54,6 +54,21 @@ def test_the_confirm_phase_comes_first_then_the_test_splits(confirmed: MadeRun) 
     assert tables[0].seeds == sum(f"-{found.choice.winner}-" in one for one in run.table.trial_ids("confirm"))
 
 
+def test_the_averages_of_winner_and_baseline_have_tables_of_their_own(confirmed: MadeRun) -> None:
+    run = read_run(confirmed.folder)
+    averaged, tables = run.outcome.confirmation.averaged, wer_tables(run)
+    dev, test = tables[2:4]
+    assert (dev.label, test.label) == ("average", "average")
+    assert dev.title.startswith("dev, averages of the weights over ")
+    assert test.title.startswith("test, averages")
+    own = averaged.dev.candidates[averaged.candidate]
+    for row in dev.languages:
+        assert row.chosen.value == own.wer[row.language].value
+        assert row.baseline.value == averaged.dev.baseline.wer[row.language].value
+        assert row.above_limit == averaged.bounds.get(row.language)
+    assert "these averages" in test.note
+
+
 def test_seeds_that_are_pairs_are_paired(tmp_path) -> None:
     run = made_runs.grid(tmp_path)
     (table,) = wer_tables(read_run(run.folder))

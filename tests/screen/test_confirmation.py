@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from raywce.screen.confirmation import candidate_line, finding, show_confirmation
+from raywce.screen.confirmation import candidate_line, finding, show_confirmation, taken
+from raywce.selection.averages import Averaged
 from raywce.selection.candidates import Candidate, Known
 from raywce.selection.comparison import Choice, Claim, Comparison, Interval, ModelFigures
 from raywce.selection.outcome import Confirmation, PlainConfirmation
@@ -96,6 +97,40 @@ def test_where_nothing_is_confirmed_the_finding_says_what_is_missing(found: Conf
     assert lacks(bounds={"pt": 1.5, "es": 0.2}) == "pt may be 1.50 points above its limit."
     assert lacks(gain_bound=0.25) == "its low-resource WER may be 0.25 points above the baseline's."
     assert finding(replace(found, choice=Choice.of({}))) == "Nothing confirmed: every candidate failed."
+
+
+AVERAGE = Averaged(
+    candidate=SAFE,
+    seeds=5,
+    dev=Comparison(0.95, *[ModelFigures(0, {}, None, None, None, {})] * 2, {}, {}, []),
+    bounds={"es": -0.5, "pt": -1.5},
+    gain_bound=-2.0,
+    p=0.01,
+    confirmed=True,
+    effect=Interval(-0.011, -0.028, 0.006),
+    tests={},
+)
+
+
+def test_the_model_that_is_taken_is_the_average_where_it_is_confirmed_itself(
+    found: Confirmation, comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    averaged = replace(AVERAGE, dev=comparison, tests={"test": comparison})
+    of = replace(found, averaged=averaged)
+    assert taken(found) == ""
+    beside = "compared with the average of as many of the baseline's: -12.34 [-15.67, -9.01] points of low-resource WER"
+    alone = "Averaging alone changes the baseline by -1.10 [-2.80, +0.60] points."
+    itself = "It is confirmed by held-out speech itself,"
+    assert taken(of) == f"The model to take is the average of {SAFE}'s 5 trainings. {itself} {beside}. {alone}"
+    lines = printed(monkeypatch, lambda: show_confirmation(of))
+    assert f"{SAFE} on dev, speakers held out of the search, averages of both:" in lines
+    assert f"{SAFE} on test, averages of both:" in lines
+    assert of.taken == averaged
+
+    broken = replace(found, averaged=replace(averaged, confirmed=False, bounds={"es": 0.8, "pt": -1.5}))
+    why = f"as the average of {SAFE}'s 5 trainings is not confirmed itself (es may be 0.80 points above its limit)"
+    assert taken(broken) == f"The model to take is that of {SAFE}'s first seed, {why}, {beside}. {alone}"
+    assert broken.taken is None
 
 
 def test_a_verdict_by_the_plain_rate_is_said_where_it_is_another(found: Confirmation) -> None:

@@ -116,9 +116,10 @@ def experiment(tmp_path: Path, *alphas: float, floor: float = FLOOR) -> Experime
     path.write_text(yaml.safe_dump(tree))
     for folder, languages in ((tmp_path / "speech", ("gl", "es", "pt")), (tmp_path / "elsewhere", ("gl",))):
         for language in languages:
-            part = folder / "test" / language
-            part.mkdir(parents=True, exist_ok=True)
-            (part / "0.parquet").touch()
+            for split in ("dev", "test"):
+                part = folder / split / language
+                part.mkdir(parents=True, exist_ok=True)
+                (part / "0.parquet").touch()
     return load(path, [], check_files=False)
 
 
@@ -190,15 +191,24 @@ def test_a_winner_is_confirmed_and_tested_once(finished: Finished) -> None:
     assert {part for name, part in parts.items() if not name.startswith("confirm")} == {"search"}
     rows = folder.read_table("trials.parquet").to_pylist()
     trained = {(row["candidate"], row["seed"]) for row in rows if row["phase"] == "confirm"}
-    first = {(name, seed) for name in ("baseline", *alphas) for seed in (4, 5)}
-    assert first <= trained <= first | {(name, 6) for name in ("baseline", *alphas)}
+    first = {("baseline", 6)} | {(name, seed) for name in ("baseline", *alphas) for seed in (4, 5)}
+    assert first <= trained <= first | {("baseline", 7)} | {(name, 6) for name in alphas}
     utterances = folder.read_table("utterances.parquet").to_pylist()
     tested = {row["trial_id"] for row in utterances if row["phase"] == "test"}
     expected_models = {f"confirm-{name}-{seed}" for name, seed in trained if name in ("baseline", winner_name)}
     assert tested == {"original", *expected_models}
     assert {row["split"] for row in utterances if row["phase"] == "test"} == {"test", "broadcast"}
     (opening,) = openings(folder)
-    assert set(opening["models"]) == tested
+    averages = {"average-baseline", f"average-{winner_name}"}
+    assert set(opening["models"]) == tested | averages
+
+    averaged = found.averaged
+    assert (averaged.candidate, averaged.seeds) == (winner_name, claim.seeds)
+    assert averaged.dev.candidates[winner_name].wer["gl"].value == pytest.approx(winner.wer["gl"].value, abs=0.003)
+    assert set(averaged.tests) == {"test", "broadcast"}
+    decoded = {path.stem for path in (folder.local / "averages").iterdir()}
+    expected_files = {f"{name}-without-{one}" for name in averages for one in range(claim.seeds)} | averages
+    assert decoded == expected_files
 
     stored = json.loads(folder.read_text("outcome.json"))
     assert stored["confirmation"]["choice"]["winner"] == found.choice.winner

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raywce.experiment.load import ExperimentFile, load
@@ -14,7 +15,7 @@ from raywce.experiment.schema import Resources
 from raywce.runs.folder import RunFolder
 from raywce.runs.tables import Trial, TrialTable
 from raywce.screen import throttle
-from raywce.search.held_out import DecodedSoFar, decode_tests, files_of
+from raywce.search.held_out import DecodedSoFar, averages_of, decode_averages, decode_tests, files_of
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, ORIGINAL
 from raywce.trial_report import Report
 from tests.fake_time import FakeTime
@@ -29,7 +30,7 @@ DECODING = (
 
 @pytest.fixture
 def file(tmp_path: Path) -> ExperimentFile:
-    for part in ("speech/test/gl", "speech/test/it", "broadcast/test/gl"):
+    for part in ("speech/test/gl", "speech/test/it", "broadcast/test/gl", "speech/dev/gl"):
         (tmp_path / part).mkdir(parents=True)
         (tmp_path / part / "0.parquet").touch()
     speech = f"data={{folder: {tmp_path / 'speech'}, extra_test: {{broadcast: {tmp_path / 'broadcast'}}}}}"
@@ -48,7 +49,7 @@ def test_decoding_says_every_half_minute_how_far_it_is(
     for _ in range(8):
         time.sleep(10.0)
         on_batch(4)
-    said = ["test splits: 12 utterances decoded.", "test splits: 24 utterances decoded."]
+    said = ["12 utterances decoded.", "24 utterances decoded."]
     assert capsys.readouterr().out.splitlines() == said
 
 
@@ -90,3 +91,69 @@ def test_every_model_and_test_set_is_decoded_as_dev_is(file: ExperimentFile, tab
     assert settings.language_tokens == {"gl": "pt"}
     decode_tests(folder, files, experiment, decode)
     assert len(seen) == 1, "what is there is not decoded again"
+
+
+@pytest.fixture
+def of_seeds(file: ExperimentFile, tmp_path: Path) -> TrialTable:
+    """Three seeds of the baseline, two of the winner, with what they decoded of dev."""
+    table = TrialTable(file.space, file.experiment.languages)
+    for candidate, seeds in ((BASELINE, (4, 5, 6)), (WINNER, (4, 5))):
+        for seed in seeds:
+            trial = Trial(CONFIRM, f"confirm-{candidate}-{seed}", seed, {}, candidate)
+            for step in (0, 20) if (candidate, seed) == (BASELINE, 4) else (20,):
+                uri = str(tmp_path / f"{trial.trial_id}-{step}.parquet")
+                pq.write_table(pa.table({"id": [f"{trial.trial_id} {step}"]}), uri)
+                table.record(trial, Report.of({"step": step, "final": step == 20, "utterances": uri}))
+            table.finish(trial, COMPLETE)
+    return table
+
+
+def test_averages_are_of_the_same_number_of_trainings_and_of_all_but_one(
+    file: ExperimentFile, of_seeds: TrialTable, tmp_path: Path
+) -> None:
+    folder, seen = RunFolder.of(str(tmp_path / "runs"), "toy"), []
+
+    def decode(evaluations: Sequence[Any], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
+        seen.append(evaluations)
+        for index, evaluation in enumerate(evaluations):
+            on_table(index, pa.table({"id": [members(evaluation)]}))
+
+    def members(evaluation: Any) -> str:
+        return " ".join(Path(one).parent.name for one in (evaluation.model, *evaluation.others))
+
+    tables = decode_averages(folder, of_seeds, file.experiment, WINNER, decode)
+    baseline, winner = (
+        [f"confirm-{BASELINE}-{seed}" for seed in (4, 5)],
+        [f"confirm-{WINNER}-{seed}" for seed in (4, 5)],
+    )
+    assert [[table["id"][0].as_py() for table in of] for of in tables.averages] == [
+        [" ".join(names), names[1], names[0]] for names in (baseline, winner)
+    ]
+    assert [table["id"][0].as_py() for table in tables.trainings] == [f"{name} 20" for name in baseline]
+    assert tables.original["id"][0].as_py() == f"{baseline[0]} 0"
+    (evaluations,) = seen
+    assert {(one.split, one.part, one.dev_share) for one in evaluations} == {("dev", "confirm", 0.5)}
+    assert decode_averages(folder, of_seeds, file.experiment, WINNER, decode).averages == tables.averages
+    assert len(seen) == 1, "what is there is not decoded again"
+
+
+def test_averages_are_decoded_on_the_test_splits_too(
+    file: ExperimentFile, of_seeds: TrialTable, tmp_path: Path
+) -> None:
+    folder, averages = RunFolder.of(str(tmp_path / "runs"), "toy"), averages_of(of_seeds, WINNER)
+    files = files_of(folder, of_seeds, file.experiment, WINNER, averages)
+    seen = {}
+
+    def decode(evaluations: Sequence[Any], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
+        for index, evaluation in enumerate(evaluations):
+            seen[files[index].name, files[index].model] = 1 + len(evaluation.others)
+            on_table(index, pa.table({"id": ["0"]}))
+
+    decode_tests(folder, files, file.experiment, decode, averages)
+    assert {model: seen["test", model] for _, model in seen} == {
+        ORIGINAL: 1,
+        **{f"confirm-{BASELINE}-{seed}": 1 for seed in (4, 5, 6)},
+        **{f"confirm-{WINNER}-{seed}": 1 for seed in (4, 5)},
+        f"average-{BASELINE}": 2,
+        f"average-{WINNER}": 2,
+    }
