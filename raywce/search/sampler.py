@@ -34,13 +34,13 @@ class Task:
     Attributes:
         languages: those of `world`, in its order.
         world: what stands before the first trial.
-        plan: what a candidate will be confirmed with.
+        plan: what a candidate will be confirmed with; None: nothing will be confirmed.
         trials: of the whole search.
     """
 
     languages: Sequence[str]
     world: World
-    plan: Plan
+    plan: Plan | None
     trials: int
 
 
@@ -50,7 +50,7 @@ class NoiseAwareSampler(BaseSampler):  # type: ignore[misc]
     It works by itself too: a trial gives its rates by `trial.set_user_attr(RATES, {language: fraction})`, and then its
     objective, which only shows. Failed and pruned trials are passed over; running ones are taken to end as is expected.
     The first three quarters of a search look for settings that truly keep the limits, the last quarter for those that
-    held-out speech will confirm. The same trials, seed and index give the same suggestion.
+    held-out speech will confirm, where it will be asked. The same trials, seed and index give the same suggestion.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from raywce.evaluation.confidence import Speech
 from raywce.evaluation.paired import PairedErrors, paired_errors
 from raywce.experiment.checks import OF_BASELINE
-from raywce.experiment.schema import Experiment
+from raywce.experiment.schema import Confirm, Experiment
 from raywce.runs.tables import TrialTable
 from raywce.search.sampler import Task, cube_of
 from raywce.selection.limits import Rule
@@ -72,9 +72,12 @@ def task_of(file: ExperimentFile, table: TrialTable, experiment: Experiment | No
         choices=cube.choices,
         noise=Noise.of(baseline, words, [one.talkative_speakers for one in speech]),
     )
-    share = confirm.dev_share
-    plan = Plan(confirm.seeds, confirm.of_baseline(confirm.seeds), confirm.confidence, (1 - share) / share)
-    return Task(languages, world, plan, file.trials)
+    return Task(languages, world, _plan(confirm) if confirm.candidates else None, file.trials)
+
+
+def _plan(confirm: Confirm) -> Plan:
+    speech = (1 - confirm.dev_share) / confirm.dev_share
+    return Plan(confirm.seeds, confirm.of_baseline(confirm.seeds), confirm.confidence, speech)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def known_of(file: ExperimentFile, table: TrialTable, experiment: Experiment) ->
     rates = np.array([[one.wer[of] for of in task.languages] for one in done])
     world = replace(task.world, noise=_with_suits(task, table, done, experiment))
     model = SearchModel.fit(world, rows, rates, trainings=len(done[0].trial_ids))
-    return Known(model, task.plan, rows)
+    return Known(model, _plan(experiment.search.confirm), rows)
 
 
 def _with_suits(task: Task, table: TrialTable, done: Sequence[TrialFigures], experiment: Experiment) -> Noise:

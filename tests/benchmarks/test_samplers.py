@@ -24,7 +24,7 @@ from tests.search.toys import TOYS, WER, WER_MID
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 
 TRIALS, SEEDS = 60, range(10)
-DEFAULT, PEER = "raywce: gp (auto)", "Optuna's own GP, with constraints"
+DEFAULT, PEER = "raywce: gp", "Optuna's own GP, with constraints"
 STOPPED, RAW = "raywce: tpe + feasible-first ASHA (auto)", "OptunaSearch + ASHA on the raw objective"
 WHOLE_GP = "raywce: gp, whole trials"
 Task = tuple[str, str, int, int]  # toy, method, seed, trials

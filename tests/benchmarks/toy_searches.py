@@ -90,7 +90,7 @@ def optunas_own(sampler: Callable[[int], BaseSampler]) -> Search:
 
 
 METHODS: dict[str, Search] = {
-    "raywce: gp (auto)": ours("gp"),
+    "raywce: gp": ours("gp"),
     "Optuna's own GP, with constraints": optunas_own(lambda seed: GPSampler(seed=seed)),
     "raywce: tpe": ours("tpe"),
     "OptunaSearch, penalty": penalised,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,17 @@ def test_it_learns_where_the_rate_is_low_and_ends_where_the_limits_surely_hold()
     assert (np.abs(high - 0.21) < 0.01).all(), "about the limit"
     random = truth(others, 12, TRIALS)
     assert np.mean((random[0] < 0.44) & (random[1] < 0.21)) < 0.2
+
+
+def test_where_nothing_will_be_confirmed_it_looks_far_to_the_end() -> None:
+    confirmed, not_confirmed = (
+        searched(NoiseAwareSampler(SPACE, replace(task(3), plan=plan), 3), TRIALS, seed=3)
+        for plan in (Plan(6, 6), None)
+    )
+    params = [[trial.params for trial in study.trials] for study in (confirmed, not_confirmed)]
+    assert params[0][:18] == params[1][:18]
+    low = [np.mean([rates(one)[0] for one in of[18:]]) for of in params]
+    assert low[1] < low[0]
 
 
 def test_values_have_the_types_of_their_distributions() -> None:

@@ -49,6 +49,12 @@ def test_a_task_is_what_file_and_baseline_say(tmp_path: Path) -> None:
     assert world.at == pytest.approx([0.0, 1 / 3])  # alpha 1, learning rate 1e-5
 
 
+def test_without_a_confirm_phase_there_is_no_plan(tmp_path: Path) -> None:
+    task = task_of(*after_baseline(tmp_path, trials=9))
+    assert task.plan is None
+    assert task.trials == 9
+
+
 def test_where_the_baseline_stands(tmp_path: Path) -> None:
     overrides = (
         "weighting={kind: family, alpha_initial: {uniform: [2, 6]}, alpha_final: {loguniform: [1, 8]}, "
