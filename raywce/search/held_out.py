@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # torch and transformers are for the workers
 Members = Mapping[str, Sequence[str]]
 """Trainings whose weights are averaged, by the average's name."""
 
-NONE: Members = {}
+NO_AVERAGES: Members = {}
 
 # Evaluations, what their workers take, and what is called with the number and the table of each that is complete.
 Decode = Callable[[Sequence["Evaluation"], Resources, Callable[[int, pa.Table], None]], None]
@@ -59,7 +59,7 @@ class DecodedSoFar:
 
 
 def files_of(
-    folder: RunFolder, table: TrialTable, experiment: Experiment, winner: str, averages: Members = NONE
+    folder: RunFolder, table: TrialTable, experiment: Experiment, winner: str, averages: Members = NO_AVERAGES
 ) -> list[TestFile]:
     """Return the files to be decoded, those of averages last."""
     models = [ORIGINAL, *_runs(table, BASELINE), *_runs(table, winner), *averages]
@@ -68,7 +68,11 @@ def files_of(
 
 
 def decode_tests(
-    folder: RunFolder, files: Sequence[TestFile], experiment: Experiment, decode: Decode, averages: Members = NONE
+    folder: RunFolder,
+    files: Sequence[TestFile],
+    experiment: Experiment,
+    decode: Decode,
+    averages: Members = NO_AVERAGES,
 ) -> None:
     """Decode the files that do not exist yet; each is complete as soon as it has its name."""
     data = experiment.data

@@ -9,6 +9,7 @@ the same as ours by its own model.
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -60,11 +61,7 @@ def recommended(world: World, method: str, seed: int) -> tuple[float, float]:
     study = optuna.create_study(sampler=sampler)
     for _ in range(TRIALS):
         trial = study.ask(fixed_distributions=world.space)
-        rates = half.rates(trial.params, 1)[0]
-        trial.set_user_attr(RATES, dict(zip(world.languages, map(float, rates), strict=True)))
-        for name, rule, rate, base in zip(world.floors, world.rules, rates[1:], reference[1:], strict=True):
-            trial.set_constraint(name, 100 * float(rule.excess(rate, base)))
-        study.tell(trial, float(rates[0]))
+        _end(study, trial, half, world, reference)
     values = _by_model(world, task, study, random) if method == OURS else _best_feasible(study)
     return _truth(world, values)
 
@@ -124,3 +121,36 @@ def test_what_is_recommended_after_sixty_trainings(world: World) -> None:
 
 def _low(world: World, values: Values) -> float:
     return 100 * world.rates(values)["low"]
+
+
+@pytest.mark.parametrize("trials", [60, 300])
+def test_how_long_a_suggestion_takes(trials: int) -> None:
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")
+    half = Half(np.random.default_rng(1), SMOOTH, simulated_dev.Noise(seed=0.02), 20 * SPEAKERS, SPEAKERS)
+    task = task_of(SMOOTH, half, half.rates(SMOOTH.baseline, BASELINE_SEEDS))
+    seconds: dict[str, list[float]] = {OURS: [], "Optuna's constrained GP": []}
+    study = optuna.create_study(sampler=RandomSampler(0))
+    for number in range(trials + 2):
+        trial = study.ask(fixed_distributions=SMOOTH.space)
+        if number < trials:  # the last two run
+            _end(study, trial, half, SMOOTH, task.world.baseline.mean(axis=0))
+    for index in range(3):
+        samplers = (NoiseAwareSampler(SMOOTH.space, task, 0, trials + index), GPSampler(seed=index))
+        for name, sampler in zip(seconds, samplers, strict=True):
+            copy = optuna.create_study(sampler=sampler)
+            copy.add_trials(study.trials)
+            begun = time.perf_counter()
+            copy.ask(fixed_distributions=SMOOTH.space)
+            seconds[name].append(time.perf_counter() - begun)
+    print(f"\n{trials} trials, 2 in flight: " + ", ".join(f"{name} {min(of):.2f} s" for name, of in seconds.items()))
+    assert min(seconds[OURS]) < 30
+
+
+def _end(study: optuna.Study, trial: optuna.Trial, half: Half, world: World, reference: Any) -> None:
+    rates = half.rates(trial.params, 1)[0]
+    trial.set_user_attr(RATES, dict(zip(world.languages, map(float, rates), strict=True)))
+    for name, rule, rate, base in zip(world.floors, world.rules, rates[1:], reference[1:], strict=True):
+        trial.set_constraint(name, 100 * float(rule.excess(rate, base)))
+    study.tell(trial, float(rates[0]))
