@@ -98,8 +98,9 @@ def trade_off(report: RunReport, points: Sequence[TrialPoint]) -> Plot:
         _points(front, hover, "Pareto set", ring, mode="lines+markers", line=dots),
         _points(broken, hover, "breaks a limit", {"symbol": "x-thin-open", "size": size, "color": MUTED}),
         _points(feasible, hover, "feasible", {"symbol": "circle", "size": size, "color": OTHERS[0]}),
-        _points(chosen, hover, report.label, {"symbol": "star", "size": 17, "color": CHOSEN}),
     ]
+    if chosen:  # a candidate of the confirm phase is no trial of the search
+        data.append(_points(chosen, hover, report.label, {"symbol": "star", "size": 17, "color": CHOSEN}))
     if report.baseline_objective is not None:
         marker = {"symbol": "diamond", "size": 13, "color": PLAIN}
         y = [100 * report.baseline_objective]

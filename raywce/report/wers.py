@@ -47,7 +47,7 @@ def _of_averages(averaged: Averaged, languages: Languages) -> list[WerTable]:
         replace(_of_comparison(f"{split}, {about}", test, name, "average", languages, {}), note=_AVERAGES)
         for split, test in averaged.tests.items()
     ]
-    return [dev, *tests]
+    return [replace(table, seeds=1) for table in (dev, *tests)]  # they are no means
 
 
 def allowances(outcome: SearchOutcome, experiment: Experiment) -> dict[str, float]:

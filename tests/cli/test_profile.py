@@ -24,7 +24,7 @@ data: {folder: DATA}
 languages: {low_resource: [gl], high_resource: [es]}
 weighting: {kind: constant, alpha: {uniform: [1, 4]}}
 training: {steps: 4, batch_size: 4}
-search: {trials: 3}
+search: {trials: 3, baseline_seeds: 1}
 resources: {workers: 2}
 """
 
