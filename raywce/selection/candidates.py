@@ -16,6 +16,9 @@ from raywce.surrogate.cube import Cube
 STEPS = ((0.8, False), (0.8, True), (0.5, True))
 """Probability of being confirmed, and whether with the search's model, that each candidate has to have."""
 
+WORTH = 0.2
+"""Probability from which on the safest setting is trained, though it is below the first step's."""
+
 
 @dataclass(frozen=True)
 class Known:
@@ -91,8 +94,9 @@ def propose(
 ) -> list[Proposal]:
     """Return the candidates, safest first: of each step the setting with the lowest mean low-resource rate.
 
-    A step that no setting reaches, or that lowers the rate no further, is left out. The first stays, though its
-    probability may be lower: without it there is nothing to confirm.
+    A step that no setting reaches, or that lowers the rate no further, is left out. The first stays where its
+    probability is at least `WORTH`. If no step is left, it is the setting that both halves of dev will confirm most
+    probably: without it there is nothing to confirm.
 
     Args:
         model: of the finished search.
@@ -103,14 +107,19 @@ def propose(
         steps: as `STEPS`.
         only_known: propose no setting that was not tried.
     """
-    found: list[Proposal] = []
-    for chance, with_model in steps:
+
+    def proposed(chance: float, with_model: bool) -> Proposal:
         row = lowest_with(model, cube, known, plan, chance, with_model, random, only_known)
         reached = float(model.chance(row[None], plan, with_model)[0])
-        proposal = Proposal(row, reached, with_model, known_at(model, row).mean[-1])
-        if not found or (reached >= chance and _is_bolder(proposal, found[-1])):
+        return Proposal(row, reached, with_model, known_at(model, row).mean[-1])
+
+    found: list[Proposal] = []
+    for number, (chance, with_model) in enumerate(steps):
+        proposal = proposed(chance, with_model)
+        enough = WORTH if number == 0 else chance
+        if proposal.chance >= enough and (not found or _is_bolder(proposal, found[-1])):
             found.append(proposal)
-    return found
+    return found or [proposed(1.0, True)]
 
 
 def _is_bolder(one: Proposal, before: Proposal) -> bool:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from raywce.selection.candidates import STEPS, known_at, propose
+from raywce.selection.candidates import STEPS, WORTH, known_at, propose
 from raywce.selection.limits import Rule
 from tests.selection.test_acquisition import CUBE, PLAN, draws, found
 from tests.selection.test_search_model import model as fitted
@@ -29,6 +31,16 @@ def test_the_first_stays_though_nothing_is_as_sure_and_bolder_ones_that_are_out_
     (only,) = propose(model, CUBE, tried, PLAN, draws(), [(1.0, False), (1.0, True)])
     assert only.chance < 1
     assert only.chance == pytest.approx(model.chance(CUBE.drawn(5000, draws()), PLAN, False).max(), abs=0.02)
+
+
+def test_where_held_out_speech_is_hopeless_it_is_the_surest_by_both_halves() -> None:
+    model, tried = found()
+    few = replace(PLAN, seeds=1, baseline_seeds=1, confidence=0.9999, speech=20.0)
+    drawn = CUBE.drawn(5000, draws())
+    assert model.chance(drawn, few, False).max() < WORTH
+    (only,) = propose(model, CUBE, tried, few, draws(), [(0.8, False), (1.0, True)])
+    assert only.with_model
+    assert only.chance == pytest.approx(model.chance(drawn, few, True).max(), abs=0.02)
 
 
 def test_one_that_lowers_the_rate_no_further_is_left_out() -> None:
