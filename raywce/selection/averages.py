@@ -16,6 +16,7 @@ from raywce.selection.comparison import (
     compare,
     gain,
     interval_of,
+    languages_in,
     side_by_side,
 )
 from raywce.selection.limits import worst
@@ -97,7 +98,7 @@ def judge_average(tables: AverageTables, candidate: str, candidates: int, experi
     baseline, winner = tables.averages
     behind = Decoded(tables.original, baseline, {candidate: winner})
     shown = Decoded(tables.original, baseline[:1], {candidate: winner[:1]})
-    sides = {name: AveragedSide(behind, name, experiment) for name in side_by_side(shown, experiment)}
+    sides = {name: AveragedSide(behind, name, experiment) for name in languages_in(shown, experiment)}
     excesses = {name: sides[name].excess(2) for name in experiment.limited_languages}
     better = gain(sides, low, 2)
     p = [min(1.0, candidates * float(one.p_value())) for one in (*excesses.values(), better)]

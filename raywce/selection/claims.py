@@ -119,6 +119,12 @@ class Looks:
             return State.CONFIRMED
         return State.FAILED if p > _GIVEN_UP else State.OPEN
 
+    def confirmed(self, first: Sequence[Evidence], last: Sequence[Evidence]) -> tuple[int, int]:
+        """Return how many candidates are confirmed after both looks: by held-out speech alone, and with the model."""
+        held_out = self.states([one.held_out for one in first], [one.held_out for one in last])
+        with_model = self.states([one.with_model for one in first], [one.with_model for one in last])
+        return confirmed(held_out), confirmed(with_model)
+
     def wants_more(self, found: Sequence[Evidence]) -> list[bool]:
         """Return which candidates their other trainings can still decide, by the evidence of the first look."""
         ways = [

@@ -17,7 +17,7 @@ from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.utterances import is_stopped
 from raywce.experiment.schema import Experiment
 from raywce.selection.candidates import Candidate
-from raywce.selection.claims import Evidence, Looks, confirmed, evidence
+from raywce.selection.claims import Evidence, Looks, evidence
 from raywce.selection.limits import Rule, worst
 from raywce.selection.runaways import runaway_notes
 from raywce.selection.trials import BASELINE, ORIGINAL
@@ -185,9 +185,13 @@ def side_by_side(decoded: Decoded, experiment: Experiment, over_seeds: bool = Tr
         experiment: whose limits, rate and bootstrap count.
         over_seeds: whether figures are to hold for other seeds; else for these trainings.
     """
+    return {name: Side(decoded, name, experiment, over_seeds) for name in languages_in(decoded, experiment)}
+
+
+def languages_in(decoded: Decoded, experiment: Experiment) -> list[str]:
+    """Return the experiment's languages that were decoded."""
     present = set(decoded.original["language"].to_pylist())
-    languages = [name for name in experiment.languages.decoded if name in present]
-    return {name: Side(decoded, name, experiment, over_seeds) for name in languages}
+    return [name for name in experiment.languages.decoded if name in present]
 
 
 def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Comparison:
@@ -236,8 +240,7 @@ def choose(
     looks = looks_of(experiment)
     first = evidence_at(decoded, sides, experiment, candidates, looks.first)
     last = evidence_at(decoded, sides, experiment, candidates)
-    held_out = confirmed(looks.states([one.held_out for one in first], [one.held_out for one in last]))
-    with_model = confirmed(looks.states([one.with_model for one in first], [one.with_model for one in last]))
+    held_out, with_model = looks.confirmed(first, last)
     level, low = 1 - looks.bounds[1], experiment.languages.low_resource
     claims = {}
     for number, (name, tables) in enumerate(decoded.candidates.items()):

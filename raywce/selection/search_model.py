@@ -14,12 +14,12 @@ from scipy.stats import norm, t
 from raywce.evaluation.arms import own_variance
 from raywce.evaluation.confidence import Rates, Resampled
 from raywce.selection.limits import Rule
+from raywce.selection.power import SEEDS, SUITS
 from raywce.surrogate.process import Posterior, Process
 
 Array = NDArray[np.float64]
 
-_SEED_DEVIATION, _SEED_WEIGHT = 0.03, 2.0  # of a rate between trainings, relative, before any is seen; as many seeds
-_SUITS = 0.1  # relative standard deviation of how well a setting suits a speaker, before any is seen
+_SEED_WEIGHT = 2.0  # of what is assumed of seeds before any is seen: as many of them
 _UNLIKELY = 0.001  # that noise alone puts one of a search's trials further off than that
 _TINY = 1e-12
 _LEAST_ERRORS = 0.5  # added to errors, so that a rate of 0 has a logarithm
@@ -74,8 +74,8 @@ class Noise:
         seeds, freedom = len(baseline), (len(baseline) - 1) * baseline.shape[1]
         level = np.maximum(baseline.mean(axis=0), _LEAST_ERRORS / words)
         own = (baseline.var(axis=0, ddof=1) / level**2).sum() * (seeds - 1) if seeds > 1 else 0.0
-        pooled = (own + _SEED_WEIGHT * _SEED_DEVIATION**2) / (freedom + _SEED_WEIGHT)
-        return cls(np.full(baseline.shape[1], pooled), _SUITS**2 / np.asarray(speakers, float))
+        pooled = (own + _SEED_WEIGHT * SEEDS**2) / (freedom + _SEED_WEIGHT)
+        return cls(np.full(baseline.shape[1], pooled), SUITS**2 / np.asarray(speakers, float))
 
     def with_suits(self, baseline: Sequence[Rates], trials: Sequence[Rates], speakers: Sequence[float]) -> Noise:
         """Return it with which setting suits which speakers as trials have shown, languages pooled by the speaker.

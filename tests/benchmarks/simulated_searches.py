@@ -16,7 +16,7 @@ from raywce.search.sampler import LOOKS_FAR, cube_of
 from raywce.selection import search_model
 from raywce.selection.acquisition import next_setting
 from raywce.selection.candidates import STEPS, Known, known_at, propose
-from raywce.selection.claims import Evidence, Looks, confirmed, evidence
+from raywce.selection.claims import Evidence, Looks, evidence
 from raywce.selection.search_model import Plan, SearchModel
 from tests.benchmarks.simulated_worlds import Half, World
 from tests.search.simulated_dev import Noise
@@ -145,8 +145,7 @@ def verdict(half: Half, errors: Sequence[Errors], known: Sequence[Known], phase:
     counts = [looks.trainings if one else looks.first for one in more]
     counts = [phase.of_baseline(max(counts)), *counts]
     last = evidence_of(half, rates, known, counts)
-    held_out = confirmed(looks.states([one.held_out for one in first], [one.held_out for one in last]))
-    with_model = confirmed(looks.states([one.with_model for one in first], [one.with_model for one in last]))
+    held_out, with_model = looks.confirmed(first, last)
     return max(held_out, with_model), held_out, sum(counts)
 
 
