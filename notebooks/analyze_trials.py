@@ -241,7 +241,7 @@ if claims:
     said = pd.DataFrame(confirmation["dev"]["candidates"][model]["against_baseline"]).T[["value", "low", "high"]]
     np.testing.assert_allclose(gain, said.loc[languages], rtol=1e-9, atol=1e-12)
     for name, claim in claims.items():
-        said_of = "confirmed" if claim["held_out"] or claim["with_model"] else "not confirmed"
+        said_of = "confirmed" if claim["confirmed"] else "not confirmed"
         by = f"p = {claim['p_held_out']:.3g} by held-out speech, {claim['p_with_model']:.3g} with the search's model"
         print(f"{name} over {claim['seeds']} seeds: {said_of} ({by})")
 else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
 import numpy as np
@@ -114,6 +114,24 @@ class Averages:
         return Estimate(of_speech.value, of_speech.variance, of_speech.df, of_seeds, df)
 
 
+def at_the_limit(arms: Arms | Averages, above: Statistic, model: int, *others: int) -> Estimate:
+    """Estimate by how much one model's rate is above a limit, with the variances that it would have on the limit.
+
+    A rate that is low by chance seems to vary less too, which makes chance look sure. So for the variances the rate is
+    scaled until it is on the limit, as a score test does (Agresti 2013, 1.3.3).
+
+    Args:
+        arms: the models.
+        above: of the model's rate and the others'.
+        model: whose rate is tested.
+        others: that the limit is made of.
+    """
+    value, rate = arms.estimate(above, model, *others).value, arms.estimate(lambda rate: rate, model).value
+    share = 1 - _share(value, rate)
+    found = arms.estimate(lambda rate, *limit: above(_like(share, rate) * rate, *limit), model, *others)
+    return replace(found, value=value)
+
+
 def own_variance(languages: Sequence[Rates]) -> Array:
     """Return what is each training's own on each utterance: its variance (...) over other speech, for one training.
 
@@ -134,6 +152,11 @@ def own_variance(languages: Sequence[Rates]) -> Array:
 
 def _share(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
+
+
+def _like(figure: Array, other: Array) -> Array:
+    """Return a figure for each of the other's leading elements."""
+    return figure.reshape(figure.shape + (1,) * (np.ndim(other) - figure.ndim))
 
 
 def _mean(found: Sequence[SpeechEstimate]) -> SpeechEstimate:

@@ -124,14 +124,14 @@ def _by_plain_rate(found: Confirmation) -> str:
 
 def _way(claim: Claim) -> str | None:
     """Return how a candidate is confirmed, the stronger way; None where it is not."""
-    return "by held-out speech" if claim.held_out else "with the search's model" if claim.with_model else None
+    return "by held-out speech" if claim.held_out else "with the search's model" if claim.confirmed else None
 
 
 def claims_table(choice: Choice) -> Table:
     """Return a row for each candidate: its chance as the search saw it, and whether it is confirmed, with p."""
     table = plain_table("candidate", "seeds", "chance", "held-out speech", "p", "with the model", "p")
     for name, claim in choice.claims.items():
-        model = ("yes" if claim.with_model else "not shown") if claim.model_trusted else "not used"
+        model = ("yes" if claim.confirmed else "not shown") if claim.model_trusted else "not used"
         cells = [str(claim.seeds), f"{numbers.percent(claim.chance, digits=0)} %"]
         cells += [
             "yes" if claim.held_out else "not shown",

@@ -17,6 +17,7 @@ from raywce.selection.comparison import (
     gain,
     interval_of,
     languages_in,
+    no_gain,
     side_by_side,
 )
 from raywce.selection.limits import worst
@@ -100,7 +101,7 @@ def judge_average(tables: AverageTables, candidate: str, candidates: int, experi
     shown = Decoded(tables.original, baseline[:1], {candidate: winner[:1]})
     sides = {name: AveragedSide(behind, name, experiment) for name in languages_in(shown, experiment)}
     excesses = {name: sides[name].excess(2) for name in experiment.limited_languages}
-    better = gain(sides, low, 2)
+    better = no_gain(sides, low, 2)
     p = [min(1.0, candidates * float(one.p_value())) for one in (*excesses.values(), better)]
     level = 1 - (1 - confirm.confidence) / candidates
     dev = compare(shown, sides, experiment)

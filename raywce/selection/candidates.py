@@ -111,7 +111,7 @@ def propose(
     def proposed(chance: float, with_model: bool) -> Proposal:
         row = lowest_with(model, cube, known, plan, chance, with_model, random, only_known)
         reached = float(model.chance(row[None], plan, with_model)[0])
-        return Proposal(row, reached, with_model, known_at(model, row).mean[-1])
+        return Proposal(row, reached, with_model, float(model.excesses(row[None]).mean[0, -1]))
 
     found: list[Proposal] = []
     for number, (chance, with_model) in enumerate(steps):
@@ -128,5 +128,5 @@ def _is_bolder(one: Proposal, before: Proposal) -> bool:
 
 def known_at(model: SearchModel, row: Array) -> Known:
     """Return what a search's model knows of the setting at a row (axes,)."""
-    mean, variance = model.excesses(row[None])
+    mean, variance = model.evidence(row[None])
     return Known(mean[0].tolist(), variance[0].tolist(), model.fits().tolist())

@@ -120,18 +120,22 @@ class Looks:
         return State.FAILED if p > _GIVEN_UP else State.OPEN
 
     def confirmed(self, first: Sequence[Evidence], last: Sequence[Evidence]) -> tuple[int, int]:
-        """Return how many candidates are confirmed after both looks: by held-out speech alone, and with the model."""
-        held_out = self.states([one.held_out for one in first], [one.held_out for one in last])
-        with_model = self.states([one.with_model for one in first], [one.with_model for one in last])
-        return confirmed(held_out), confirmed(with_model)
+        """Return how many candidates are confirmed after both looks: by held-out speech alone, and with the model.
+
+        The former are among the latter: where either counted, two tests would make more false claims than one.
+        """
+        held_out = confirmed(self.states([one.held_out for one in first], [one.held_out for one in last]))
+        with_model = confirmed(self.states([one.with_model for one in first], [one.with_model for one in last]))
+        return min(held_out, with_model), with_model
 
     def wants_more(self, found: Sequence[Evidence]) -> list[bool]:
         """Return which candidates their other trainings can still decide, by the evidence of the first look."""
-        ways = [
-            [self.after_first(p) for p in of] for of in ([e.held_out for e in found], [e.with_model for e in found])
-        ]
+        alone = [self.after_first(one.held_out) for one in found]
+        both = [self.after_first(one.with_model) for one in found]
+        end = next((number for number, state in enumerate(both) if state is State.FAILED), len(found))
         return [
-            any(way[number] is State.OPEN and State.FAILED not in way[:number] for way in ways)
+            number < end
+            and (both[number] is State.OPEN or (alone[number] is State.OPEN and State.FAILED not in alone[:number]))
             for number in range(len(found))
         ]
 

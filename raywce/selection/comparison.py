@@ -10,7 +10,7 @@ from operator import sub
 import numpy as np
 import pyarrow as pa
 
-from raywce.evaluation.arms import Arms, Averages
+from raywce.evaluation.arms import Arms, Averages, at_the_limit
 from raywce.evaluation.confidence import Estimate, Rates, Speech
 from raywce.evaluation.paired import paired_errors
 from raywce.evaluation.rates import rates_by_language
@@ -120,8 +120,8 @@ class Claim:
         p_with_model: the same by both halves of dev.
         model_trusted: whether the search's model is used in all of that; it is not where it doesn't fit the trials, or
             is better than held-out speech by more than two standard errors.
-        held_out: whether it is confirmed by held-out speech alone.
-        with_model: whether it is with the search's model.
+        held_out: whether it is confirmed by held-out speech alone too.
+        confirmed: whether it is, by both halves of dev.
     """
 
     seeds: int
@@ -132,17 +132,12 @@ class Claim:
     p_with_model: Number
     model_trusted: bool
     held_out: bool
-    with_model: bool
+    confirmed: bool
 
     @property
     def worst(self) -> tuple[str, float] | None:
         """The language whose bound is the highest, and the points."""
         return worst(self.bounds)
-
-    @property
-    def confirmed(self) -> bool:
-        """Whether it is, by either."""
-        return self.held_out or self.with_model
 
 
 @dataclass(frozen=True)
@@ -150,8 +145,8 @@ class Choice:
     """The candidates that are confirmed, from safe to bold.
 
     Attributes:
-        winner: the last that is, by either way.
-        held_out: the last that is by held-out speech alone.
+        winner: the last that is.
+        held_out: the last that is by held-out speech alone too.
         claims: by candidate, in their order.
     """
 
@@ -250,12 +245,12 @@ def choose(
             seeds=len(tables),
             chance=candidates[name].chance,
             bounds=bounds,
-            gain_bound=100 * float(gain(sides, low, 2 + number).upper(level)),
+            gain_bound=100 * float(no_gain(sides, low, 2 + number).upper(level)),
             p_held_out=shown.held_out,
             p_with_model=shown.with_model,
             model_trusted=shown.trusted,
             held_out=number < held_out,
-            with_model=number < with_model,
+            confirmed=number < with_model,
         )
     return Choice.of(claims)
 
@@ -276,15 +271,24 @@ def evidence_at(
     found = []
     for index, name in enumerate(decoded.candidates, 2):
         of_limits = [sides[language].excess(index, seeds) for language in experiment.limited_languages]
-        claims = [*of_limits, gain(sides, experiment.languages.low_resource, index, seeds)]
+        claims = [*of_limits, no_gain(sides, experiment.languages.low_resource, index, seeds)]
         found.append(evidence(Estimate.stacked(claims), candidates[name].known.difference, candidates[name].known.fit))
     return found
 
 
-def gain(sides: Mapping[str, Side], low_resource: Sequence[str], index: int, seeds: int | None = None) -> Estimate:
+def gain(sides: Mapping[str, Side], low_resource: Sequence[str], index: int) -> Estimate:
     """Return by how much a model's mean low-resource WER is above the baseline's."""
-    low = [sides[language] for language in low_resource]
-    return low[0].together(low, seeds).estimate(sub, index, 1)
+    return _together(sides, low_resource).estimate(sub, index, 1)
+
+
+def no_gain(sides: Mapping[str, Side], low_resource: Sequence[str], index: int, seeds: int | None = None) -> Estimate:
+    """Return the same, by the first seeds, to test whether it is below 0."""
+    return at_the_limit(_together(sides, low_resource, seeds), sub, index, 1)
+
+
+def _together(sides: Mapping[str, Side], languages: Sequence[str], seeds: int | None = None) -> Arms | Averages:
+    found = [sides[language] for language in languages]
+    return found[0].together(found, seeds)
 
 
 def _label(decoded: Decoded, experiment: Experiment) -> str:
@@ -322,11 +326,11 @@ class Side:
         return self._arms().estimate(sub, index, other)
 
     def excess(self, index: int, seeds: int | None = None) -> Estimate:
-        """Return by how much a model's WER is above the language's limit, by the first seeds."""
+        """Return by how much a model's WER is above the language's limit, by the first seeds, to test whether it is."""
         arms, reference = self._arms(seeds), self.rule.reference
         if not isinstance(reference, str):
-            return arms.estimate(lambda rate: self.rule.excess(rate, reference), index)
-        return arms.estimate(self.rule.excess, index, {"original": 0, "baseline": 1}[reference])
+            return at_the_limit(arms, lambda rate: self.rule.excess(rate, reference), index)
+        return at_the_limit(arms, self.rule.excess, index, {"original": 0, "baseline": 1}[reference])
 
     def together(self, sides: Sequence[Side], seeds: int | None = None) -> Arms | Averages:
         """Return the models on the speech of several languages, of which the mean rate counts."""

@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 _SEED_WEIGHT = 2.0  # of what is assumed of seeds before any is seen: as many of them
 _UNLIKELY = 0.001  # that noise alone puts one of a search's trials further off than that
 _TINY = 1e-12
+_TRUST = 2 / 3  # share of the search's evidence that counts beside held-out speech
+_LEAST_MEASURED = 0.01  # of a difference's precision, by the trials: below it they say nothing
 _LEAST_ERRORS = 0.5  # added to errors, so that a rate of 0 has a logarithm
 
 
@@ -180,20 +182,17 @@ class SearchModel:
 
         The variances are those of the model, of the reference, and of the speakers of the search's half.
         """
-        world, count = self.world, self.world.low_resource
-        posteriors = [one.posterior(z) for one in self.processes]
-        references = [one.posterior(world.at[None]) for one in self.processes]
-        suits = world.noise.suits * world.level**2
-        means, variances = [], []
-        for rule, fixed, column in zip(world.rules, world.fixed, range(count, len(posteriors)), strict=True):
-            mean, variance = _excess(rule, float(fixed), posteriors[column], references[column])
-            means.append(mean)
-            variances.append(variance + suits[column])
-        gains = [_against(posteriors[column], references[column]) for column in range(count)]
-        gain = _mean([(mean, variance + suits[column]) for column, (mean, variance) in enumerate(gains)])
-        means.append(gain.mean)
-        variances.append(gain.variance)
-        return Difference(np.stack(means, axis=-1), np.stack(variances, axis=-1))
+        return self._excesses(self._at(z))
+
+    def evidence(self, z: Array) -> Difference:
+        """Return `excesses` as the trials show them, without what was believed before them: (m, limits + 1).
+
+        A process draws each difference from the baseline towards none. For the one setting that is to be judged this
+        is a bias, which makes its rises look smaller than they are. What is left is the likelihood of the trials. It
+        counts two thirds, as a power prior (Ibrahim & Chen 2000): the processes are themselves fitted to these trials.
+        """
+        at = self._at(z)
+        return self._evidence(at, self._excesses(at))
 
     def keeps(self, z: Array) -> Array:
         """Return how probably settings (m, axes) truly keep all limits and lower the objective: (m,).
@@ -212,16 +211,17 @@ class SearchModel:
             plan: what will be measured.
             with_model: by both halves of dev; else by held-out speech alone.
         """
-        mean, before = self.excesses(z)
+        at = self._at(z)
+        expected = self._excesses(at)
         measured = self._of_confirm(plan)
+        mean, after, share = expected.mean, measured, np.ones_like(measured)
         if with_model:
-            after = 1 / (1 / before + 1 / measured)
-            moves = np.sqrt(np.maximum(before - after, 1e-12))
-            beyond = plan.quantile * np.sqrt(after)
-        else:
-            moves = np.sqrt(before + measured)
-            beyond = np.broadcast_to(plan.quantile * np.sqrt(measured), mean.shape)
-        chance: Array = norm.cdf((-mean - beyond) / moves).prod(axis=-1)
+            of_search = self._evidence(at, expected)
+            after = 1 / (1 / of_search.variance + 1 / measured)
+            share = after / measured  # of held-out speech in the evidence
+            mean = (1 - share) * of_search.mean + share * mean
+        moves = share * np.sqrt(expected.variance + measured)
+        chance: Array = norm.cdf((-mean - plan.quantile * np.sqrt(after)) / moves).prod(axis=-1)
         return chance
 
     def fits(self) -> NDArray[np.bool_]:
@@ -231,6 +231,31 @@ class SearchModel:
         count = self.world.low_resource
         out: NDArray[np.bool_] = np.r_[fits[count:], fits[:count].all()]
         return out
+
+    def _at(self, z: Array) -> list[tuple[Posterior, Posterior]]:
+        """Return by language what is known at settings, and at the baseline's."""
+        return [(one.posterior(z), one.posterior(self.world.at[None])) for one in self.processes]
+
+    def _excesses(self, at: Sequence[tuple[Posterior, Posterior]]) -> Difference:
+        world, count = self.world, self.world.low_resource
+        suits = world.noise.suits * world.level**2
+        found = [_against(*one) for one in at[:count]]
+        gain = _mean([(mean, variance + of) for (mean, variance), of in zip(found, suits[:count], strict=True)])
+        limited = [
+            _excess(rule, float(fixed), *one)
+            for rule, fixed, one in zip(world.rules, world.fixed, at[count:], strict=True)
+        ]
+        means, variances = zip(*limited, gain, strict=True)
+        variance = np.stack(variances, axis=-1)
+        variance[..., :-1] += suits[count:]
+        return Difference(np.stack(means, axis=-1), variance)
+
+    def _evidence(self, at: Sequence[tuple[Posterior, Posterior]], expected: Difference) -> Difference:
+        count = self.world.low_resource
+        more = [_without_prior(*one) for one in at]
+        means, variances = zip(*more[count:], _mean(more[:count]), strict=True)
+        variance = (expected.variance + np.stack(variances, axis=-1)) / _TRUST
+        return Difference(expected.mean + np.stack(means, axis=-1), variance)
 
     def _of_confirm(self, plan: Plan) -> Array:
         """Return the variance of each of `excesses` as the confirm phase will measure it."""
@@ -280,6 +305,18 @@ def _against(found: Posterior, reference: Posterior, slope: Array | float = 1.0)
     variance = rate**2 * found.variance + (slope * base) ** 2 * reference.variance
     variance -= 2 * rate * slope * base * found.shared
     return rate - slope * base, np.maximum(variance, 1e-10)
+
+
+def _without_prior(found: Posterior, reference: Posterior) -> Difference:
+    """Return what mean and variance of a rate less the reference's grow by without the prior of their logarithms.
+
+    By the precisions: that of the posterior is that of the prior, whose mean is 0, and that of the measurements.
+    """
+    difference = found.mean - reference.mean
+    variance = np.maximum(found.variance + reference.variance - 2 * found.shared, _TINY)
+    measured = np.maximum(1 - variance / np.maximum(found.prior, _TINY), _LEAST_MEASURED)
+    rate = np.exp(found.mean)
+    return Difference(rate * difference * (1 / measured - 1), rate**2 * variance * (1 / measured - 1))
 
 
 def _excess(rule: Rule, fixed: float, found: Posterior, reference: Posterior) -> tuple[Array, Array]:

@@ -27,11 +27,13 @@ class Posterior(NamedTuple):
         mean: of the function there.
         variance: of the function there, without noise.
         shared: its covariance with the function at the reference.
+        prior: variance of what it is above the reference, before anything was measured.
     """
 
     mean: Array
     variance: Array
     shared: Array
+    prior: Array
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ class Process:
         half = solve_triangular(self.lower, kernel.T, lower=True, check_finite=False)
         of_reference = solve_triangular(self.lower, self._covariance(self.x[:1])[0], lower=True, check_finite=False)
         variance = np.maximum(self.scale + self.constant - (half**2).sum(axis=0), 1e-12)
-        return Posterior(self.centre + kernel @ self.weights, variance, kernel[:, 0] - half.T @ of_reference)
+        prior = 2 * (self.scale + self.constant - kernel[:, 0])
+        return Posterior(self.centre + kernel @ self.weights, variance, kernel[:, 0] - half.T @ of_reference, prior)
 
     def with_expected(self, x: Array) -> Process:
         """Return the process with measurements at more settings (m, axes), as they are expected: it is surer there."""

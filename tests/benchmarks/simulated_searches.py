@@ -9,7 +9,7 @@ from operator import sub
 import numpy as np
 from numpy.typing import NDArray
 
-from raywce.evaluation.arms import Arms
+from raywce.evaluation.arms import Arms, at_the_limit
 from raywce.evaluation.confidence import Estimate, Rates, Speech
 from raywce.experiment.schema import Confirm
 from raywce.search.sampler import LOOKS_FAR, cube_of
@@ -146,7 +146,7 @@ def verdict(half: Half, errors: Sequence[Errors], known: Sequence[Known], phase:
     counts = [phase.of_baseline(max(counts)), *counts]
     last = evidence_of(half, rates, known, counts)
     held_out, with_model = looks.confirmed(first, last)
-    return max(held_out, with_model), held_out, sum(counts)
+    return with_model, held_out, sum(counts)
 
 
 def evidence_of(
@@ -158,8 +158,9 @@ def evidence_of(
     found = []
     for number, of in enumerate(known, 1):
         claims = [
-            arms[name].estimate(rule.excess, number, 0) for name, rule in zip(world.floors, world.rules, strict=True)
+            at_the_limit(arms[name], rule.excess, number, 0)
+            for name, rule in zip(world.floors, world.rules, strict=True)
         ]
-        claims.append(arms["low"].estimate(sub, number, 0))
+        claims.append(at_the_limit(arms["low"], sub, number, 0))
         found.append(evidence(Estimate.stacked(claims), of.difference, of.fit))
     return found

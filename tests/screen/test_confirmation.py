@@ -34,8 +34,8 @@ def comparison() -> Comparison:
 def found(comparison: Comparison) -> Confirmation:
     bounds = dict(zip(LANGUAGES["high"], (-0.12, -0.34, -12.34, -1.5), strict=True))
     claims = {
-        SAFE: Claim(6, 0.8765, bounds, -1.2, 0.000123, 1.23e-6, model_trusted=True, held_out=True, with_model=True),
-        BOLD: Claim(3, 0.3, bounds, -2.3, 0.123, 0.123, model_trusted=False, held_out=False, with_model=False),
+        SAFE: Claim(6, 0.8765, bounds, -1.2, 0.000123, 1.23e-6, model_trusted=True, held_out=True, confirmed=True),
+        BOLD: Claim(3, 0.3, bounds, -2.3, 0.123, 0.123, model_trusted=False, held_out=False, confirmed=False),
     }
     return Confirmation(comparison, Choice.of(claims), {}, {}, {"test": comparison, "broadcast": comparison}, None)
 
@@ -80,7 +80,7 @@ BEATS = "keeps all limits and beats the baseline with 95 % confidence"
 
 def test_the_finding_says_by_what_it_is_confirmed_the_stronger_first(found: Confirmation) -> None:
     assert finding(found) == f"Confirmed by held-out speech: {SAFE} {BEATS}: {CHANGE}."
-    both = changed(found, BOLD, with_model=True, model_trusted=True)
+    both = changed(found, BOLD, confirmed=True, model_trusted=True)
     assert finding(both) == f"{finding(found)} Confirmed with the search's model: {BOLD} too, {CHANGE}."
     assert finding(changed(found, SAFE, held_out=False)) == (
         f"Confirmed with the search's model: {SAFE} {BEATS}: {CHANGE}. By held-out speech alone it is not shown."
@@ -89,7 +89,7 @@ def test_the_finding_says_by_what_it_is_confirmed_the_stronger_first(found: Conf
 
 def test_where_nothing_is_confirmed_the_finding_says_what_is_missing(found: Confirmation) -> None:
     def lacks(**claim: object) -> str:
-        sentence = finding(changed(found, SAFE, held_out=False, with_model=False, **claim))
+        sentence = finding(changed(found, SAFE, held_out=False, confirmed=False, **claim))
         begin = f"Nothing confirmed: no candidate {BEATS}. The nearest is {SAFE}: "
         assert sentence.startswith(begin)
         return sentence.removeprefix(begin)
@@ -141,6 +141,9 @@ def test_a_verdict_by_the_plain_rate_is_said_where_it_is_another(found: Confirma
 
     assert by_plain(found) == ""
     assert by_plain(found, held_out=False) == "By the plain WER, candidate-1 is confirmed with the search's model."
-    assert by_plain(found, held_out=False, with_model=False) == "By the plain WER, candidate-1 is not confirmed."
-    nothing = changed(found, SAFE, held_out=False, with_model=False)
-    assert by_plain(nothing, held_out=True) == "By the plain WER, candidate-1 is confirmed by held-out speech."
+    assert by_plain(found, held_out=False, confirmed=False) == "By the plain WER, candidate-1 is not confirmed."
+    nothing = changed(found, SAFE, held_out=False, confirmed=False)
+    assert (
+        by_plain(nothing, held_out=True, confirmed=True)
+        == "By the plain WER, candidate-1 is confirmed by held-out speech."
+    )

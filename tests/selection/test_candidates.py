@@ -58,7 +58,7 @@ def test_a_grid_has_no_setting_but_its_own() -> None:
 def test_what_is_known_of_a_candidate_is_what_the_model_says() -> None:
     model, tried = found()
     known = known_at(model, tried[0])
-    mean, variance = model.excesses(tried[:1])
+    mean, variance = model.evidence(tried[:1])
     assert known.difference.mean == pytest.approx(mean[0])
     assert known.difference.variance == pytest.approx(variance[0])
     assert (known.fit == model.fits()).all()

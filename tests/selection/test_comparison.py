@@ -90,9 +90,9 @@ def test_what_the_search_knows_may_confirm_what_held_out_speech_alone_does_not(e
         of = {"mild": Candidate("mild", {}, 0.5, with_model=True, known=known)}
         return choose(found, sides, experiment, of).claims["mild"]
 
-    assert (claim(-0.006).with_model, claim(-0.006).held_out, claim(-0.006).model_trusted) == (True, False, True)
-    assert not claim(0.001).with_model
-    assert not claim(-0.006, fits=False).with_model
+    assert (claim(-0.006).confirmed, claim(-0.006).held_out, claim(-0.006).model_trusted) == (True, False, True)
+    assert not claim(0.001).confirmed
+    assert not claim(-0.006, fits=False).confirmed
     assert not claim(-0.3).model_trusted, "it promises what held-out speech does not show"
 
 

@@ -70,6 +70,22 @@ def test_excess_and_gain_are_those_of_rates_drawn_from_the_model(z: Array) -> No
     assert found.objective(z[None]).mean[0] == pytest.approx(np.mean([rate.mean() for rate, _ in pairs]), abs=2e-3)
 
 
+def test_the_evidence_on_one_setting_is_not_drawn_towards_the_baseline() -> None:
+    """Of many searches, each by few and noisy trials: what is true of a setting at the edge, and what is found."""
+    of, slopes, z = world(), np.array([-0.6, -0.6, 0.3, 0.3]), np.array([[0.95, 0.5]])
+    base, found = of.baseline.mean(axis=0), []
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        x = random.random((10, 2))
+        rates = base * np.exp(slopes * x[:, :1] + 0.1 * random.standard_normal((10, 4)))
+        measured = SearchModel.fit(of, x, rates)
+        found.append([measured.excesses(z).mean[0], measured.evidence(z).mean[0]])
+    true = base * np.exp(slopes * z[0, 0])
+    excess = [*(rule.excess(*pair) for rule, *pair in zip(of.rules, true[2:], base[2:])), (true - base)[:2].mean()]
+    drawn_in, as_measured = np.abs(np.mean(found, axis=0) - excess).sum(axis=1)
+    assert as_measured < drawn_in / 2
+
+
 def test_a_reference_that_is_fixed_has_no_noise() -> None:
     against, _ = model(world())
     fixed, _ = model(world((Rule("original", 0.0, 0.01), Rule(0.2, 0.1, 0.005)), (0.15, 0.2)))
@@ -92,8 +108,9 @@ def test_the_chance_is_how_often_a_confirm_phase_would_confirm(with_model: bool)
     truth = mean + np.sqrt(before) * random.standard_normal((100_000, *mean.shape))
     seen = truth + np.sqrt(measured) * random.standard_normal(truth.shape)
     if with_model:
-        after = 1 / (1 / before + 1 / measured)
-        bound = after * (mean / before + seen / measured) + PLAN.quantile * np.sqrt(after)
+        trials = found.evidence(z)
+        after = 1 / (1 / trials.variance + 1 / measured)
+        bound = after * (trials.mean / trials.variance + seen / measured) + PLAN.quantile * np.sqrt(after)
     else:
         bound = seen + PLAN.quantile * np.sqrt(measured)
     often = (bound < 0).all(axis=-1).mean(axis=0)
