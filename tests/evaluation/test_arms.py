@@ -5,7 +5,7 @@ from operator import sub
 import numpy as np
 import pytest
 
-from raywce.evaluation.arms import Arms, Averages
+from raywce.evaluation.arms import Arms, Averages, at_the_limit
 from raywce.evaluation.confidence import Rates, Resampled, Speech
 from raywce.selection.limits import Rule
 from tests.search.simulated_dev import Dev, Noise
@@ -38,6 +38,25 @@ def test_what_a_limit_takes_of_the_reference_counts_as_much() -> None:
     share = (2 * 0.05**2 + 2 * 0.1**2) / 3
     assert found.value == pytest.approx(0.30 - 1.1 * 0.20)
     assert found.seed_variance == pytest.approx(share * (0.30**2 / 2 + 1.1**2 * 0.20**2 / 3))
+
+
+def test_a_limit_is_tested_with_the_variances_of_a_model_that_stands_on_it() -> None:
+    rule, arms = Rule("baseline", tolerance=0.0, floor=0.05), Arms([[BASELINE, CANDIDATE]])
+    found = at_the_limit(arms, rule.excess, 1, 0)
+    share = (2 * 0.05**2 + 2 * 0.1**2) / 3
+    assert found.value == pytest.approx(0.30 - 0.20 - 0.05)
+    assert found.seed_variance == pytest.approx(share * (0.25**2 / 2 + 0.20**2 / 3))
+    without_errors = Arms([[BASELINE, certain(0.0, 0.0)]])
+    assert at_the_limit(without_errors, sub, 1, 0).value == pytest.approx(-0.20)
+
+
+def test_a_model_on_its_limit_is_found_within_as_often_as_the_level_allows() -> None:
+    speech, errors = simulated(Noise(seed=0.05))
+    rates = speech.rates(errors)
+    rule = Rule("baseline", 0.0, RATES[0] - RATES[1])
+    p = at_the_limit(Arms([[rates[:, 0], rates[:, 1]]]), rule.excess, 0, 1).p_value()
+    assert p.shape == (REPETITIONS,)
+    assert 0.03 < (p <= 0.1).mean() < 0.14
 
 
 def test_a_model_that_was_not_trained_has_no_seeds() -> None:

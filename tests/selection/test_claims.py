@@ -94,5 +94,15 @@ def test_only_what_can_still_be_decided_is_trained_further() -> None:
 
     assert wants((0.001, 0.001), (0.03, 0.001), (0.2, 0.03)) == [False, True, True]
     assert wants((0.6, 0.001), (0.03, 0.001)) == [False, False], "by held-out speech the first has failed"
+    assert wants((0.03, 0.6), (0.03, 0.03)) == [False, False], "by both halves it has"
     assert wants((0.6, 0.6), (0.03, 0.03)) == [False, False]
     assert wants() == []
+
+
+def test_what_held_out_speech_confirms_counts_where_both_halves_do() -> None:
+    def counts(*pairs: tuple[float, float]) -> tuple[int, int]:
+        found = [Evidence(alone, both, True) for alone, both in pairs]
+        return LOOKS.confirmed(found, found)
+
+    assert counts((0.001, 0.001), (0.2, 0.001)) == (1, 2)
+    assert counts((0.001, 0.2), (0.001, 0.001)) == (0, 0), "either would be wrong more often than one"

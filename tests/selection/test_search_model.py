@@ -81,7 +81,8 @@ def test_the_evidence_on_one_setting_is_not_drawn_towards_the_baseline() -> None
         measured = SearchModel.fit(of, x, rates)
         found.append([measured.excesses(z).mean[0], measured.evidence(z).mean[0]])
     true = base * np.exp(slopes * z[0, 0])
-    excess = [*(rule.excess(*pair) for rule, *pair in zip(of.rules, true[2:], base[2:])), (true - base)[:2].mean()]
+    excess = [rule.excess(*pair) for rule, *pair in zip(of.rules, true[2:], base[2:], strict=True)]
+    excess = [*excess, (true - base)[:2].mean()]
     drawn_in, as_measured = np.abs(np.mean(found, axis=0) - excess).sum(axis=1)
     assert as_measured < drawn_in / 2
 
