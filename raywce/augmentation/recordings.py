@@ -103,7 +103,7 @@ def _decoded(files: list[Path], path: str) -> Iterator[NDArray[np.float32]]:
     problems = Problems()
     for file in files:
         try:
-            yield decode(file.read_bytes(), _LONGEST_S)
+            yield decode(file.read_bytes(), _LONGEST_S).samples
         except BadAudioError as error:
             problems.add(
                 path, "recordings must be whole", f"{file}: {error}", "Replace it, or take it out of the folder."

@@ -18,9 +18,15 @@ from raywce.cli.figures import write_figures
 from raywce.data.prepare.rows import CLEAN_UPS, RowOptions
 from raywce.data.prepare.run import PrepareOptions, run
 from raywce.data.prepare.sources import Format
-from raywce.data.prepare.summary import Prepared
+from raywce.data.prepare.summary import RESCALED, Prepared, Reason
 from raywce.data.prepare.writer import Progress
 from raywce.screen.console import plain_table, show_table
+
+_REMARKS = {
+    Reason.SILENT: "wholly silent",
+    Reason.CLIPPED: "heavily clipped",
+    RESCALED: "divided to fit full scale",
+}
 
 
 def prepare(
@@ -46,6 +52,10 @@ def prepare(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of rows under a cap.")] = 0,
     max_seconds: Annotated[float, typer.Option(help="Reject longer audio; at most 30.")] = 30.0,
+    reject_silent: Annotated[
+        bool,
+        typer.Option("--reject-silent", help="Reject wholly silent and heavily clipped audio; else only count it."),
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Worker processes; 0: one for each CPU.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again in a folder prepared before.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the counts to this file.")] = None,
@@ -70,6 +80,7 @@ def prepare(
         cap_to=cap_to,
         seed=seed,
         max_seconds=max_seconds,
+        reject_silent=reject_silent,
         jobs=jobs,
         overwrite=overwrite,
     )
@@ -114,6 +125,8 @@ def show_counts(prepared: Prepared, out: Path) -> None:
     show_table("Rows by language and split", _counts(prepared))
     if prepared.rejected:
         show_table("Rejected rows by reason", _reasons(prepared))
+    for line in _remarks(prepared):
+        typer.echo(line)
     for overlap in prepared.overlap:
         speakers, sentences = _pairs(overlap.speakers), _pairs(overlap.sentences)
         typer.echo(f"{overlap.language} in more than one split: speakers {speakers}; sentences {sentences}")
@@ -138,6 +151,15 @@ def _reasons(prepared: Prepared) -> Table:
         for reason, count in group.rejected.items():
             table.add_row(group.language, group.split, str(count), reason)
     return table
+
+
+def _remarks(prepared: Prepared) -> Iterator[str]:
+    """Yield a line for each group with utterances that were kept and deserve a look."""
+    for group in prepared.groups:
+        found = [f"{count} {_REMARKS[remark]}" for remark, count in group.remarks.items()]
+        if found:
+            do = "" if set(group.remarks) == {RESCALED} else " (--reject-silent rejects the silent and clipped)"
+            yield f"{group.language} {group.split}, of those kept: {', '.join(found)}{do}"
 
 
 def _pairs(pairs: dict[str, int]) -> str:

@@ -105,6 +105,22 @@ def test_help_names_every_form(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         assert form in printed
 
 
+def test_remarks_on_what_was_kept_are_printed_by_group(capsys: pytest.CaptureFixture[str]) -> None:
+    remarks = {"clipped": 2, "rescaled": 3, "silent": 1}
+    groups = (
+        GroupSummary("train", "gl", 9, 9, 0.1, 0, {}, 0, remarks),
+        GroupSummary("dev", "gl", 9, 9, 0.1, 0, {}, 0, {"rescaled": 4}),
+        GroupSummary("test", "gl", 9, 9, 0.1, 0, {}, 0),
+    )
+    show_counts(Prepared(27, 27, 0, 0, 0, groups, (), {}), Path("out"))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "of those kept" in line]
+    assert lines == [
+        "gl train, of those kept: 2 heavily clipped, 3 divided to fit full scale, 1 wholly silent "
+        "(--reject-silent rejects the silent and clipped)",
+        "gl dev, of those kept: 4 divided to fit full scale",
+    ]
+
+
 def test_the_counts_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     rejected = {"label_too_long": 12_345, "truncated_audio": 1}
     languages = [language for of in readable.LANGUAGES.values() for language in of]

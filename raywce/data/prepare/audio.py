@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,12 @@ Samples = npt.NDArray[np.float32]
 
 _SLACK = 0.1  # seconds by which an MP3 header or a manifest's duration may be off
 _FULL_SCALE = 32_768  # 16 bit
+_INTEGER_SCALES = (2.0**15, 2.0**23, 2.0**31)  # full scale of 16, 24 and 32 bit
+_UNSCALED = 128.0  # float samples beyond it are no loud ones of full scale 1
+_OVERSHOOT = 1.25  # how far resampling takes samples beyond their full scale
+_SILENCE = 16 / _FULL_SCALE  # -66 dB; A-law has no smaller sample than half of it
+_TOP, _CLIPPED = 0.98, 0.01  # mu-law ends at 0.98; ordinary speech has next to no flat tops there
+_OPEN_SIZES, _NEAR = (2**31, 2**32), 8192  # what writers to a pipe state; they round it to whole frames
 
 
 class BadAudioError(Exception):
@@ -29,7 +36,34 @@ class BadAudioError(Exception):
         super().__init__(f"{reason}: {detail}")
 
 
-def decode(data: bytes, max_seconds: float, offset: float = 0.0, seconds: float | None = None) -> Samples:
+@dataclass(frozen=True)
+class Clip:
+    """Decoded audio.
+
+    Attributes:
+        samples: float32, shape (T,), 16 kHz, full scale is 1.
+        clipped: the share of samples, of any channel, that continue a flat top at full scale or exceed it.
+        rescaled: whether they were divided to fit full scale.
+    """
+
+    samples: Samples
+    clipped: float
+    rescaled: bool
+
+    @property
+    def flaw(self) -> tuple[Reason, str] | None:
+        """What makes it useless as speech though it can be decoded, with the measured value; None where nothing does.
+
+        Wholly silent: no sample is further than -66 dB from the mean; so are a constant, and channels that cancel each
+        other out. Heavily clipped: more than 1 % of the samples are.
+        """
+        level = float(np.abs(self.samples - self.samples.mean()).max())
+        if level <= _SILENCE:
+            return Reason.SILENT, f"no sample further than {level:.5f} of full scale from the mean"
+        return (Reason.CLIPPED, f"{self.clipped:.1%} of the samples") if self.clipped > _CLIPPED else None
+
+
+def decode(data: bytes, max_seconds: float, offset: float = 0.0, seconds: float | None = None) -> Clip:
     """Decode a file's bytes, or a segment of them, to 16 kHz mono.
 
     Args:
@@ -39,23 +73,25 @@ def decode(data: bytes, max_seconds: float, offset: float = 0.0, seconds: float 
         seconds: how long it is; None: up to the end.
 
     Returns:
-        samples: float32, shape (T,), full scale is 1.
+        The clip; float samples in the scale of integers, or else beyond full scale, are divided to fit.
 
     Raises:
-        BadAudioError: empty, not decodable, cut short, without samples or too long.
+        BadAudioError: empty, not decodable, cut short, without samples, too long, or samples that are no sound.
     """
     if not data:
         raise BadAudioError(Reason.EMPTY_FILE, "0 bytes")
-    _check_container(data)
+    data = _checked_container(data)
     try:
         file = soundfile.SoundFile(io.BytesIO(data))
     except soundfile.LibsndfileError as error:
         raise BadAudioError(Reason.UNDECODABLE_AUDIO, error.error_string) from error
     with file:
         samples = _read(file, max_seconds, offset, seconds)
-        rate = file.samplerate
-    mono = samples.mean(axis=1, dtype=np.float32)
-    return mono if rate == SAMPLE_RATE else _resample(mono, rate)
+        rate, is_float = file.samplerate, file.subtype in ("FLOAT", "DOUBLE")
+    scaled = _scaled(samples) if is_float else samples
+    mono = scaled.mean(axis=1, dtype=np.float32)
+    mono = mono if rate == SAMPLE_RATE else _resample(mono, rate)
+    return Clip(mono, _clipped(scaled), rescaled=scaled is not samples)
 
 
 def encode_flac(samples: Samples) -> bytes:
@@ -118,27 +154,80 @@ def _resample(mono: Samples, rate: int) -> Samples:
     return resampled
 
 
-def _check_container(data: bytes) -> None:
-    """Check the stated sizes of WAV and Ogg: libsndfile takes what is there as all there was."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
-        promised = _wav_end(data)
+def _scaled(samples: Samples) -> Samples:
+    """Return float samples as they are, or, beyond full scale, divided to fit it.
+
+    Raises:
+        BadAudioError: not all are finite, or the largest ones leave nothing of the others in 16 bits.
+    """
+    if not np.isfinite(samples).all():
+        share = float(np.mean(~np.isfinite(samples)))
+        raise BadAudioError(Reason.NOT_FINITE, f"{share:.1%} of the samples are NaN or infinite")
+    peak = float(np.abs(samples).max())
+    if peak <= 1:
+        return samples
+    scales = _INTEGER_SCALES if peak > _UNSCALED else ()
+    scale = next((of for of in scales if peak <= of * _OVERSHOOT), peak)
+    scaled: Samples = samples / np.float32(max(scale, peak))
+    if np.count_nonzero(np.rint(scaled * _FULL_SCALE)) < np.count_nonzero(samples) / 2:
+        raise BadAudioError(Reason.UNKNOWN_SCALE, f"samples up to {peak:g}, most of them next to 0")
+    return scaled
+
+
+def _clipped(samples: Samples) -> float:
+    """Return the share of (T, channels) samples that continue a flat top at full scale, or exceed it."""
+    sizes = np.abs(samples)
+    beyond = sizes > 1
+    beyond[1:] |= (sizes[1:] >= _TOP) & (samples[1:] == samples[:-1])
+    return float(beyond.mean(axis=0).max())
+
+
+def _checked_container(data: bytes) -> bytes:
+    """Check the stated sizes of WAV and Ogg: libsndfile takes what is there as all there was.
+
+    Returns:
+        The bytes; a WAV whose size a streaming writer left open has that of what is there.
+    """
+    promised = 0
+    if data[:4] in (b"RIFF", b"RIFX") and data[8:12] == b"WAVE":
+        order = "<" if data[:4] == b"RIFF" else ">"
+        at, size = _wav_data(data, order)
+        if at and _is_open(data, at, size, order):
+            return data[: at - 4] + struct.pack(f"{order}I", len(data) - at) + data[at:]
+        promised = at + size
     elif data[:4] == b"OggS":
         promised = _ogg_end(data)
-    else:
-        return
     if promised > len(data):
         raise BadAudioError(Reason.TRUNCATED_AUDIO, f"{len(data)} of {promised} bytes")
+    return data
 
 
-def _wav_end(data: bytes) -> int:
-    """Return where the data chunk ends by its own size; 0 where a streaming writer left the size open."""
+def _wav_data(data: bytes, order: str) -> tuple[int, int]:
+    """Return where the samples begin, and their stated size in bytes; twice 0 where there is no data chunk."""
     position = 12
     while position + 8 <= len(data):
-        name, size = struct.unpack_from("<4sI", data, position)
+        name, size = struct.unpack_from(f"{order}4sI", data, position)
         if name == b"data":
-            return 0 if size >= 0xFFFFFFFF - 512 else position + 8 + size
+            return position + 8, size
         position += 8 + size + size % 2
-    return 0
+    return 0, 0
+
+
+def _is_open(data: bytes, at: int, size: int, order: str) -> bool:
+    """Return whether the size is what a streaming writer states, which can't know it."""
+    if size == 0:
+        return not _are_chunks(data, at, order)
+    return at + size > len(data) and any(abs(size - of) <= _NEAR for of in _OPEN_SIZES)
+
+
+def _are_chunks(data: bytes, position: int, order: str) -> bool:
+    """Return whether the rest are whole chunks of a RIFF file, or nothing: not so with samples."""
+    while position + 8 <= len(data):
+        name, size = struct.unpack_from(f"{order}4sI", data, position)
+        if not (name.isascii() and name.decode("ascii").isprintable()):
+            return False
+        position += 8 + size + size % 2
+    return len(data) <= position <= len(data) + 1
 
 
 def _ogg_end(data: bytes) -> int:

@@ -41,6 +41,7 @@ class PrepareOptions:
         cap_to: the language whose kept train utterances are the cap of all others.
         seed: fixes which rows a cap takes.
         max_seconds: longer audio is rejected.
+        reject_silent: whether wholly silent and heavily clipped audio is rejected.
         jobs: worker processes.
         overwrite: whether an output with other settings is removed first.
     """
@@ -56,6 +57,7 @@ class PrepareOptions:
     cap_to: str | None = None
     seed: int = 0
     max_seconds: float = MAX_SECONDS
+    reject_silent: bool = False
     jobs: int = 1
     overwrite: bool = False
 
@@ -108,7 +110,7 @@ def run(options: PrepareOptions, progress: Progress = lambda *_: None) -> Prepar
     with _output(options.out, options.settings(), options.overwrite) as work:
         tokenizer = options.tokenizer
         limit = load_label_limit(tokenizer, work / "tokenizer.json") if tokenizer else None
-        shard_options = ShardOptions(options.max_seconds, limit)
+        shard_options = ShardOptions(options.max_seconds, limit, options.reject_silent)
         with closing(Plan(work / "plan.sqlite", options.seed)) as plan:
             unbalanced_quotes = _scan(tables, options.rows, plan, progress)
             writer = GroupWriter(options.out, plan, options.cap, options.cap_to, shard_options, progress)

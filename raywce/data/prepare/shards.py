@@ -7,11 +7,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from itertools import chain, groupby, islice
@@ -23,7 +24,7 @@ from tokenizers import Tokenizer
 
 from raywce.data.prepare.audio import BadAudioError, decode, encode_flac
 from raywce.data.prepare.rows import Row
-from raywce.data.prepare.summary import Reason, Reject
+from raywce.data.prepare.summary import RESCALED, Reason, Reject
 from raywce.data.schema import CONTENT_KEY, SAMPLE_RATE, UTTERANCES
 from raywce.errors import RunFailed, fail, first_line
 from raywce.storage.files import replaced
@@ -92,11 +93,13 @@ class ShardOptions:
 
     max_seconds: float
     label_limit: LabelLimit | None = None
+    reject_silent: bool = False
 
     @property
     def fingerprint(self) -> str:
         """Text that changes where the shard could."""
-        return f"{self.max_seconds} {self.label_limit.fingerprint if self.label_limit else ''}"
+        label_limit = self.label_limit.fingerprint if self.label_limit else ""
+        return f"{self.max_seconds} {label_limit} {self.reject_silent}"
 
 
 @dataclass(frozen=True)
@@ -117,11 +120,13 @@ class ShardResult:
         kept: utterances written; none means that there is no parquet file.
         samples: their audio at 16 kHz.
         rejects: the others.
+        remarks: counts of what is to be known of the kept ones.
     """
 
     kept: int
     samples: int
     rejects: list[Reject]
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
 
 def write_shard(shard: Shard) -> ShardResult:
@@ -131,7 +136,7 @@ def write_shard(shard: Shard) -> ShardResult:
     if done and (done.kept == 0 or shard.file.exists()):
         return done
     result = _write(shard)
-    state = {"key": key, "kept": result.kept, "samples": result.samples}
+    state = {"key": key, "kept": result.kept, "samples": result.samples, "remarks": result.remarks}
     lines = [json.dumps(state), *(reject.dump() for reject in result.rejects)]
     shard.record.parent.mkdir(parents=True, exist_ok=True)
     with replaced(shard.record) as partial:
@@ -147,21 +152,23 @@ def read_result(record: Path, key: str | None = None) -> ShardResult | None:
     fields = json.loads(state)
     if key is not None and fields["key"] != key:
         return None
-    return ShardResult(fields["kept"], fields["samples"], [Reject.load(line) for line in rejects])
+    loaded = [Reject.load(line) for line in rejects]
+    return ShardResult(fields["kept"], fields["samples"], loaded, fields["remarks"])
 
 
 def _write(shard: Shard) -> ShardResult:
     shard.record.unlink(missing_ok=True)
     shard.file.unlink(missing_ok=True)
     rejects: list[Reject] = []
-    utterances = _utterances(shard, rejects)
+    remarks: Counter[str] = Counter()
+    utterances = _utterances(shard, rejects, remarks)
     first = list(islice(utterances, _ROW_GROUP))
     if not first:
         return ShardResult(0, 0, rejects)
     shard.file.parent.mkdir(parents=True, exist_ok=True)
     with replaced(shard.file) as partial:
         kept, samples = _write_parquet(partial, first, utterances)
-    return ShardResult(kept, samples, rejects)
+    return ShardResult(kept, samples, rejects, remarks)
 
 
 def _write_parquet(path: Path, batch: list[_Kept], utterances: Iterator[_Kept]) -> tuple[int, int]:
@@ -187,8 +194,8 @@ def _columns(row: Row, flac: bytes, samples: int) -> dict[str, object]:
     return {**known, "audio": {"bytes": flac, "path": f"{row.id}.flac"}, "duration": samples / SAMPLE_RATE}
 
 
-def _utterances(shard: Shard, rejects: list[Reject]) -> Iterator[_Kept]:
-    """Yield the rows that can be kept, in order; the others are added to `rejects`."""
+def _utterances(shard: Shard, rejects: list[Reject], remarks: Counter[str]) -> Iterator[_Kept]:
+    """Yield the rows that can be kept, in order, counted in `remarks`; the others are added to `rejects`."""
     limit = shard.options.label_limit
     for row, data in _with_audio(shard.rows):
         try:
@@ -196,11 +203,15 @@ def _utterances(shard: Shard, rejects: list[Reject]) -> Iterator[_Kept]:
                 raise BadAudioError(Reason.LABEL_LIMIT, f"{labels} labels, limit {limit.labels}")
             if isinstance(data, BadAudioError):
                 raise data
-            samples = decode(data, shard.options.max_seconds, row.offset or 0.0, row.seconds)
+            clip = decode(data, shard.options.max_seconds, row.offset or 0.0, row.seconds)
+            if (flaw := clip.flaw) and shard.options.reject_silent:
+                raise BadAudioError(*flaw)
         except BadAudioError as error:
             rejects.append(row.reject(error.reason, error.detail))
         else:
-            yield row, encode_flac(samples), len(samples)
+            remarks.update([flaw[0].value] if flaw else [])
+            remarks.update([RESCALED] * clip.rescaled)
+            yield row, encode_flac(clip.samples), len(clip.samples)
 
 
 def _with_audio(rows: list[Row]) -> Iterator[tuple[Row, bytes | BadAudioError]]:

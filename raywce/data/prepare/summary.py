@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
 from itertools import combinations, islice
@@ -18,6 +18,7 @@ from raywce.data.schema import SAMPLE_RATE, SPLITS
 from raywce.storage.files import replaced
 
 UNKNOWN = "unknown"  # in place of a split or language that a rejected row doesn't have
+RESCALED = "rescaled"  # a remark on a kept utterance, as are Reason.SILENT and Reason.CLIPPED
 _BATCH = 10_000  # rejects written at a time
 
 
@@ -38,7 +39,11 @@ class Reason(StrEnum):
     UNDECODABLE_AUDIO = "undecodable_audio"
     TRUNCATED_AUDIO = "truncated_audio"
     NO_SAMPLES = "no_samples"
+    NOT_FINITE = "not_finite"
+    UNKNOWN_SCALE = "unknown_scale"
     TOO_LONG = "too_long"
+    SILENT = "silent"
+    CLIPPED = "clipped"
 
 
 @dataclass(frozen=True)
@@ -87,18 +92,20 @@ class Group:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of one group: kept utterances, their samples at 16 kHz, rows that the cap left out."""
+    """Outcome of one group: kept utterances, their samples at 16 kHz, remarks on them, rows that the cap left out."""
 
     kept: int = 0
     samples: int = 0
     capped: int = 0
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class GroupSummary:
     """One line of the table: the rows of a split and language, and what became of them.
 
-    `rows` is `utterances` plus all `rejected` plus `capped`; `speakers` counts known ones.
+    `rows` is `utterances` plus all `rejected` plus `capped`; `speakers` counts known ones; `remarks` counts kept
+    utterances that are wholly silent, heavily clipped, or whose samples were divided to fit full scale.
     """
 
     split: str
@@ -109,6 +116,7 @@ class GroupSummary:
     speakers: int
     rejected: dict[str, int]
     capped: int
+    remarks: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,8 @@ def _group_summary(out: Path, group: Group, outcome: Outcome, reasons: Counter[s
     hours = outcome.samples / SAMPLE_RATE / 3600
     speakers = len(set(_values(out, group, "speaker")))
     rejected = dict(sorted(reasons.items()))
-    return GroupSummary(group.split, group.language, rows, outcome.kept, hours, speakers, rejected, outcome.capped)
+    counts = (rows, outcome.kept, hours, speakers, rejected, outcome.capped, dict(sorted(outcome.remarks.items())))
+    return GroupSummary(group.split, group.language, *counts)
 
 
 def _overlap(out: Path, language: str) -> Overlap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from hashlib import blake2b
@@ -175,7 +176,8 @@ class GroupWriter:
             group = Group(shard.rows[0].split, shard.rows[0].language)
             before = self._outcomes[group]
             kept, samples = before.kept + result.kept, before.samples + result.samples
-            self._outcomes[group] = replace(before, kept=kept, samples=samples)
+            remarks = Counter(before.remarks) + Counter(result.remarks)
+            self._outcomes[group] = replace(before, kept=kept, samples=samples, remarks=remarks)
             self.records.add(shard.record)
             self._rows_done += len(shard.rows)
             self._progress("rows done", self._rows_done, sum(self._sizes.values()))

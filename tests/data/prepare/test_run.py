@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from raywce.data.prepare import shards, writer
 from raywce.data.prepare.audio import decode
@@ -133,7 +135,7 @@ def test_datasets_opens_it_and_the_schema_is_kept(corpus: Path, tmp_path: Path) 
     train = [group for group in prepared.groups if group.split == "train"]
     assert len(loaded) == sum(group.utterances for group in train) == 4 + 13 + 12
     assert loaded.features["audio"] == datasets.Audio(sampling_rate=16_000, decode=False)
-    samples = [len(decode(row["audio"]["bytes"], 30)) for row in loaded]
+    samples = [len(decode(row["audio"]["bytes"], 30).samples) for row in loaded]
     assert samples == [round(row["duration"] * 16_000) for row in loaded]
     assert sum(samples) / 16_000 / 3600 == pytest.approx(sum(group.hours for group in train))
     file = pq.ParquetFile(tmp_path / "out/train/gl/00000.parquet")
@@ -349,3 +351,26 @@ def test_real_speech(tmp_path: Path) -> None:
     counts = {(group.language, group.split): group.utterances for group in prepared.groups}
     assert counts == {(path.parent.name, path.name): count for path, count in listed.items()}
     assert prepared.rejected == 0
+
+
+def test_silent_and_clipped_clips_are_counted_and_rejected_only_when_asked(
+    tmp_path: Path, write_audiofolder: WriteFolder
+) -> None:
+    source = tmp_path / "gl" / "train"
+    write_audiofolder(source, ["fine", "silent", "clipped", "beyond full scale"])
+    time = np.arange(8000) / 8000
+    tone = np.sin(2 * np.pi * 110 * time) * np.sin(np.pi * time)
+    for index, samples in enumerate((0 * tone, np.clip(9 * tone, -1, 1)), start=1):
+        soundfile.write(source / f"clip_{index}.flac", samples, 16_000)
+    soundfile.write(source / "clip_3.flac", 9 * tone, 16_000, format="WAV", subtype="FLOAT")
+
+    counted = run(options_for(tmp_path / "gl", tmp_path / "out"))
+    (group,) = counted.groups
+    assert (group.utterances, group.rejected) == (4, {})
+    assert group.remarks == {"silent": 1, "clipped": 1, "rescaled": 1}
+    assert json.loads((tmp_path / "out" / "prepared.json").read_text())["groups"][0]["remarks"] == group.remarks
+    assert run(options_for(tmp_path / "gl", tmp_path / "out")) == counted  # from the records of its shards
+
+    asked = run(options_for(tmp_path / "gl", tmp_path / "asked", reject_silent=True, jobs=2))
+    (group,) = asked.groups
+    assert (group.utterances, group.rejected, group.remarks) == (2, {"silent": 1, "clipped": 1}, {"rescaled": 1})
