@@ -134,7 +134,7 @@ def load(
 
     Args:
         path: a YAML file.
-        overrides: `weighting.alpha=2`, the value in YAML.
+        overrides: `weighting.alpha=2`; the value is YAML, that of a text leaf the text itself.
         check_files: also check what the file names outside itself: data, checkpoint, this machine.
         allow_absent: what this machine does not have is no error: a cluster's file, read on another machine.
 

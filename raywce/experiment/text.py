@@ -66,8 +66,13 @@ for _tag, (_pattern, _first) in _CORE_SCHEMA.items():
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
-def parse(text: str, source: str) -> object:
+def parse(text: str, source: str, do: str = "") -> object:
     """Return the value that YAML `text` stands for; keys stay text.
+
+    Args:
+        text: a document.
+        source: where it stands, for messages.
+        do: what a message says to do where it is not YAML.
 
     Raises:
         InputError: the text is not YAML; `source` is named, with line and column.
@@ -77,9 +82,15 @@ def parse(text: str, source: str) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
-        fail(where, f"must be YAML: {error.problem or error.context}")
+        fail(where, f"must be YAML: {error.problem or error.context}", do=do)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        fail(source, f"must be YAML: {one_line(error)}")
+        fail(source, f"must be YAML: {one_line(error)}", do=do)
+
+
+def comment_in(text: str) -> str:
+    """Return the comment that ends YAML `text`; empty where there is none."""
+    *_, last, _ = yaml.scan(text, _Loader)  # the very last token is the end
+    return text[last.end_mark.index :].strip()
 
 
 def read(path: Path) -> Tree:

@@ -32,7 +32,8 @@ RULES = [
     (["training.steps=0"], "training.steps", "must be at least 1, but got 0"),
     (["training=3"], "training", "must be a section"),
     (["weighting=3"], "weighting", "must be a section"),
-    (["model.checkpoint=3"], "model.checkpoint", "must be text, but got 3"),
+    (["model={checkpoint: 3}"], "model.checkpoint", "must be text, but got 3"),
+    (["model.checkpoint="], "model.checkpoint", "must be text, but got null"),
     (["data.sampling.both_kinds=maybe"], "data.sampling.both_kinds", "must be true or false or 'auto'"),
     (["evaluation.metric=wer"], "evaluation.metric", "must be 'wer_normalized' or 'wer_raw', but got \"wer\""),
     (["name='a b'"], "name", "must be of the form"),
@@ -396,7 +397,7 @@ def test_everything_is_reported_at_once(example: Path) -> None:
 
 
 def test_a_bad_section_does_not_hide_the_others(example: Path) -> None:
-    paths = [problem.path for problem in problems(example, ["training=3", "languages.high_resource=[gl]", "name=3"])]
+    paths = [problem.path for problem in problems(example, ["training=3", "languages.high_resource=[gl]", "name=-"])]
     assert paths == ["name", "training", "languages.high_resource"]
 
 
