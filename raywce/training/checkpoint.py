@@ -6,15 +6,18 @@ the optimizer's state and the scaler's, the step is all that a resumed run has t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from raywce.errors import fail, first_line
 from raywce.model import load_model, save_model
-from raywce.runs.folder import STATE_FILE
+from raywce.runs.folder import CHECKPOINT, STATE_FILE
+from raywce.storage import files
 
 if TYPE_CHECKING:
     from transformers import WhisperForConditionalGeneration
@@ -45,6 +48,38 @@ def save_checkpoint(
     """Write the model (with `source`'s tokenizer and preprocessor) and the state into `folder`."""
     save_model(model, source, folder, revision)
     torch.save(asdict(state), folder / STATE_FILE)
+
+
+def load_checkpoint(model: WhisperForConditionalGeneration, folder: Path, place: str) -> TrainingState:
+    """Put a checkpoint's weights into a model of the same configuration, and return its state.
+
+    Args:
+        model: to resume.
+        folder: of the checkpoint, on this machine.
+        place: path or URI of the checkpoint, for messages.
+
+    Raises:
+        InputError: it is damaged; the message says what to remove to resume from the one before.
+    """
+    with _whole(place, STATE_FILE):
+        state = load_state(folder)
+    with _whole(place, "model"):
+        load_weights(model, folder)
+    return state
+
+
+@contextmanager
+def _whole(place: str, part: str) -> Iterator[None]:
+    """Name the checkpoint and its part that can't be read in the block, and what to remove."""
+    try:
+        yield
+    except Exception as error:  # torch, safetensors and transformers raise many kinds
+        trial, _, name = place.rpartition("/")
+        names = sorted(one.base_name for one in files.entries(trial))
+        before = [other for other in names if other.startswith(CHECKPOINT) and other < name]
+        then = f"resumes from {before[-1]}" if before else "begins at the first step"
+        do = f"Remove this folder, and the same command {then}"
+        fail(place, "a checkpoint must be whole to resume from it", f"{part}: {first_line(error)}", do)
 
 
 def load_state(folder: Path) -> TrainingState:

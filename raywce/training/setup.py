@@ -27,7 +27,7 @@ from raywce.experiment.schema import Experiment
 from raywce.model import UtteranceLosses, load_model, load_tokenizer
 from raywce.runs.folder import checkpoint_name
 from raywce.storage.node_copy import on_node
-from raywce.training.checkpoint import TrainingState, load_state, load_weights, save_checkpoint
+from raywce.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from raywce.training.dev import DevSet
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
 from raywce.training.step import NotFiniteError, Stepper
@@ -117,11 +117,10 @@ class Worker:
             self.optimizer = make_optimizer(self.model, self.settings)
         else:
             with checkpoint.as_directory() as saved:
-                self._resume(Path(saved))
+                self._resume(Path(saved), f"{self.folder}/{Path(checkpoint.path).name}")
 
-    def _resume(self, folder: Path) -> None:
-        state = load_state(folder)
-        load_weights(self.model, folder)
+    def _resume(self, folder: Path, place: str) -> None:
+        state = load_checkpoint(self.model, folder, place)
         self.model.to(self.device)
         self.optimizer = make_optimizer(self.model, self.settings)
         self.optimizer.load_state_dict(state.optimizer)

@@ -74,7 +74,7 @@ def run_trial(
     Raises:
         TrialFailed: the loss was not finite, or the workers were lost more often than `training.max_failures`.
     """
-    _drop_torn_record(f"{folder}/{name}")
+    _update_record(f"{folder}/{name}")
     queue = message_queue()
     last = Report()
 
@@ -103,12 +103,26 @@ def run_trial(
     return last
 
 
-def _drop_torn_record(folder: str) -> None:
-    """Delete a list of checkpoints that was cut off, as Ray Train writes it in place: the training begins again."""
-    record = f"{folder}/checkpoint_manager_snapshot.json"
-    if not files.exists(record):
+def _update_record(folder: str) -> None:
+    """Take checkpoints that were removed out of Ray Train's list: the training resumes from the last that is left.
+
+    A list that was cut off, as Ray Train writes it in place, is deleted, and the training begins at the first step.
+    """
+    place = f"{folder}/checkpoint_manager_snapshot.json"
+    if not files.exists(place):
         return
     try:
-        json.loads(files.read_text(record))
+        record = json.loads(files.read_text(place))
     except ValueError:
-        files.delete_file(record)
+        files.delete_file(place)
+        return
+    there = {one.base_name for one in files.entries(folder)}
+    listed = list(zip(record["checkpoint_results"], record["checkpoint_report_indices"], strict=True))
+    kept = [(result, index) for result, index in listed if result["checkpoint_dir_name"] in there]
+    if not kept:
+        files.delete_file(place)
+    elif len(kept) < len(listed):
+        results, indices = (list(column) for column in zip(*kept, strict=True))
+        latest = results[indices.index(max(indices))]
+        left = {"checkpoint_results": results, "checkpoint_report_indices": indices, "latest_checkpoint_result": latest}
+        files.write_text(place, json.dumps(record | left))

@@ -5,8 +5,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
+from raywce.errors import InputError
 from raywce.model import load_model
-from raywce.training.checkpoint import TrainingState, load_state, load_weights, save_checkpoint
+from raywce.training.checkpoint import TrainingState, load_checkpoint, load_state, load_weights, save_checkpoint
 from tests.tiny_whisper import write_tiny_whisper
 
 
@@ -51,3 +52,36 @@ def test_a_checkpoint_is_a_complete_transformers_folder(source: Path, tmp_path: 
         == WhisperFeatureExtractor.from_pretrained(source).to_dict()
     )
     assert "model.encoder.conv1.weight" in load_file(tmp_path / "saved" / "model.safetensors")
+
+
+@pytest.mark.parametrize("file", ["training_state.pt", "model.safetensors", "config.json"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "gone", "zeros"])
+def test_a_damaged_checkpoint_is_named_with_what_to_remove(
+    source: Path, tmp_path: Path, file: str, damage: str
+) -> None:
+    model = load_model(str(source))
+    for step in (2, 4):
+        folder = tmp_path / "trial" / f"step-{step:08d}"
+        folder.mkdir(parents=True)
+        save_checkpoint(folder, model, TrainingState(step, {}, None, 0.0, {}), str(source), None)
+    last, data = folder / file, (folder / file).read_bytes()
+    last.unlink()
+    if damage != "gone":
+        last.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "zeros": bytes(len(data))}[damage])
+
+    with pytest.raises(InputError) as error:
+        load_checkpoint(model, folder, str(folder))
+    (problem,) = error.value.problems
+    assert problem.path == str(folder)
+    assert problem.got.startswith("training_state.pt: " if file == "training_state.pt" else "model: ")
+    assert problem.do == "Remove this folder, and the same command resumes from step-00000002"
+    assert load_checkpoint(model, folder.with_name("step-00000002"), "step-00000002").step == 2
+
+
+def test_without_a_checkpoint_before_the_damaged_one_the_training_begins_at_the_first_step(
+    source: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "step-00000002"
+    folder.mkdir()
+    with pytest.raises(InputError, match="the same command begins at the first step"):
+        load_checkpoint(load_model(str(source)), folder, str(folder))

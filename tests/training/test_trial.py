@@ -143,6 +143,26 @@ def test_a_training_whose_list_of_checkpoints_is_torn_begins_again(trained: Trai
     check_equal(again.reports, trained)
 
 
+def test_without_a_damaged_checkpoint_a_training_resumes_from_the_one_before(trained: Trained, tmp_path: Path) -> None:
+    trial = tmp_path / "damaged"
+    shutil.copytree(trained.folder, trial)
+    last = trial / "step-00000008"
+    state = last / "training_state.pt"
+    state.write_bytes(state.read_bytes()[:100])
+    *before, _ = sorted(folder.name for folder in trial.glob("step-*"))
+    then = f"resumes from {before[-1]}" if before else "begins at the first step"
+    with pytest.raises(TrialFailed, match=f"step-00000008: .*training_state.pt.*Remove this folder.* {then}"):
+        run_trial(trained.settings, str(tmp_path), "damaged")
+
+    shutil.rmtree(last)
+    again = Reports()
+    run_trial(trained.settings, str(tmp_path), "damaged", again)
+    start = int(before[-1].removeprefix("step-")) if before else -1
+    assert [report.step for report in again.reports] == [r.step for r in trained.reports if r.step > start]
+    expected = weights(trained.folder, 8)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(trial, 8).items())
+
+
 @pytest.mark.usefixtures("cluster")
 def test_a_loss_that_is_not_finite_fails_with_the_step_and_the_ids(inputs: Path, tmp_path: Path) -> None:
     reports = Reports()
