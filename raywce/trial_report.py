@@ -36,7 +36,9 @@ class Report:
         ratios: loss ratio of each step since the report before (`raywce.weighting.LossSums.ratio`).
         learning_rate: of the last step.
         rates: fractions by name (`wer`, `cer`, `wer_raw`, …) and language; empty without an evaluation.
-        objective: mean low-resource WER, a fraction; None without an evaluation.
+        objective: what is minimised, a fraction: mean low-resource rate, or with WERs and CERs among them the mean of
+            their shares of the baseline's (`raywce.selection.objective`), which is their geometric mean in a training
+            by itself; None without an evaluation.
         intermediate: whether the evaluation can't be compared with the last one.
         utterances: path or URI of the table of what was decoded.
         left_out: train utterances whose labels exceed the decoder's positions, by language.
@@ -45,7 +47,7 @@ class Report:
         checkpoint: path of the checkpoint that came with it.
         placement_group_id: of the workers.
         controller_id: of Ray Train's controller.
-        violations: points of WER above the limit, by language that has one; <= 0 holds.
+        violations: points of its rate above the limit, by language that has one; <= 0 holds.
         violation: the largest of them.
         feasible: whether every limit holds.
         failure: why the training can't succeed, however often it is tried.
@@ -80,12 +82,12 @@ class Report:
 
     @property
     def wer(self) -> Mapping[str, float]:
-        """WER by the experiment's metric, fractions by language; empty without an evaluation."""
+        """WER of the experiment's texts and cap, fractions by language; empty without an evaluation."""
         return self.rates.get("wer", {})
 
     @property
     def cer(self) -> Mapping[str, float]:
-        """CER by the experiment's metric, fractions by language; empty without an evaluation."""
+        """CER of the same, fractions by language; empty without an evaluation."""
         return self.rates.get("cer", {})
 
     def flat(self) -> dict[str, object]:

@@ -34,7 +34,7 @@ ALLOWED = {
     "training": "augmentation cluster data errors evaluation experiment loss model runs storage trial_report weighting",
     "screen": "experiment numbers selection trial_report",
     "search": "cluster data errors evaluation experiment runs screen selection storage surrogate training trial_report",
-    "report": "data errors experiment numbers runs screen selection trial_report valid_json weighting",
+    "report": "data errors evaluation experiment numbers runs screen selection trial_report valid_json weighting",
     "export": "data errors evaluation experiment model numbers runs selection storage training trial_report",
     "profile": "cluster data errors evaluation experiment model numbers runs selection storage training trial_report "
     "valid_json",

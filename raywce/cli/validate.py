@@ -69,13 +69,18 @@ def _summary(loaded: ExperimentFile) -> Summary:
     from raywce.profile.known import last_estimate
 
     experiment, space = loaded.experiment, loaded.space
-    training, resources = experiment.training, experiment.resources
+    training, resources, metrics = experiment.training, experiment.resources, experiment.metrics
     parts = resources.workers * training.accumulation_steps
     has_speech = not any(problem.path.startswith("data.") for problem in loaded.not_here)
     return {
         "name": experiment.name,
         "languages": experiment.languages.model_dump(include={"low_resource", "high_resource", "watched"}),
         "limited": experiment.limited_languages,
+        "metric": {
+            "name": experiment.evaluation.metric,
+            "languages": {of: metrics.of(of).label for of in metrics.languages},
+            "minimised": metrics.objective_label,
+        },
         "weighting": experiment.weighting.kind,
         "searched": {path: str(distribution) for path, distribution in space.items()},
         "first_points": loaded.published_points(),
@@ -148,6 +153,7 @@ def _fields(summary: Summary) -> list[tuple[str, str]]:
         ("low-resource", ", ".join(low)),
         ("high-resource", ", ".join(high) or "none"),
         *_watched_field(watched, summary["limited"]),
+        ("metric", _metric_text(summary["metric"])),
         ("weighting", summary["weighting"]),
         ("a trial", steps.format(**trial)),
         ("takes", "{workers} workers: {cpus:g} CPUs, {gpus:g} GPUs".format(**trial)),
@@ -172,6 +178,14 @@ def _fields(summary: Summary) -> list[tuple[str, str]]:
         fields.append(("grid", f"settings: {len(grid['settings'])}, seeds of each: {grid['seeds']}"))
         fields += [("baseline", f"replaces {_point(values)}") for values in grid["baseline"]]
     return fields
+
+
+def _metric_text(metric: Summary) -> str:
+    """Return the rate of all languages, or of each, and what is minimised."""
+    labels: Mapping[str, str] = metric["languages"]
+    by_label = {label: [of for of in labels if labels[of] == label] for label in dict.fromkeys(labels.values())}
+    rates = [label if len(by_label) == 1 else f"{label} of {', '.join(of)}" for label, of in by_label.items()]
+    return f"{metric['name']}: {', '.join(rates)}; minimised: {metric['minimised']}"
 
 
 def _watched_field(watched: Sequence[str], limited: Collection[str]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Confidence in a WER, or in a difference of WERs, beyond the speech and the seeds that it was measured with."""
+"""Confidence in an error rate, or in a difference of two, beyond the speech and the seeds that it was measured with."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Resampled:
 
 @dataclass(frozen=True)
 class Rates:
-    """WERs of models on the same speech.
+    """Error rates of models on the same speech.
 
     Attributes:
         observed: (...) by model.
@@ -122,6 +122,24 @@ class Rates:
 
     def __getitem__(self, models: int | slice | Counts | None) -> Rates:
         return Rates(self.observed[models], [Resampled(way.rates[models], way.count) for way in self.ways])
+
+    def relative_to(self, baseline: Rates, least: float) -> Rates:
+        """Return the rates as shares of the mean over another setting's trainings, resample by resample.
+
+        Args:
+            baseline: (..., trainings), resampled alike.
+            least: what a mean of 0 is taken to be.
+        """
+
+        def shares(rates: Array, of: Array, axis: int) -> Array:
+            found: Array = rates / np.maximum(of.mean(axis=axis, keepdims=True), least)
+            return found
+
+        ways = [
+            Resampled(shares(own.rates, of.rates, -2), own.count)
+            for own, of in zip(self.ways, baseline.ways, strict=True)
+        ]
+        return Rates(shares(self.observed, baseline.observed, -1), ways)
 
 
 def over_speech(statistic: Statistic, *rates: Rates) -> SpeechEstimate:
@@ -147,7 +165,7 @@ class Speech:
     """The utterances of one language that several models decoded.
 
     Attributes:
-        words: (utterances,) reference words.
+        words: (utterances,) words, or characters, of the references.
         speakers: of each utterance; None where unknown.
         resamples: of the bootstrap.
         seed: of the bootstrap's draws.
@@ -169,6 +187,11 @@ class Speech:
         return self.known_speakers >= FEWEST_SPEAKERS
 
     @property
+    def half_an_error(self) -> float:
+        """Return the rate of half an error: less than any that can be measured, but 0."""
+        return 0.5 / max(int(self.words.sum()), 1)
+
+    @property
     def talkative_speakers(self) -> float:
         """Return by how many equally talkative speakers the words are spoken: 1 / sum of the squared shares."""
         groups = self._groups()
@@ -176,7 +199,7 @@ class Speech:
         return 1 / max(float((share**2).sum()), 1 / len(groups))
 
     def rates(self, errors: Counts) -> Rates:
-        """Return the WERs of models with those word errors (..., utterances), as they are and of resampled speech."""
+        """Return the rates of models with those errors (..., utterances), as they are and of resampled speech."""
 
         def drawn(groups: Counts | None, count: int) -> Resampled:
             rates = resampled_rates(errors, self.words, groups, resamples=self.resamples, seed=self.seed)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import jiwer
 
+from raywce.evaluation.writing import characters
+
 
 @dataclass(frozen=True)
 class EditCounts:
@@ -38,16 +40,18 @@ class EditCounts:
 
 def count_words(reference: str, hypothesis: str) -> EditCounts:
     """Count the word edits that turn the reference into the hypothesis; an empty reference has insertions only."""
-    return _counts(jiwer.process_words(_single_spaced(reference), _single_spaced(hypothesis)))
+    return _counts(jiwer.process_words(characters(reference), characters(hypothesis)))
 
 
-def count_characters(reference: str, hypothesis: str) -> EditCounts:
-    """Count the character edits, over texts with single spaces between words; a space is a character too."""
-    return _counts(jiwer.process_characters(_single_spaced(reference), _single_spaced(hypothesis)))
+def count_characters(reference: str, hypothesis: str, spaces: bool = True) -> EditCounts:
+    """Count the character edits.
 
-
-def _single_spaced(text: str) -> str:
-    return " ".join(text.split())
+    Args:
+        reference: what was said.
+        hypothesis: what was decoded.
+        spaces: count each run of spaces as one character; else leave spaces out, as they separate no words.
+    """
+    return _counts(jiwer.process_characters(characters(reference, spaces), characters(hypothesis, spaces)))
 
 
 def _counts(output: jiwer.WordOutput | jiwer.CharacterOutput) -> EditCounts:

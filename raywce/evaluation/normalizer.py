@@ -1,6 +1,6 @@
 """Named text normalisers: applied to reference and hypothesis before words are compared.
 
-A WER is only comparable with another one of the same normaliser, so each has a version, and `versioned_name` goes
+A rate is only comparable with another one of the same normaliser, so each has a version, and `versioned_name` goes
 into every result. None of them is Whisper's English normaliser, which spells and expands words as English.
 """
 
@@ -11,14 +11,30 @@ import unicodedata
 from collections.abc import Callable
 from functools import cache
 
+from raywce.evaluation.writing import base_code
+
+Normalizer = Callable[[str, str | None], str]
+"""Function of a text and its language's code (None: not known)."""
+
 # Signs that are written in several ways, mapped before NFKC (which would turn ´ into a space and an accent).
 _ONE_WAY = str.maketrans(
     {
-        **dict.fromkeys("’‘ʼ´`′＇", "'"),
+        **dict.fromkeys("’‘‛ʻʼʽ´`′＇", "'"),  # U+02BB and U+02BC are letters, of Uzbek and Hawaiian among others
         **dict.fromkeys("‐‑﹣－", "-"),
         **dict.fromkeys("∙⋅‧", "·"),  # l·l in Catalan
+        "ـ": None,  # tatweel, which stretches a word
     }
 )
+_DOTTED_I = {"I": "ı", "İ": "i"}  # SpecialCasing.txt and CaseFolding.txt, for Turkish and Azeri
+_YEH, _KAF = {"ي": "ی"}, {"ك": "ک"}  # Arabic letters, and Persian ones that look the same within a word
+_PERSIAN = str.maketrans(_YEH | _KAF)
+_LETTERS = {
+    **dict.fromkeys(("tr", "az"), str.maketrans(_YEH | _KAF | _DOTTED_I)),
+    **dict.fromkeys(("fa", "prs", "ur", "ckb"), str.maketrans(_YEH | _KAF | {"ى": "ی"})),
+    "ar": str.maketrans({"ی": "ي", "ک": "ك"}),
+    "ps": str.maketrans(_KAF),  # has both yehs
+    "sd": str.maketrans(_YEH),  # has another kaf
+}
 _JOINERS = "'·-"  # the hyphen last, as a character class wants it
 _LOOSE_JOINER = re.compile(rf"(?<![^\s{_JOINERS}])[{_JOINERS}]|[{_JOINERS}](?![^\s{_JOINERS}])")
 
@@ -31,13 +47,26 @@ def _letter_or_space(character: str) -> str:
     return "" if category == "Cf" else " "
 
 
-def words(text: str) -> str:
+def words(text: str, language: str | None = None) -> str:
     """Return lower-case words with single spaces between them, diacritics kept, in any language.
 
     Hyphens, apostrophes and middle dots stay inside a word (`colle-lo`, `l'aigua`, `col·legi`) and go elsewhere;
     other punctuation and symbols are spaces. Combining marks stay, as scripts of India need them.
+
+    Letters that one language writes in several ways are folded:
+
+    - I is the capital of dotless ı, and İ of i, in Turkish and Azeri; elsewhere İ is an i too.
+    - U+02BB and U+02BC (Uzbek, Hawaiian) are apostrophes.
+    - Arabic and Persian yeh and kaf are one letter each, of the Arabic form in Arabic and the Persian form elsewhere;
+      in Persian, Urdu and Central Kurdish a yeh without dots is one too. Pashto's yehs and Sindhi's kafs stay apart.
+    - Tatweel is dropped.
+
+    Args:
+        text: of a reference or a hypothesis.
+        language: its code, such as `tr` or `zh-TW`; None: what is folded in most languages.
     """
-    lowered = unicodedata.normalize("NFKC", text.translate(_ONE_WAY)).lower()
+    compatible = unicodedata.normalize("NFKC", text.translate(_ONE_WAY))
+    lowered = compatible.translate(_LETTERS.get(base_code(language), _PERSIAN)).lower().replace("i\u0307", "i")
     composed = unicodedata.normalize("NFKC", lowered)
     spaced = "".join(map(_letter_or_space, composed))
     return " ".join(_LOOSE_JOINER.sub(" ", spaced).split())
@@ -51,8 +80,8 @@ def _basic_text_normalizer() -> Callable[[str], str]:
     return normalizer
 
 
-def whisper_basic(text: str) -> str:
-    """Normalise as the Whisper paper does for languages other than English, diacritics kept.
+def whisper_basic(text: str, language: str | None = None) -> str:
+    """Normalise as the Whisper paper does for languages other than English, diacritics kept; the same in each of them.
 
     It drops what stands in brackets, and splits words at hyphens and apostrophes.
     Source: `transformers.models.whisper.english_normalizer.BasicTextNormalizer`.
@@ -60,10 +89,10 @@ def whisper_basic(text: str) -> str:
     return _basic_text_normalizer()(text).strip()
 
 
-NORMALIZERS: dict[str, Callable[[str], str]] = {"words": words, "whisper_basic": whisper_basic}
-_VERSIONS = {"words": 1, "whisper_basic": 1}  # raise one when its output changes for any text
+NORMALIZERS: dict[str, Normalizer] = {"words": words, "whisper_basic": whisper_basic}
+_VERSIONS = {"words": 2, "whisper_basic": 1}  # raise one when its output changes for any text
 
 
 def versioned_name(name: str) -> str:
-    """Return the normaliser's name as results carry it, for example `words/1`."""
+    """Return the normaliser's name as results carry it, for example `words/2`."""
     return f"{name}/{_VERSIONS[name]}"

@@ -1,4 +1,4 @@
-"""Word errors of several models on the same utterances, side by side."""
+"""Errors of several models on the same utterances, side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PairedErrors:
     """One language's utterances, ordered by id.
 
     Attributes:
-        words: (utterances,) reference words.
+        words: (utterances,) words, or characters, of the references.
         errors: (models, utterances), by the metric (`raywce.evaluation.utterances.errors`).
         speakers: None where unknown.
     """

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from raywce.evaluation.counts import EditCounts, count_characters, count_words
 from raywce.evaluation.normalizer import NORMALIZERS, versioned_name
+from raywce.evaluation.writing import separates_words
 
 COUNT_GROUPS = ("words_raw", "words_normalized", "characters_raw", "characters_normalized")
 COUNT_NAMES = tuple(field.name for field in fields(EditCounts))
@@ -27,7 +28,7 @@ SCHEMA = pa.schema(
         pa.field("hypothesis", pa.string(), nullable=False),
         pa.field("reference_normalized", pa.string(), nullable=False),
         pa.field("hypothesis_normalized", pa.string(), nullable=False),
-        pa.field("normalizer", pa.string(), nullable=False),  # with its version: "words/1"
+        pa.field("normalizer", pa.string(), nullable=False),  # with its version: "words/2"
         *(pa.field(f"{group}_{name}", pa.int32(), nullable=False) for group in COUNT_GROUPS for name in COUNT_NAMES),
         ("detected_language", pa.string()),  # null where not asked for
         pa.field("truncated", pa.bool_(), nullable=False),
@@ -91,9 +92,13 @@ def score(
     truncated: bool,
     stopped: bool = False,
 ) -> UtteranceResult:
-    """Count the edits of one hypothesis, raw and under the named normaliser (a key of `NORMALIZERS`)."""
-    normalize = NORMALIZERS[normalizer]
-    reference_normalized, hypothesis_normalized = normalize(reference), normalize(hypothesis)
+    """Count the edits of one hypothesis, raw and under the named normaliser (a key of `NORMALIZERS`).
+
+    Spaces of a language without spaces between its words are no characters of the normalised texts: a comma that one
+    text lacks is a space there.
+    """
+    normalize, spaces = NORMALIZERS[normalizer], separates_words(language)
+    reference_normalized, hypothesis_normalized = normalize(reference, language), normalize(hypothesis, language)
     return UtteranceResult(
         id=id,
         language=language,
@@ -108,7 +113,7 @@ def score(
         words_raw=count_words(reference, hypothesis),
         words_normalized=count_words(reference_normalized, hypothesis_normalized),
         characters_raw=count_characters(reference, hypothesis),
-        characters_normalized=count_characters(reference_normalized, hypothesis_normalized),
+        characters_normalized=count_characters(reference_normalized, hypothesis_normalized, spaces),
         detected_language=detected_language,
         truncated=truncated,
         stopped=stopped,

@@ -6,9 +6,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 
 from raywce.errors import Problem
+from raywce.evaluation.writing import separates_words
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.rungs import rungs, same_until
-from raywce.experiment.schema import Data, Evaluation, Languages, Resources, Search, Sections, Training, Weighting
+from raywce.experiment.schema import (
+    Data,
+    Evaluation,
+    Languages,
+    Resources,
+    Search,
+    Sections,
+    Training,
+    Weighting,
+    metrics_of,
+)
 from raywce.experiment.space import Scalar, Space, largest
 from raywce.experiment.text import shown
 
@@ -322,10 +333,22 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
 
 def notes(sections: Sections) -> list[str]:
     """Return a note on what can be run, but is hardly what is meant."""
-    training, evaluation = sections["training"], sections["evaluation"]
-    if training.encoder_context != "full" or evaluation.encoder_context == "full":
-        return []
-    return [
-        "evaluations have a short encoder context (batch), which a model trained at the full one alone "
-        "answers with endless repetitions now and then: training.encoder_context: batch trains for both"
-    ]
+    return [*_short_context(sections["training"], sections["evaluation"]), *_phrases(sections)]
+
+
+def _short_context(training: Training, evaluation: Evaluation) -> Iterator[str]:
+    if training.encoder_context == "full" and evaluation.encoder_context != "full":
+        yield (
+            "evaluations have a short encoder context (batch), which a model trained at the full one alone "
+            "answers with endless repetitions now and then: training.encoder_context: batch trains for both"
+        )
+
+
+def _phrases(sections: Sections) -> Iterator[str]:
+    metrics = metrics_of(sections["evaluation"], sections["languages"])
+    languages = [one for one in metrics.languages if metrics.of(one).unit == "wer" and not separates_words(one)]
+    if languages:
+        yield (
+            f"words of {', '.join(languages)} have no spaces between them, so that a WER counts whole phrases: "
+            "evaluation.metric: auto has the CER of such languages"
+        )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from raywce.evaluation.metric import Metric
+from raywce.evaluation.metric import Metrics, Name
 from raywce.evaluation.settings import DecodeSettings
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.section import Count, Language, NotNegative, Positive, Section, Share
@@ -72,7 +72,9 @@ class Languages(Section):
     """The languages to improve, those that must not become worse, and those that are measured only."""
 
     low_resource: list[Language] = Field(
-        min_length=1, description="Languages to improve: a search minimises the mean of their WERs."
+        min_length=1,
+        description="Languages to improve: a search minimises the mean of their rates; where some are WERs and some "
+        "CERs (evaluation.metric: auto), the mean of their relative changes from the baseline.",
     )
     high_resource: list[Language] = Field(
         default_factory=list, description="Must not become worse: each has a constraint of its own."
@@ -295,18 +297,22 @@ class Training(Section):
 class Evaluation(Section):
     """Decoding of dev, test and extra test sets, and the metric."""
 
-    metric: Literal["wer_normalized", "wer_raw"] = Field(
-        "wer_normalized", description="The WER that is minimised and constrained."
+    metric: Name = Field(
+        "wer_normalized",
+        description="The rate that is minimised and constrained: of words or characters, normalised or raw. auto: "
+        "cer_normalized for languages without spaces between words (zh, yue, ja, th, lo, km, my, bo and the like), "
+        "wer_normalized for others.",
     )
     capped: bool = Field(
         True,
-        description="An utterance counts at most as many errors as its reference has words, so that none whose "
-        "decoding ran away decides a search; false: the plain WER.",
+        description="An utterance counts at most as many errors as its reference has words (for a CER, characters), "
+        "so that none whose decoding ran away decides a search; false: the plain rate.",
     )
     normalizer: Literal["words", "whisper_basic"] = Field(
         "words",
         description="words: lower-cased, without punctuation; diacritics, hyphens, apostrophes and the Catalan middle "
-        "dot inside words stay. whisper_basic: Whisper's own, diacritics kept. Never the English one.",
+        "dot inside words stay; folded by language: Turkish and Azeri I, U+02BB and U+02BC, Arabic and Persian yeh and "
+        "kaf, tatweel. whisper_basic: Whisper's own, diacritics kept. Never the English one.",
     )
     batch_size: Count = Field(8, description="Utterances that a worker decodes at once.")
     precision: Precision | None = Field(None, description="null: as in training.")
@@ -328,7 +334,7 @@ class Evaluation(Section):
     stop_loops: bool = Field(
         False,
         description="Stop decoding that repeats a phrase without end, to save time: such an utterance counts as wholly "
-        "wrong, and the plain WER is a lower bound.",
+        "wrong, and the plain rate is a lower bound.",
     )
     identify_language: bool = Field(False, description="Also measure language-identification accuracy.")
     part: Literal["all", "search", "confirm"] = Field(
@@ -338,27 +344,28 @@ class Evaluation(Section):
 
 
 class ConstraintLimits(Section):
-    """The allowed rise of one language's WER: the larger of the two."""
+    """The allowed rise of one language's rate, its WER or CER by evaluation.metric: the larger of the two."""
 
     reference: Literal["baseline", "original"] | NotNegative | None = Field(
-        None, description="What the WER is compared with; a number is a WER in percent; null: as for all."
+        None, description="What the rate is compared with; a number is a rate in percent; null: as for all."
     )
-    relative_tolerance: NotNegative | None = Field(None, description="Share of the reference's WER; null: as for all.")
-    absolute_floor: NotNegative | None = Field(None, description="Points of WER; null: as for all.")
+    relative_tolerance: NotNegative | None = Field(None, description="Share of the reference's rate; null: as for all.")
+    absolute_floor: NotNegative | None = Field(None, description="Points of the rate; null: as for all.")
 
 
 class Constraints(Section):
-    """One named constraint for each language with a limit: WER - reference <= max(tolerance * reference, floor).
+    """One named constraint for each language with a limit: rate - reference <= max(tolerance * reference, floor).
 
+    The rate is the language's own WER or CER, by evaluation.metric.
     Each high-resource language has one, and each watched language that `languages` names.
     """
 
     reference: Literal["baseline", "original"] | NotNegative = Field(
-        "baseline", description="What the WER is compared with; a number is a WER in percent."
+        "baseline", description="What the rate is compared with; a number is a rate in percent."
     )
-    relative_tolerance: NotNegative = Field(0.0, description="Allowed rise, as a share of the reference's WER.")
+    relative_tolerance: NotNegative = Field(0.0, description="Allowed rise, as a share of the reference's rate.")
     absolute_floor: NotNegative = Field(
-        0.5, description="Allowed rise in points of WER (0.5: from 20.0 to 20.5 %), where that share is less."
+        0.5, description="Allowed rise in points of the rate (0.5: from 20.0 to 20.5 %), where that share is less."
     )
     languages: dict[Language, ConstraintLimits] = Field(
         default_factory=dict,
@@ -511,13 +518,13 @@ class Experiment(Section):
         )
 
     @property
-    def metric(self) -> Metric:
-        """The rate that is minimised, constrained and claimed."""
-        return Metric(self.evaluation.metric, self.evaluation.capped)
+    def metrics(self) -> Metrics:
+        """The rates that are minimised, constrained and claimed."""
+        return metrics_of(self.evaluation, self.languages)
 
     @property
     def by_plain_rate(self) -> Experiment:
-        """The same experiment, judged by the plain rate."""
+        """The same experiment, judged by the plain rates."""
         return self.model_copy(update={"evaluation": self.evaluation.model_copy(update={"capped": False})})
 
     @property
@@ -538,6 +545,11 @@ class Experiment(Section):
             return []
         named = self.augmentation.languages
         return list(self.languages.low_resource if named is None else named)
+
+
+def metrics_of(evaluation: Evaluation, languages: Languages) -> Metrics:
+    """Return the rate of each language."""
+    return Metrics(evaluation.metric, evaluation.capped, tuple(languages.low_resource), tuple(languages.decoded))
 
 
 Sections = Mapping[str, Any]

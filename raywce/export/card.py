@@ -67,10 +67,8 @@ def model_card(source: Source, max_new_tokens: int, quantization: str | None = N
         trial_id="" if source.averaged else source.trial_id,
         step=source.last["step"],
         tables=tables,
-        rate=experiment.metric.label,
-        capped=experiment.metric.capped,
+        metrics=experiment.metrics,
         stop_loops=experiment.evaluation.stop_loops,
-        metric="normalised" if experiment.evaluation.metric == "wer_normalized" else "raw",
         normalizer=versioned_name(experiment.evaluation.normalizer),
         sampler=source.outcome.choice if source.outcome else "",
         settings=_settings(experiment),
@@ -101,7 +99,7 @@ def average_card(average: Average, max_new_tokens: int, quantization: str | None
 
 
 def _head(source: Source, tables: Sequence[Figures]) -> ModelCardData:
-    experiment = source.experiment
+    experiment, metrics = source.experiment, source.experiment.metrics
     results = [
         EvalResult(
             task_type=_TASK,
@@ -109,9 +107,9 @@ def _head(source: Source, tables: Sequence[Figures]) -> ModelCardData:
             dataset_name=f"{table.name}, {language}",
             dataset_config=language,
             dataset_split="dev" if table.name == "dev" else "test",
-            metric_type="wer",
+            metric_type=metrics.of(language).unit,
             metric_value=round(100 * wer, 2),
-            metric_name=f"WER in %, {experiment.evaluation.metric}",
+            metric_name=f"{metrics.of(language).kind} in %, {metrics.of(language).name}",
         )
         for table in tables
         for language, wer in table.plain.items()  # the Hub compares it with those of other models

@@ -1,4 +1,4 @@
-"""The figures of a model card: WER per language of the original, the baseline and the model."""
+"""The figures of a model card: the rate of each language of the original, the baseline and the model."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from raywce.trial_report import Report
 
 @dataclass(frozen=True)
 class Figures:
-    """WERs of one set of utterances.
+    """Rates of one set of utterances, of each language its own.
 
     Attributes:
         name: of the set: dev, test, or an extra test split's own.
         about: a description, in one line.
         columns: heading to text by language, in percent.
-        own: WER of the exported model, as fractions.
+        own: rates of the exported model, as fractions.
         plain: the same, not capped.
         watched: languages that it was not trained on.
+        marks: `WER` or `CER` by language; empty where all have a rate of one kind.
     """
 
     name: str
@@ -35,12 +36,13 @@ class Figures:
     own: Mapping[str, float]
     plain: Mapping[str, float]
     watched: Collection[str]
+    marks: Mapping[str, str]
 
     @property
     def rows(self) -> list[list[str]]:
         """Cells of a row for each language."""
         return [
-            [labelled(language, self.watched), *(of.get(language, "") for of in self.columns.values())]
+            [labelled(language, self.watched, self.marks), *(of.get(language, "") for of in self.columns.values())]
             for language in self.own
         ]
 
@@ -63,9 +65,9 @@ def figures(source: Source) -> list[Figures]:
 
 
 def _rates(source: Source, *place: str) -> list[dict[str, float]]:
-    """Return the WERs of a table of utterances in the run folder, by language: as decided by, and not capped."""
-    rates, metric = rates_by_language(read_table(source.folder.path(*place))), source.experiment.metric
-    return [{of: getattr(rate, one.field) for of, rate in rates.items()} for one in (metric, metric.plain)]
+    """Return the rates of a table of utterances in the run folder, by language: as decided by, and not capped."""
+    rates, metrics = rates_by_language(read_table(source.folder.path(*place))), source.experiment.metrics
+    return [{of: getattr(rate, one.of(of).field) for of, rate in rates.items()} for one in (metrics, metrics.plain)]
 
 
 def _single(source: Source) -> Figures:
@@ -81,12 +83,13 @@ def _single(source: Source) -> Figures:
         }
         seeds = "; the baseline is a mean ± standard deviation over its seeds" if deviation else ""
     elif source.rows[0]["step"] == 0:
-        before = Report.of(source.rows[0]).wer
+        before = source.experiment.metrics.deciding(Report.of(source.rows[0]).rates)
         columns["original"] = {name: numbers.percent(before[name]) for name in source.wer}
     columns["this model"] = {name: numbers.percent(wer) for name, wer in source.wer.items()}
     part = "" if source.experiment.evaluation.part == "all" else " (a part of it)"
     about = f"dev{part}: point estimates without intervals, of one training{seeds}"
-    return Figures("dev", about, columns, source.wer, source.plain_wer, source.experiment.languages.watched)
+    watched, marks = source.experiment.languages.watched, source.experiment.metrics.marks
+    return Figures("dev", about, columns, source.wer, source.plain_wer, watched, marks)
 
 
 def _compared(
@@ -112,7 +115,8 @@ def _compared(
         seeds = f"the winner is a mean over {winner.seeds} seeds, the baseline over {comparison.baseline.seeds}"
         seeds += "; this model is one of the winner's"
     intervals = f"{numbers.confidence(comparison.confidence)} % intervals over {over}"
-    return Figures(name, f"{about}; {intervals}; {seeds}", columns, own, plain, source.experiment.languages.watched)
+    watched, marks = source.experiment.languages.watched, source.experiment.metrics.marks
+    return Figures(name, f"{about}; {intervals}; {seeds}", columns, own, plain, watched, marks)
 
 
 def _intervals(wers: Mapping[str, Interval]) -> dict[str, str]:

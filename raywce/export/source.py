@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from raywce.errors import fail
+from raywce.evaluation.metric import Metrics
 from raywce.experiment.load import ExperimentFile
 from raywce.experiment.schema import Experiment
 from raywce.runs.folder import OUTCOME, TRIALS, RunFolder, checkpoint_name
@@ -73,15 +74,17 @@ class Source:
 
     @property
     def wer(self) -> Mapping[str, float]:
-        """WER of the last step, fractions by language."""
-        report = Report.of(self.last)
-        return {name: report.wer[name] for name in self.experiment.languages.decoded}
+        """Each language's own rate after the last step, a fraction."""
+        return self._rates(self.experiment.metrics)
 
     @property
     def plain_wer(self) -> Mapping[str, float]:
         """The same, not capped."""
-        metric = self.experiment.metric
-        return {of: self.last[f"{metric.name}/{of}"] for of in self.wer} if metric.capped else self.wer
+        return self._rates(self.experiment.metrics.plain)
+
+    def _rates(self, metrics: Metrics) -> dict[str, float]:
+        found = metrics.deciding(Report.of(self.last).rates)
+        return {name: found[name] for name in self.experiment.languages.decoded}
 
     @property
     def drawn(self) -> dict[str, int]:

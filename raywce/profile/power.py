@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
 
 _RATE = 0.2  # where nothing was measured
+_POINTS, _PERCENT = (1.0, 2.0, 5.0), (5.0, 10.0, 20.0)  # gains to state the chance for
 
 
 def power_of(file: ExperimentFile) -> Power | None:
@@ -41,6 +42,8 @@ def power_of(file: ExperimentFile) -> Power | None:
         {name: Rule.of(experiment.search.constraints, name) for name in experiment.limited_languages},
         [confirm.of_baseline(confirm.seeds), *[confirm.seeds] * confirm.candidates],
         confirm.confidence,
+        _PERCENT if experiment.metrics.is_relative else _POINTS,
+        relative=experiment.metrics.is_relative,
     )
 
 
@@ -48,8 +51,10 @@ def power_lines(file: ExperimentFile, found: Power) -> list[str]:
     """Return it in words: what is confirmed how often, which limits are too narrow, and what is assumed."""
     low = " and ".join(file.experiment.languages.low_resource)
     points, chance = min(found.chances.items(), key=lambda one: abs(one[1] - 0.7))
+    metrics = file.experiment.metrics
+    unit = "% of the baseline's rates on average" if metrics.is_relative else "points"
     lines = [
-        f"a setting that truly lowers {low} by {points:g} points and raises nobody is confirmed by held-out speech in "
+        f"a setting that truly lowers {low} by {points:g} {unit} and raises nobody is confirmed by held-out speech in "
         f"about {round(10 * chance)} of 10 searches"
     ]
     if found.gain is not None:
@@ -62,12 +67,13 @@ def power_lines(file: ExperimentFile, found: Power) -> list[str]:
         lines.append(f"limits in points below what dev resolves: {narrow}; {do}")
     rate, seeds, suits = (f"{numbers.percent(share, digits=0)} %" for share in (_RATE, SEEDS, SUITS))
     measured = "as the baseline's" if _rates(file) else f"of {rate}"
-    lines.append(f"(assumed: WERs {measured}, {seeds} of it between trainings, {suits} between a setting's speakers)")
+    of = f"{metrics.plain.label}s {measured}".replace("WER or", "WERs or")
+    lines.append(f"(assumed: {of}, {seeds} of it between trainings, {suits} between a setting's speakers)")
     return lines
 
 
 def _rates(file: ExperimentFile) -> dict[str, float]:
-    """Return the baseline's WERs by language where the run folder has them."""
+    """Return the baseline's rates by language where the run folder has them."""
     folder = RunFolder.of(file.experiment.storage, file.experiment.name)
     try:
         table = TrialTable.open(folder, file.space, file.experiment.languages)
@@ -84,7 +90,8 @@ def _held_out(file: ExperimentFile, language: str, rate: float) -> HeldOut | Non
         return None
     rows = table.to_pydict()
     kept = in_part("confirm", file.experiment.search.confirm.dev_share, rows["id"], rows["speaker"])
-    words = np.array([len(rows["text"][index].split()) for index in kept])
+    metric = file.experiment.metrics.of(language)
+    words = np.array([len(metric.pieces(rows["text"][index], language)) for index in kept])
     if not words.sum():
         return None
     speakers = Speech(words, [rows["speaker"][index] for index in kept]).talkative_speakers

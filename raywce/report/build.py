@@ -25,7 +25,7 @@ BEST_TRIALS = 5
 
 def build(run: Run) -> RunReport:
     """Return all figures of the run, finished or not."""
-    outcome, experiment = run.outcome, run.experiment
+    outcome, experiment, metrics = run.outcome, run.experiment, run.experiment.metrics
     points = trial_points(run)
     done, tables = ranked(points), wer_tables(run)
     states = Counter(point.state for point in points if point.phase == SEARCH)
@@ -35,9 +35,14 @@ def build(run: Run) -> RunReport:
     return RunReport(
         name=experiment.name,
         folder=run.folder.uri,
-        metric=experiment.evaluation.metric,
-        rate=experiment.metric.label,
-        capped=experiment.metric.capped,
+        metric=f"{experiment.evaluation.metric}: {metrics.about}" if metrics.marks else experiment.evaluation.metric,
+        rate=metrics.label,
+        objective=metrics.objective_label,
+        objective_about=metrics.objective_about,
+        marks=metrics.marks,
+        rate_title=metrics.title,
+        counted=metrics.counted,
+        capped=metrics.capped,
         normalizer=experiment.evaluation.normalizer,
         confidence=experiment.search.confirm.confidence,
         low_resource=list(experiment.languages.low_resource),
@@ -88,7 +93,7 @@ def _first_of(run: Run, candidate: str) -> str:
 
 
 def _distinct(points: list[TrialPoint], run: Run) -> list[TrialPoint]:
-    """Return only the first of trials that are one training, or have the same WER in every language."""
+    """Return only the first of trials that are one training, or have the same rate in every language."""
     trainings = {one.trial_id: (run.file.at(one.values), run.table.ratios(one.trial_id)) for one in points}
     names = distinct({one.trial_id: one.wer for one in points}, trainings)
     return [point for point in points if point.trial_id in names]
@@ -119,10 +124,13 @@ def _finding(run: Run, tables: list[WerTable]) -> str:
 
 def _change(run: Run, table: WerTable) -> str:
     gain, languages = table.gain, " and ".join(run.experiment.languages.low_resource)
-    rate = run.experiment.metric.label
+    metrics = run.experiment.metrics
+    rate, unit = metrics.objective_label.removeprefix("low-resource "), "points"
+    if metrics.is_relative:
+        rate, unit = "error rates", "% of the baseline's on average"
     assert gain is not None
     verb = "lowers" if gain.value < 0 else "raises"
-    by = f"{verb} the {rate} of {languages} by {numbers.distance(100 * gain.value)} points"
+    by = f"{verb} the {rate} of {languages} by {numbers.distance(100 * gain.value)} {unit}"
     change = f"{by if gain.value else f'leaves the {rate} of {languages} as it is'} compared with the baseline"
     if gain.low is None:
         return change
@@ -153,7 +161,7 @@ def _examples(run: Run, best: str | None) -> Examples:
     if parts is None:
         return no_examples("utterances.parquet does not have these trainings yet")
     baseline, chosen = parts
-    return examples_of(baseline, chosen, [trial_id for _, trial_id in pair], run.experiment.evaluation.metric)
+    return examples_of(baseline, chosen, [trial_id for _, trial_id in pair], run.experiment.metrics)
 
 
 def _set_up(run: Run) -> SetUp:

@@ -1,6 +1,7 @@
 """The figures of a report, as the page shows them and `--json` writes them.
 
-WERs and differences of WERs are fractions; what is called points is points of WER (hundredths); times are seconds.
+Rates and differences of rates are fractions, each language's of its own WER or CER; what is called points is hundredths
+of them; times are seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from raywce.valid_json import with_nulls
 
 @dataclass(frozen=True)
 class Figure:
-    """A WER or a difference of two, with the ends of its interval where that is known."""
+    """A rate or a difference of two, with the ends of its interval where that is known."""
 
     value: float
     low: float | None = None
@@ -32,7 +33,7 @@ class LanguageRow:
     Attributes:
         watched: whether the model is not trained on it.
         baseline_deviation: standard deviation over the baseline's seeds, a fraction; None where not known.
-        allowed: points by which the WER may be above the baseline's; None without a limit, and on other speech than
+        allowed: points by which the rate may be above the baseline's; None without a limit, and on other speech than
             that of the search.
         above_limit: points above the limit; in the confirm phase, their upper bound; <= 0 holds.
         identified: share of utterances whose language is recognised by the model chosen; None where not measured.
@@ -61,7 +62,7 @@ class WerTable:
         chosen: the trial, or the candidate of the confirm phase.
         label: what that is: winner, nearest candidate, best trial, nearest trial.
         note: what its intervals cover.
-        gain: mean low-resource WER of the model chosen minus the baseline's.
+        gain: objective of the model chosen minus the baseline's.
     """
 
     title: str
@@ -78,7 +79,7 @@ class TrialPoint:
     """One training, as it stood at its last evaluation.
 
     Attributes:
-        objective: mean low-resource WER; None where it was not evaluated.
+        objective: what is minimised; None where it was not evaluated.
         worst_change: points of the language with a limit that lost most against the baseline.
         reason: why it failed.
         in_pareto_set: whether no other completed trial is at least as good in both.
@@ -112,7 +113,7 @@ class AlphaCurve:
 
 @dataclass(frozen=True)
 class StepReport:
-    """One report of a training: by language the WER on dev, the training cross-entropy and the alpha in force."""
+    """One report of a training: by language its rate on dev, the training cross-entropy and the alpha in force."""
 
     step: int
     wer: Mapping[str, float]
@@ -192,7 +193,13 @@ class RunReport:
         label: of the model that the finding is about.
         notes: what else to know.
         wanted: trials that the file asks for.
-        baseline_objective: the baseline's mean low-resource WER.
+        rate: name of the rates, such as `capped WER`.
+        objective: name of what is minimised.
+        objective_about: a sentence on it, where that is no mean rate.
+        marks: `WER` or `CER` by language; empty where all have a rate of one kind.
+        rate_title: heading over the rates.
+        counted: what a reference consists of.
+        baseline_objective: the baseline's.
         wers: the first is what the finding is about.
         claims: of the confirm phase's candidates.
         trials: all trainings, the best of the search first.
@@ -206,6 +213,11 @@ class RunReport:
     folder: str
     metric: str
     rate: str
+    objective: str
+    objective_about: str
+    marks: Mapping[str, str]
+    rate_title: str
+    counted: str
     capped: bool
     normalizer: str
     confidence: float

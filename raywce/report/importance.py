@@ -37,7 +37,7 @@ def _quietly() -> Iterator[None]:
 
 @_quietly()
 def study_of(run: Run, trials: Sequence[TrialPoint]) -> optuna.Study:
-    """Return the completed trials as an Optuna study: low-resource WER in %, the limits as its constraints."""
+    """Return the completed trials as an Optuna study: objective in %, the limits as its constraints."""
     space = run.file.optuna_space
     study = optuna.create_study(study_name=run.experiment.name, storage=optuna.storages.InMemoryStorage())
     for trial in trials:
@@ -87,5 +87,5 @@ def contour_figure(run: Run, trials: Sequence[TrialPoint], pair: tuple[str, str]
     from optuna.visualization import plot_contour
 
     study = study_of(run, contour_trials(trials))
-    target = f"low-resource {run.experiment.metric.label}"
+    target = run.experiment.metrics.objective_label
     return dict(json.loads(plot_contour(study, params=list(pair), target_name=target).to_json()))

@@ -43,7 +43,7 @@ def page(report: RunReport, run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    named = partial(labelled, watched=report.watched)
+    named = partial(labelled, watched=report.watched, marks=report.marks)
     environment.filters.update(figure=figure, cell=cell, duration=numbers.duration, hours=numbers.hours, labelled=named)
     environment.globals.update(style=lambda trial_id: plots.style_of(trial_id, report))
     template = environment.get_template("page.html.j2")
@@ -60,7 +60,7 @@ def page(report: RunReport, run: Run) -> str:
 def all_plots(report: RunReport, run: Run) -> Plots:
     """Return the plots by the id of the element that each is drawn in."""
     done = ranked(report.trials)
-    found = {f"wer-{index}": plots.wer_bars(table, report.rate) for index, table in enumerate(report.wers)}
+    found = {f"wer-{index}": plots.wer_bars(table, report) for index, table in enumerate(report.wers)}
     if any(point.worst_change is not None for point in done):
         found["trade-off"] = plots.trade_off(report, done)
     if report.alphas:

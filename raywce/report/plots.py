@@ -66,8 +66,8 @@ def style_of(trial_id: str, report: RunReport) -> dict[str, str]:
     return {"colour": OTHERS[place], "dash": DASHES[1 + place], "marker": MARKERS[1 + place]}
 
 
-def wer_bars(table: WerTable, rate: str) -> Plot:
-    """Return bars of the WER per language with intervals, low-resource and other languages on separate axes."""
+def wer_bars(table: WerTable, report: RunReport) -> Plot:
+    """Return bars of the rate per language with intervals, low-resource and other languages on separate axes."""
     sides = [[row for row in table.languages if row.low_resource is low] for low in (True, False)]
     sides = [rows for rows in sides if rows]
     gap, widths = 0.12, [max(len(rows), 1.6) for rows in sides]
@@ -76,14 +76,16 @@ def wer_bars(table: WerTable, rate: str) -> Plot:
     for number, width in zip(("", "2"), widths, strict=False):
         end = start + width * scale
         axes[f"xaxis{number}"] = _axis("", domain=[start, end], anchor=f"y{number}", showgrid=False)
-        axes[f"yaxis{number}"] = _axis("" if number else f"{rate} in %", anchor=f"x{number}", rangemode="tozero")
+        axes[f"yaxis{number}"] = _axis("" if number else f"{report.rate} in %", anchor=f"x{number}", rangemode="tozero")
         start = end + gap
-    bars = [bar for number, rows in zip(("", "2"), sides, strict=False) for bar in _bars(rows, table.label, number)]
+    bars = [
+        bar for number, rows in zip(("", "2"), sides, strict=False) for bar in _bars(rows, table.label, number, report)
+    ]
     return _plot(bars, **axes, barmode="group", bargap=0.25, bargroupgap=0.06)
 
 
 def trade_off(report: RunReport, points: Sequence[TrialPoint]) -> Plot:
-    """Return the low-resource WER of all completed trials against the worst change of one that has a limit."""
+    """Return the objective of all completed trials against the worst change of a rate that has a limit."""
     placed = [point for point in points if point.objective is not None and point.worst_change is not None]
     front = sorted((point for point in placed if point.in_pareto_set), key=lambda point: point.worst_change or 0.0)
     chosen = [point for point in placed if point.trial_id == report.best]
@@ -93,7 +95,7 @@ def trade_off(report: RunReport, points: Sequence[TrialPoint]) -> Plot:
     size = 9 if len(placed) < _MANY else 6
     ring = {"symbol": "circle-open", "size": 15, "color": TEXT, "line": {"width": 1.5}}
     dots = {"color": TEXT, "width": 1, "dash": "dot"}
-    hover = f"<br>low-resource {report.rate} %{{y:.2f}} %<br>largest rise %{{x:+.2f}} points<extra></extra>"
+    hover = f"<br>{report.objective} %{{y:.2f}} %<br>largest rise %{{x:+.2f}} points<extra></extra>"
     data = [
         _points(front, hover, "Pareto set", ring, mode="lines+markers", line=dots),
         _points(broken, hover, "breaks a limit", {"symbol": "x-thin-open", "size": size, "color": MUTED}),
@@ -108,7 +110,7 @@ def trade_off(report: RunReport, points: Sequence[TrialPoint]) -> Plot:
     return _plot(
         data,
         xaxis=_axis(f"largest rise of a {report.rate} with a limit, in points", zeroline=True),
-        yaxis=_axis(f"low-resource {report.rate} in %"),
+        yaxis=_axis(f"{report.objective} in %"),
         **_limit_lines(report.allowed),
     )
 
@@ -120,7 +122,7 @@ def alphas(report: RunReport) -> Plot:
 
 
 def learning(report: RunReport, language: str, kind: str) -> Plot:
-    """Return one language's WER (`wer`, in %) or training cross-entropy (`loss`) over the steps."""
+    """Return one language's rate (`wer`, in %) or training cross-entropy (`loss`) over the steps."""
     start = _start(report, language) if kind == "wer" else None
     # With `automargin`, each of these small plots would be drawn several times.
     x = _axis("", nticks=4, automargin=False)
@@ -145,7 +147,7 @@ def importance_bars(figure: Plot, report: RunReport) -> Plot:
 def contour(figure: Plot, report: RunReport) -> Plot:
     """Return Optuna's contour in the page's colours and with short names."""
     names = short_names(report.importance.shares)
-    title = {"text": f"{report.rate} in %", "font": {"size": 11}}
+    title = {"text": f"{report.objective} in %", "font": {"size": 11}}
     bar = {"title": title, "thickness": 8, "tickfont": {"color": MUTED}, "outlinewidth": 0}
     scale = [[place / (len(_CIVIDIS) - 1), colour] for place, colour in enumerate(_CIVIDIS)]
     for trace in figure["data"]:
@@ -163,14 +165,13 @@ def contour(figure: Plot, report: RunReport) -> Plot:
     return _plot(figure["data"], **axes, showlegend=False, height=270, margin=margin)
 
 
-def _bars(rows: Sequence[LanguageRow], label: str, number: str) -> list[Plot]:
+def _bars(rows: Sequence[LanguageRow], label: str, number: str, report: RunReport) -> list[Plot]:
     """Return the bars of the three models on the axes of that number."""
     models: list[tuple[str, str, str, list[Figure | None]]] = [
         ("original", ORIGINAL, "", [row.original for row in rows]),
         ("baseline", PLAIN, "/", [row.baseline for row in rows]),
         (label, CHOSEN, "", [row.chosen for row in rows]),
     ]
-    watched = [row.language for row in rows if row.watched]
     pattern = {"fillmode": "overlay", "fgcolor": "var(--bg)", "size": 6, "solidity": 0.15}
     return [
         {
@@ -178,7 +179,7 @@ def _bars(rows: Sequence[LanguageRow], label: str, number: str) -> list[Plot]:
             "name": escape(name),
             "legendgroup": name,
             "showlegend": not number,
-            "x": [escape(labelled(row.language, watched)) for row in rows],
+            "x": [escape(labelled(row.language, report.watched, report.marks)) for row in rows],
             "y": [figure and 100 * figure.value for figure in figures],
             "error_y": _error_bars(figures),
             "marker": {"color": colour, "pattern": {"shape": shape, **pattern}},
@@ -191,7 +192,7 @@ def _bars(rows: Sequence[LanguageRow], label: str, number: str) -> list[Plot]:
 
 
 def _error_bars(figures: Sequence[Figure | None]) -> Plot:
-    """Return the bars, cut off at 0: no WER is below; none where no interval is known."""
+    """Return the bars, cut off at 0: no rate is below; none where no interval is known."""
     ends = [(f.value, f.low, f.high) if f and f.low is not None and f.high is not None else None for f in figures]
     if not any(ends):
         return {"visible": False}
@@ -244,7 +245,7 @@ def _alpha(curve: AlphaCurve, report: RunReport) -> list[Plot]:
 
 
 def _start(report: RunReport, language: str) -> float | None:
-    """Return the WER of the model before its first step, where all trainings start."""
+    """Return the rate of the model before its first step, where all trainings start."""
     found = [one.wer[language] for curve in report.curves for one in curve.reports if one.step == 0 and one.wer]
     return found[0] if found else None
 

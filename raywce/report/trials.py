@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from raywce.report.figures import AlphaCurve, Curve, StepReport, TrialPoint
 from raywce.report.run import Run
-from raywce.selection.limits import objective
+from raywce.selection.objective import Objective
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, PHASES, SEARCH, values_of
 from raywce.trial_report import Report
 from raywce.weighting import AlphaSchedule
@@ -16,7 +16,7 @@ _MOST_REPORTS = 60  # without an evaluation, of a training
 
 
 def trial_points(run: Run) -> list[TrialPoint]:
-    """Return all trainings: the search's completed ones by feasibility and WER, its others, baseline, confirm runs."""
+    """Return all trainings: the search's completed ones, best first, its others, the baseline's, confirm runs."""
     pareto = {trial_id for one in run.outcome.pareto for trial_id in one.trial_ids} if run.outcome else set()
     points = {phase: [_point(run, one, pareto) for one in run.table.trial_ids(phase)] for phase in PHASES}
     return sorted(points[SEARCH], key=_rank) + points[BASELINE] + points[CONFIRM]
@@ -42,11 +42,12 @@ def alpha_curves(run: Run, trials: Sequence[TrialPoint]) -> list[AlphaCurve]:
 
 def curve(run: Run, trial_id: str) -> Curve:
     """Return the reports of a training."""
+    metrics = run.experiment.metrics
     reports = [Report.of(row) for row in run.table.of(trial_id) if row["step"] is not None]
-    others = [report for report in reports if not report.wer]
+    others = [report for report in reports if not report.rates]
     kept = others[:: math.ceil(len(others) / _MOST_REPORTS) or 1]
-    shown = sorted([*kept, *(report for report in reports if report.wer)], key=lambda report: report.step)
-    steps = [StepReport(report.step, report.wer, report.loss, report.alpha) for report in shown]
+    shown = sorted([*kept, *(report for report in reports if report.rates)], key=lambda report: report.step)
+    steps = [StepReport(one.step, metrics.deciding(one.rates), one.loss, one.alpha) for one in shown]
     return Curve(trial_id, steps, len(others) - len(kept))
 
 
@@ -58,16 +59,16 @@ def _turns(schedule: AlphaSchedule, last: int) -> list[int]:
 
 
 def _rank(point: TrialPoint) -> tuple[bool, bool, float, str]:
-    wer = math.inf if point.objective is None else point.objective
-    return point.state != COMPLETE, not point.feasible, wer, point.trial_id
+    objective = math.inf if point.objective is None else point.objective
+    return point.state != COMPLETE, not point.feasible, objective, point.trial_id
 
 
 def _point(run: Run, trial_id: str, pareto: set[str]) -> TrialPoint:
     rows, languages = run.table.of(trial_id), run.experiment.languages
     last = rows[-1]
-    evaluated = [report for report in map(Report.of, rows) if report.wer and report.step != 0]
+    evaluated = [report for report in map(Report.of, rows) if report.rates and report.step != 0]
     report = evaluated[-1] if evaluated else Report()
-    has_objective = report.wer.keys() >= set(languages.low_resource)
+    rates = run.experiment.metrics.deciding(report.rates)
     return TrialPoint(
         phase=last["phase"],
         trial_id=trial_id,
@@ -75,18 +76,27 @@ def _point(run: Run, trial_id: str, pareto: set[str]) -> TrialPoint:
         state=last["state"],
         step=last["step"],
         feasible=report.feasible,
-        objective=objective(report.wer, languages.low_resource) if has_objective else None,
-        worst_change=_worst_change(run, report.wer),
+        objective=_objective(run, rates),
+        worst_change=_worst_change(run, rates),
         in_pareto_set=trial_id in pareto,
         values=values_of(last),
-        wer={language: report.wer.get(language) for language in languages.decoded},
+        wer={language: rates.get(language) for language in languages.decoded},
         time_s=last.get("time_s"),
         reason=last.get("reason"),
     )
 
 
+def _objective(run: Run, rates: Mapping[str, float]) -> float | None:
+    """Return the objective; None without all rates, or without the baseline's where it is relative to them."""
+    relative = run.experiment.metrics.is_relative
+    if not rates.keys() >= set(run.experiment.languages.low_resource) or (relative and run.outcome is None):
+        return None
+    baseline = run.outcome.references.baseline if run.outcome else {}
+    return Objective.of(run.experiment, baseline).value(rates)
+
+
 def _worst_change(run: Run, wer: Mapping[str, float]) -> float | None:
-    """Return the largest change of a WER that has a limit from the baseline's end, in points."""
+    """Return the largest change of a rate that has a limit from the baseline's end, in points."""
     languages = run.experiment.limited_languages
     if run.outcome is None or not wer.keys() >= set(languages):
         return None

@@ -1,4 +1,4 @@
-"""WER of the original, the baseline and the chosen model by language, with intervals where possible."""
+"""Rates of the original, the baseline and the chosen model by language, with intervals where possible."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _of_averages(averaged: Averaged, languages: Languages) -> list[WerTable]:
 
 
 def allowances(outcome: SearchOutcome, experiment: Experiment) -> dict[str, float]:
-    """Return the points by which each WER with a limit may be above the baseline's, whatever its reference is."""
+    """Return the points by which each rate with a limit may be above the baseline's, whatever its reference is."""
     found = limits(experiment.search.constraints, outcome.references.limits)
     baseline = outcome.references.baseline
     return {name: 100 * (limit.reference + limit.allowance - baseline[name]) for name, limit in found.items()}

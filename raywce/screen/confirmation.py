@@ -65,12 +65,12 @@ def taken(found: Confirmation) -> str:
     candidate, gain = averaged.candidate, averaged.dev.candidates[averaged.candidate].low_resource_gain
     assert gain is not None
     average = f"the average of {candidate}'s {averaged.seeds} trainings"
-    change = f"{numbers.change_interval(gain)} points of low-resource {averaged.dev.label}"
+    change = f"{numbers.change_interval(gain)} points of {averaged.dev.of_gain}"
     beside = f"compared with the average of as many of the baseline's: {change}"
     if averaged.confirmed:
         sentence = f"The model to take is {average}. It is confirmed by held-out speech itself, {beside}."
     else:
-        lacks = _lacks(averaged.worst, averaged.gain_bound)
+        lacks = _lacks(averaged.worst, averaged.gain_bound, averaged.dev)
         sentence = f"The model to take is that of {candidate}'s first seed, as {average} is not confirmed itself"
         sentence = f"{sentence} ({lacks}), {beside}."
     return f"{sentence} Averaging alone changes the baseline by {numbers.change_interval(averaged.effect)} points."
@@ -84,7 +84,8 @@ def _finding(found: Confirmation) -> str:
         if nearest is None:
             return "Nothing confirmed: every candidate failed."
         claim = found.choice.claims[nearest]
-        lacks = _lacks(claim.worst, claim.gain_bound) or "a safer candidate is not confirmed, and so it is not tested"
+        lacks = _lacks(claim.worst, claim.gain_bound, found.dev)
+        lacks = lacks or "a safer candidate is not confirmed, and so it is not tested"
         return f"Nothing confirmed: no candidate {beats}. The nearest is {nearest}: {lacks}."
     alone = f"Confirmed by held-out speech: {held_out} {beats}: {_change(found, held_out)}." if held_out else ""
     if winner == held_out:
@@ -98,16 +99,16 @@ def _finding(found: Confirmation) -> str:
 def _change(found: Confirmation, candidate: str) -> str:
     gain = found.dev.candidates[candidate].low_resource_gain
     assert gain is not None
-    return f"{numbers.change_interval(gain)} points of low-resource {found.dev.label} compared with the baseline"
+    return f"{numbers.change_interval(gain)} points of {found.dev.of_gain} compared with the baseline"
 
 
-def _lacks(worst: tuple[str, float] | None, gain_bound: float) -> str | None:
+def _lacks(worst: tuple[str, float] | None, gain_bound: float, dev: Comparison) -> str | None:
     """Return what a claim lacks, by its bounds; None where they hold."""
     language, points = worst or ("", 0.0)
     if points > 0:
         return f"{language} may be {numbers.distance(points)} points above its limit"
     if gain_bound > 0:
-        return f"its low-resource WER may be {numbers.distance(gain_bound)} points above the baseline's"
+        return f"its {dev.of_gain} may be {numbers.distance(gain_bound)} points above the baseline's"
     return None
 
 
@@ -144,16 +145,16 @@ def claims_table(choice: Choice) -> Table:
 
 
 def wer_table(figures: Comparison, candidate: str) -> Table:
-    """Return the WER of original, baseline and candidate with intervals, in %, a row for each language."""
+    """Return the rate of original, baseline and candidate with intervals, in %, a row for each language."""
     table = plain_table("language", "original", "baseline", "candidate")
     for language, wer in figures.candidates[candidate].wer.items():
         wers = (figures.original.wer[language], figures.baseline.wer[language], wer)
-        table.add_row(marked(language, figures.watched), *map(numbers.percent_interval, wers))
+        table.add_row(marked(language, figures.watched, figures.marks), *map(numbers.percent_interval, wers))
     return table
 
 
 def change_table(figures: Comparison, candidate: str, claim: Claim | None = None) -> Table:
-    """Return the candidate's changes of the WER with intervals, in points, a row for each language.
+    """Return the candidate's changes of the rate with intervals, in points, a row for each language.
 
     Args:
         figures: of one set of utterances.
@@ -169,7 +170,7 @@ def change_table(figures: Comparison, candidate: str, claim: Claim | None = None
     table = plain_table(*headings)
     for language in own.wer:
         changes = (own.against_baseline[language], own.against_original[language])
-        cells = [marked(language, figures.watched), *map(numbers.change_interval, changes)]
+        cells = [marked(language, figures.watched, figures.marks), *map(numbers.change_interval, changes)]
         cells += [numbers.points(claim.bounds.get(language))] if claim else []
         if own.language_identification:
             cells.append(f"{numbers.percent(own.language_identification[language], digits=1)} %")

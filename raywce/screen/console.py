@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from textwrap import wrap
 
 import rich
 from rich.table import Table
+
+from raywce.selection.languages import ONE_KIND, labelled
 
 
 def show_line(text: str) -> None:
@@ -30,9 +32,15 @@ def plain_table(*headings: str, text: Collection[str] = (), wrapped: Collection[
     return table
 
 
-def marked(language: str, watched: Collection[str]) -> str:
-    """Return a language's code, with a mark where the model is not trained on it: it takes one column."""
-    return f"{language}*" if language in watched else language
+def marked(language: str, watched: Collection[str], marks: Mapping[str, str] = ONE_KIND) -> str:
+    """Return a language's code, with its rate where both are shown, and a star where the model is not trained on it.
+
+    Args:
+        language: the code.
+        watched: languages with a star.
+        marks: `WER` or `CER` by language; empty where all have a rate of one kind.
+    """
+    return f"{labelled(language, (), marks)}{'*' if language in watched else ''}"
 
 
 def legend(watched: Collection[str]) -> str:

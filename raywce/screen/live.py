@@ -54,7 +54,7 @@ class PlainView:
 
     def __init__(self, console: Console, experiment: Experiment, leaves: Sequence[str], progress: Progress) -> None:
         self.console, self.languages, self.leaves = console, experiment.languages, leaves
-        self.training, self.progress = experiment.training, progress
+        self.training, self.metrics, self.progress = experiment.training, experiment.metrics, progress
         self._printed: set[tuple[str, str | int]] = set()  # states and steps of trials
         self._running: dict[str, Sequence[Row]] = {}
         self._throttle = Throttle(ALIVE_S, at_once=False)
@@ -68,11 +68,11 @@ class PlainView:
             self._running[row["trial_id"]] = rows
             if self._is_new(row, state):
                 self._print(row, f"starts {_values(row, self.leaves)}")
-        wer = Report.of(row).wer
-        if step is not None and wer.keys() >= set(self.languages.decoded) and self._is_new(row, step):
-            names = {language: labelled(language, self.languages.watched) for language in wer}
-            wers = ", ".join(f"{names[language]} {numbers.percent(rate)}" for language, rate in wer.items())
-            self._print(row, f"step {step}, {self.progress.label} in %: {wers}; {_feasible(row)}".rstrip("; ") + ".")
+        found, marks = self.metrics.deciding(Report.of(row).rates), self.metrics.marks
+        if step is not None and found.keys() >= set(self.languages.decoded) and self._is_new(row, step):
+            names = {language: labelled(language, self.languages.watched, marks) for language in found}
+            rates = ", ".join(f"{names[language]} {numbers.percent(rate)}" for language, rate in found.items())
+            self._print(row, f"step {step}, {self.metrics.label} in %: {rates}; {_feasible(row)}".rstrip("; ") + ".")
         if state != RUNNING and self._is_new(row, state):
             self._print(row, f"{_state(row)}. {self.progress.line()}.")
 
@@ -123,7 +123,7 @@ class TerminalView:
 
     def __init__(self, console: Console, experiment: Experiment, leaves: Sequence[str], progress: Progress) -> None:
         self.console, self.languages, self.leaves = console, experiment.languages, leaves
-        self.progress = progress
+        self.metrics, self.progress = experiment.metrics, progress
         self._trials: dict[str, Sequence[Row]] = {}
         self._throttle = Throttle(_DRAW_S)
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="visible")
@@ -153,13 +153,13 @@ class TerminalView:
             unbounded = self.console.options.update_width(sys.maxsize)
             if self.console.measure(table, options=unbounded).maximum <= self.console.width:
                 break
-        title = f"{self.progress.phase}: {self.progress.label} in %; limits: largest violation in points"
+        title = f"{self.progress.phase}: {self.metrics.label} in %; limits: largest violation in points"
         title += legend(of.watched if languages == of.decoded else [])
         return Group(Text(title, style="bold"), table, *map(Text, self._notes()), Text(self.progress.line()))
 
     def _table(self, languages: Sequence[str], leaves: Sequence[str]) -> Table:
         names = [leaf.rsplit(".", 1)[-1] for leaf in leaves]
-        headings = [marked(language, self.languages.watched) for language in languages]
+        headings = [marked(language, self.languages.watched, self.metrics.marks) for language in languages]
         table = plain_table("trial", "step", *headings, "limits", *names, "state", text=("state",))
         for trial_id in self._with_room():
             table.add_row(*self._cells(self._trials[trial_id], languages, leaves))
@@ -182,11 +182,12 @@ class TerminalView:
 
     def _cells(self, rows: Sequence[Row], languages: Sequence[str], leaves: Sequence[str]) -> list[str]:
         last, latest_first = rows[-1], map(Report.of, reversed(rows))
-        report = next((one for one in latest_first if one.wer.keys() >= set(languages)), Report())
+        known = ((self.metrics.deciding(one.rates), one) for one in latest_first)
+        rates, report = next(((of, one) for of, one in known if of.keys() >= set(languages)), ({}, Report()))
         values = [numbers.hyperparameter(last.get(f"config/{leaf}")) for leaf in leaves]
-        wers = [numbers.percent(report.wer.get(language)) for language in languages]
+        cells = [numbers.percent(rates.get(language)) for language in languages]
         step = "" if last.get("step") is None else str(last["step"])
-        return [last["trial_id"], step, *wers, numbers.points(report.violation), *values, _short_state(last)]
+        return [last["trial_id"], step, *cells, numbers.points(report.violation), *values, _short_state(last)]
 
 
 def _state(row: Row) -> str:

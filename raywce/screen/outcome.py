@@ -19,10 +19,10 @@ def show_outcome(outcome: SearchOutcome) -> None:
     title = f"{outcome.label} in %; change from the baseline and limit in points{legend(outcome.watched)}"
     show_table(title, comparison_table(outcome))
     if outcome.pareto:
-        title = f"Pareto set: low-resource {outcome.label} in %, largest rise of one with a limit in points"
+        title = f"Pareto set: {outcome.minimised} in %, largest rise of a rate with a limit in points"
         show_table(title, pareto_table(outcome))
     if outcome.settings:
-        show_settings(outcome.settings, outcome.label, outcome.watched)
+        show_settings(outcome.settings, outcome.label, outcome.watched, outcome.marks)
     for note in outcome.notes:
         show_line(note)
     if outcome.confirmation:
@@ -32,7 +32,7 @@ def show_outcome(outcome: SearchOutcome) -> None:
 
 
 def comparison_table(outcome: SearchOutcome) -> Table:
-    """Return the WER per language of the original, the baseline and the trial; differences to the baseline in points.
+    """Return each language's rate of the original, the baseline and the trial; differences to the baseline in points.
 
     The baseline has its standard deviation over the seeds, if there are several: the noise to compare changes with.
     """
@@ -46,13 +46,13 @@ def comparison_table(outcome: SearchOutcome) -> Table:
         deviation = deviations[language] if deviations else None
         cells = [numbers.percent(original), numbers.with_deviation(baseline, deviation), numbers.percent(wer)]
         cells += [numbers.change(wer - baseline), limit]
-        table.add_row(marked(language, outcome.watched), *cells)
+        table.add_row(marked(language, outcome.watched, outcome.marks), *cells)
     return table
 
 
 def pareto_table(outcome: SearchOutcome) -> Table:
     """Return a row for each trial of the Pareto set."""
-    table = plain_table("trial", "WER", "rise", wrapped=("trial",))
+    table = plain_table("trial", "objective", "rise", wrapped=("trial",))
     for one in outcome.pareto:
         table.add_row(one.trial_id, numbers.percent(one.objective), numbers.points(one.worst_change))
     return table
@@ -68,9 +68,9 @@ def _headline(outcome: SearchOutcome) -> str:
         by = f"{worst[0]} is {numbers.distance(worst[1])} points above its limit" if worst else ""
         return f"Nothing feasible ({counts}). The nearest trial is {outcome.nearest.trial_id}: {by}."
     change = numbers.change(outcome.best.objective - outcome.baseline_objective)
-    verdict = f"{change} points of low-resource {outcome.label} compared with the baseline"
+    verdict = f"{change} points of {outcome.minimised} compared with the baseline"
     if not outcome.better:
-        verdict = f"not better than the baseline ({change} points of low-resource {outcome.label})"
+        verdict = f"not better than the baseline ({change} points of {outcome.minimised})"
     return f"Best feasible trial {outcome.best.trial_id} ({counts}): {verdict}."
 
 

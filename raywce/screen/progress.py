@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from raywce import numbers
-from raywce.selection.limits import objective
+from raywce.experiment.schema import Experiment
+from raywce.selection.limits import mean_wers
+from raywce.selection.objective import Objective
 from raywce.selection.trials import BASELINE, COMPLETE, FAIL, RUNNING, Row, Trials
 from raywce.trial_report import Report
 
@@ -32,8 +34,8 @@ class Progress:
     Attributes:
         total: how many trials the phase has.
         at_once: returns how many can run at the same time.
-        label: of the rate, such as `capped WER`.
-        baseline: mean low-resource WER of the baseline, a fraction; None until it is known.
+        label: of what is minimised, such as `low-resource capped WER`.
+        baseline: objective of the baseline, a fraction; None until it is known.
         limit: of the phase's time; None without one.
     """
 
@@ -91,23 +93,24 @@ class Progress:
         parts = [f"{self.phase}: {self.done} of {self.total} done, {self.running} running"]
         if self.best:
             best, rate = self.best
-            parts.append(f"best feasible so far {best}: low-resource {self.label} {self._beside_baseline(rate)}")
+            parts.append(f"best feasible so far {best}: {self.label} {self._beside_baseline(rate)}")
         elif self.baseline is not None:
-            parts.append(f"the baseline's low-resource {self.label} is {numbers.percent(self.baseline)} %")
+            parts.append(f"the baseline's {self.label} is {numbers.percent(self.baseline)} %")
         left = self.seconds_left()
         if self.done < self.total:
             parts.append("time left unknown" if left is None else f"about {numbers.duration(left)} left")
         return "; ".join(parts)
 
-    def _beside_baseline(self, wer: float) -> str:
-        own, baseline = f"{numbers.percent(wer)} %", self.baseline
+    def _beside_baseline(self, objective: float) -> str:
+        own, baseline = f"{numbers.percent(objective)} %", self.baseline
         if baseline is None:
             return own
-        return f"{own}, {numbers.change(wer - baseline)} points from the baseline's {numbers.percent(baseline)} %"
+        return f"{own}, {numbers.change(objective - baseline)} points from the baseline's {numbers.percent(baseline)} %"
 
 
-def baseline_of(table: Trials, low_resource: Sequence[str]) -> float | None:
-    """Return the mean low-resource WER over the baseline's runs; None where none is complete."""
+def baseline_of(table: Trials, experiment: Experiment) -> float | None:
+    """Return the objective of the mean rates over the baseline's runs; None where none is complete."""
     last = map(Report.of, table.last_rows(BASELINE))
-    found = [objective(report.wer, low_resource) for report in last if report.final]
-    return sum(found) / len(found) if found else None
+    found = [experiment.metrics.deciding(report.rates) for report in last if report.final]
+    mean = mean_wers(found) if found else {}
+    return Objective.of(experiment, mean).value(mean) if found else None

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 
 from rich.table import Table
 
 from raywce import numbers
 from raywce.screen.console import legend, marked, plain_table, show_table
+from raywce.selection.languages import ONE_KIND
 from raywce.selection.settings import Setting
 
 
-def show_settings(rows: Sequence[Setting], label: str, watched: Collection[str] = ()) -> None:
-    """Print the rates of the settings, by the name in `label`, and their relative changes."""
+def show_settings(
+    rows: Sequence[Setting], label: str, watched: Collection[str] = (), marks: Mapping[str, str] = ONE_KIND
+) -> None:
+    """Print the rates of the settings, by the name in `label`, and their relative changes.
+
+    Args:
+        rows: the settings.
+        label: of the rates.
+        watched: languages that are not trained on.
+        marks: `WER` or `CER` by language; empty where all have a rate of one kind.
+    """
     seeds = max(row.runs for row in rows)
     over = f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ""
-    show_table(f"{label} in %{over}{legend(watched)}", wer_table(rows, watched))
-    show_table(f"Relative change of the mean {label} in %", change_table(rows))
+    show_table(f"{label} in %{over}{legend(watched)}", wer_table(rows, label, watched, marks))
+    mean = f"Mean of the relative changes of the {label}" if marks else f"Relative change of the mean {label}"
+    show_table(f"{mean} in %", change_table(rows))
 
 
-def wer_table(rows: Sequence[Setting], watched: Collection[str]) -> Table:
-    """Return the WER of each setting, a line for each language; the name is at its first lines, a part in each."""
-    table = plain_table("setting", "language", "WER", text=("language",))
+def wer_table(rows: Sequence[Setting], label: str, watched: Collection[str], marks: Mapping[str, str]) -> Table:
+    """Return the rate of each setting, a line for each language; the name is at its first lines, a part in each."""
+    table = plain_table("setting", "language", label.removeprefix("capped "), text=("language",))
     seeds = max(row.runs for row in rows)
     for row in rows:
         few = [f"({row.runs} of {seeds} seeds)"] if 0 < row.runs < seeds else []
-        wers = [
-            (marked(language, watched), numbers.with_deviation(wer, row.deviation[language] if row.deviation else None))
-            for language, wer in row.wer.items()
+        deviations = row.deviation or {}
+        rates = [
+            (marked(language, watched, marks), numbers.with_deviation(rate, deviations.get(language)))
+            for language, rate in row.wer.items()
         ]
-        _add(table, [*_parts(row), *few], wers)
+        _add(table, [*_parts(row), *few], rates)
     return table
 
 

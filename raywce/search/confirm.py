@@ -46,7 +46,7 @@ def candidates(file: ExperimentFile, table: TrialTable) -> list[Candidate]:
     experiment = file.experiment
     search, cube = experiment.search, cube_of(file.optuna_space)
     known = known_of(file, table, experiment)
-    plain = known_of(file, table, experiment.by_plain_rate) if experiment.metric.capped else None
+    plain = known_of(file, table, experiment.by_plain_rate) if experiment.metrics.capped else None
     values = {row.tobytes(): one.values for row, one in zip(known.rows, completed(table, experiment), strict=True)}
     proposed = propose(
         known.model,
@@ -139,7 +139,7 @@ def judged(table: TrialTable, chosen: Sequence[Candidate], experiment: Experimen
     dev = decoded(table, chosen)
     comparison, choice = _judged(dev, experiment, {one.name: one for one in chosen})
     plain = None
-    if experiment.metric.capped:
+    if experiment.metrics.capped:
         by_plain = {one.name: replace(one, known=one.plain) for one in chosen if one.plain}
         plain = PlainConfirmation(*_judged(dev, experiment.by_plain_rate, by_plain), {})
     return Confirmation(
@@ -159,7 +159,7 @@ def _judged(dev: Decoded, experiment: Experiment, candidates: Mapping[str, Candi
 
 
 def with_tests(found: Confirmation, tests: Mapping[str, Decoded], experiment: Experiment) -> Confirmation:
-    """Add the winner's figures on each test split, by the rate that decides and by the plain one."""
+    """Add the winner's figures on each test split, by the rates that decide and by the plain ones."""
     plain = found.plain and replace(found.plain, tests=compared_tests(tests, experiment.by_plain_rate))
     return replace(found, tests=compared_tests(tests, experiment), plain=plain)
 

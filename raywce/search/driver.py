@@ -11,7 +11,8 @@ from raywce.data.dev_split import Part
 from raywce.errors import InputError, RunFailed, one_line
 from raywce.experiment.schema import Experiment
 from raywce.experiment.space import Scalar
-from raywce.selection.limits import Limit, is_feasible, objective, violations, worst
+from raywce.selection.limits import Limit, is_feasible, violations, worst
+from raywce.selection.objective import Objective
 from raywce.storage.failures import is_passing, is_storage_failure
 from raywce.storage.files import wait_until_writable
 from raywce.trial_report import OBJECTIVE, Flat, Report
@@ -57,6 +58,7 @@ class Driver:
         part: of dev, which the phase may see.
         limits: of the languages that have one, at the end; None where trials are not judged one by one.
         limits_at: by step before the end, where the baseline has an evaluation there; elsewhere `limits` hold.
+        baseline: its rates at the end, fractions by language; an objective over WERs and CERs is relative to them.
     """
 
     file: ExperimentFile
@@ -65,6 +67,7 @@ class Driver:
     part: Part = "all"
     limits: Mapping[str, Limit] | None = None
     limits_at: Mapping[int, Mapping[str, Limit]] = field(default_factory=dict)
+    baseline: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, config: Flat) -> None:
         """Run the trial of `config` (`Run.of`); after an outage of the storage, resume from the last checkpoint."""
@@ -117,22 +120,25 @@ class Driver:
         """Return what the last report lacks to be compared with others, or None."""
         if not last.final:
             return "the training ended without a final report"
-        languages = self.file.experiment.languages.decoded
-        missing = [language for language in languages if math.isnan(last.wer.get(language, math.nan))]
-        return f"the last report has no WER of {', '.join(missing)}: are there dev utterances?" if missing else None
+        metrics = self.file.experiment.metrics
+        rates = metrics.deciding(last.rates)
+        missing = [language for language in metrics.languages if math.isnan(rates.get(language, math.nan))]
+        named = f"the last report has no {metrics.plain.label} of {', '.join(missing)}: are there dev utterances?"
+        return named if missing else None
 
     def judged(self, report: Report) -> Report:
         """Add objective and violations to a report with an evaluation; others and the baseline's stay as they are."""
-        if self.limits is None or not report.wer:
+        experiment = self.file.experiment
+        known = experiment.metrics.deciding(report.rates)
+        if self.limits is None or not known:
             return report
-        languages = self.file.experiment.languages
-        wers = {language: report.wer.get(language, math.nan) for language in languages.decoded}
+        rates = {language: known.get(language, math.nan) for language in experiment.languages.decoded}
         intermediate = None if report.final else self.limits_at.get(report.step)
-        found = violations(wers, intermediate or self.limits)
+        found = violations(rates, intermediate or self.limits)
         largest = worst(found)
         return replace(
             report,
-            objective=objective(wers, languages.low_resource),
+            objective=Objective.of(experiment, self.baseline).value(rates),
             feasible=is_feasible(found),
             violation=largest[1] if largest else None,
             violations=found,

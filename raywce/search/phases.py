@@ -167,7 +167,7 @@ class _Phases:
         models += [(SEARCH, one) for one in shown.trial_ids] if shown else []
         tables = decoded_of_dev(self.folder, models)
         names = [name for _, name in models]
-        return repeated + (runaway_notes(zip(names, tables, strict=True), self.experiment.metric) if tables else [])
+        return repeated + (runaway_notes(zip(names, tables, strict=True), self.experiment.metrics) if tables else [])
 
     def confirm(self, decode: Decode, open_test_again: bool) -> Confirmation:
         """Train candidates and baseline over new seeds, choose, and open the test splits for the winner."""
@@ -244,6 +244,7 @@ class _Phases:
             self._part("search"),
             limits(constraints, against.limits),
             {step: limits(constraints, wers) for step, wers in at_steps.items()},
+            against.baseline,
         )
         searcher, scheduler = self._searcher(earlier, clock), self._scheduler(earlier)
         self.tune_runs.run(SEARCH, driver, searcher, wanted - ended, wanted, scheduler, clock)
@@ -265,6 +266,7 @@ class _Phases:
             is_over=clock.is_over,
             alike=self._alike,
             task=self._task() if self.choice.sampler == "noise_aware" else None,
+            rates=lambda report: self.experiment.metrics.deciding(report.rates),
         )
 
     def _task(self) -> Task:

@@ -75,6 +75,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         is_over: Callable[[], bool] = lambda: False,
         alike: Alike | None = None,
         task: Task | None = None,
+        rates: Callable[[Report], Mapping[str, float]] = lambda report: report.wer,
     ) -> None:
         """Open the study, and make it agree with the table.
 
@@ -96,10 +97,11 @@ class ConstrainedOptunaSearch(OptunaSearch):
             alike: whether the values of a complete trial, and others, are one training, by its loss ratios; None:
                 nothing is known of that.
             task: of the noise-aware sampler.
+            rates: which rates of a report count, by language; that sampler knows a trial by them.
         """
         self._constraints = tuple(constraints)
         self._kind, self._first_seed = sampler, seed
-        self._is_over, self._alike, self._task = is_over, alike, task
+        self._is_over, self._alike, self._task, self._rates = is_over, alike, task, rates
         self._reports: dict[str, dict[int, Report]] = {}  # by step, of running trials
         self._trained: list[_Trained] = []
         self._points = tuple(points) * seeds
@@ -230,7 +232,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
 
     def _set_figures(self, trial: optuna.Trial, report: Report) -> None:
         if self._kind == "noise_aware":
-            trial.set_user_attr(RATES, dict(report.wer))
+            trial.set_user_attr(RATES, dict(self._rates(report)))
         for name in self._constraints:
             trial.set_constraint(name, max(-_LARGEST, min(_LARGEST, report.violations[name])))
 

@@ -141,8 +141,8 @@ class TableCallback(Callback):
         limit = None
         if clock and clock.limit_s is not None:
             limit = TimeLimit(clock.seconds_left, experiment.search.at_time_limit == "stop")
-        baseline = None if self.phase == BASELINE else baseline_of(self.table, experiment.languages.low_resource)
-        label = self.file.experiment.metric.label
+        baseline = None if self.phase == BASELINE else baseline_of(self.table, experiment)
+        label = experiment.metrics.objective_label
         progress = Progress(self.phase, self._total, self._at_once, label, baseline, limit)
         for rows in self.table.of_phase(self.phase).values():
             if rows[-1]["state"] != RUNNING:  # the others begin again

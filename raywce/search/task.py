@@ -59,7 +59,7 @@ def task_of(file: ExperimentFile, table: TrialTable, experiment: Experiment | No
         for rule, language in zip(rules, limited, strict=True)
     ]
     decoded = read_table(table.last_rows(BASELINE)[0]["utterances"])
-    speech = [_speech(paired_errors([decoded], language, experiment.metric)) for language in languages]
+    speech = [_speech(paired_errors([decoded], language, experiment.metrics.of(language))) for language in languages]
     words = np.array([one.words.sum() for one in speech], float)
     cube = cube_of(file.optuna_space)
     world = World(
@@ -71,6 +71,7 @@ def task_of(file: ExperimentFile, table: TrialTable, experiment: Experiment | No
         at=baseline_row(cube, experiment.search.baseline),
         choices=cube.choices,
         noise=Noise.of(baseline, words, [one.talkative_speakers for one in speech]),
+        relative=experiment.metrics.is_relative,
     )
     return Task(languages, world, _plan(confirm) if confirm.candidates else None, file.trials)
 
@@ -119,7 +120,7 @@ def _with_suits(task: Task, table: TrialTable, done: Sequence[TrialFigures], exp
     tables = [read_table(uri) for uri in (*baseline, *trials)]
     rates, speakers = [], []
     for language in task.languages:
-        paired = paired_errors(tables, language, experiment.metric)
+        paired = paired_errors(tables, language, experiment.metrics.of(language))
         speech = replace(_speech(paired), resamples=_RESAMPLES, seed=experiment.search.seed)
         rates.append(speech.rates(paired.errors))
         speakers.append(speech.talkative_speakers)

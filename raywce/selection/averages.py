@@ -39,13 +39,13 @@ class Averaged:
         candidate: the winner.
         seeds: trainings in each of the two.
         dev: original, both averages: figures with intervals over other speech and other seeds.
-        bounds: points of WER by language with a limit, which its violation is below with the wanted confidence; <= 0
+        bounds: points by language with a limit, which its violation is below with the wanted confidence; <= 0
             holds.
-        gain_bound: points that its low-resource WER is at most above that of the baseline's average, likewise.
+        gain_bound: points that what is minimised is at most above that of the baseline's average, likewise.
         p: of "it breaks a limit, or is not better", by held-out speech alone; times the candidates that it could have
             been of (Bonferroni).
         confirmed: whether that is at most what the wanted confidence leaves.
-        effect: by which averaging alone changes the baseline: low-resource WER of its average less the mean of its
+        effect: by which averaging alone changes the baseline: what is minimised, of its average less the mean of its
             trainings, over other speech.
         tests: the same figures on each test split, over other speech alone; empty where none was opened.
     """

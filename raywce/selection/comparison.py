@@ -1,9 +1,9 @@
-"""Original, baseline and candidates side by side on the same speech: WERs, differences and claims."""
+"""Original, baseline and candidates side by side on the same speech: rates, differences and claims."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from operator import sub
 
@@ -28,7 +28,7 @@ Languages = Mapping[str, "Interval"]
 
 @dataclass(frozen=True)
 class Interval:
-    """A WER or a difference of WERs, as a fraction, with its two-sided interval."""
+    """A rate or a difference of rates, as a fraction, with its two-sided interval."""
 
     value: Number
     low: Number
@@ -71,7 +71,9 @@ class ModelFigures:
 
     Attributes:
         seeds: how many; 0 of the original, which was not trained.
-        low_resource_gain: mean low-resource WER minus the baseline's; None too where one was not decoded.
+        wer: each language's own rate, a CER where the comparison's `marks` or `label` say so.
+        low_resource_gain: mean low-resource rate minus the baseline's, or with WERs and CERs among them the mean of
+            their relative changes from it; None too where one was not decoded.
         language_identification: share of utterances whose language is recognised; empty where not measured.
     """
 
@@ -88,7 +90,9 @@ class Comparison:
     """The figures of one set of utterances.
 
     Attributes:
-        label: of the rate, such as `capped WER`.
+        label: of the rates, such as `capped WER`.
+        objective_label: of what the gain is of, such as `low-resource capped WER`; empty: `label`'s.
+        marks: `WER` or `CER` by language; empty where all have a rate of one kind.
         notes: where the plain rate is well above the capped one, and by which utterances.
         speakers: how many of each language are known.
         no_claim_on_new_speakers: languages with too few of them to say anything about other people.
@@ -104,6 +108,13 @@ class Comparison:
     label: str = "WER"
     notes: Sequence[str] = ()
     watched: Sequence[str] = ()
+    objective_label: str = ""
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def of_gain(self) -> str:
+        """The name of what the gain is of."""
+        return self.objective_label or f"low-resource {self.label}"
 
 
 @dataclass(frozen=True)
@@ -113,9 +124,9 @@ class Claim:
     Attributes:
         seeds: trainings that it is judged by.
         chance: of being confirmed, as the search saw it.
-        bounds: points of WER by language with a limit, which its violation is below with the wanted confidence, by
+        bounds: points by language with a limit, which its violation is below with the wanted confidence, by
             held-out speech alone; <= 0 holds.
-        gain_bound: points that its low-resource WER is at most above the baseline's, likewise.
+        gain_bound: points that what is minimised is at most above the baseline's, likewise.
         p_held_out: of "one of the two is not so", by held-out speech alone.
         p_with_model: the same by both halves of dev.
         model_trusted: whether the search's model is used in all of that; it is not where it doesn't fit the trials, or
@@ -190,8 +201,9 @@ def languages_in(decoded: Decoded, experiment: Experiment) -> list[str]:
 
 
 def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment) -> Comparison:
-    """Return WERs and differences with intervals, utterance and seed variance joined."""
+    """Return rates and differences with intervals, utterance and seed variance joined."""
     confidence, low_resource = experiment.search.confirm.confidence, experiment.languages.low_resource
+    metrics = experiment.metrics
 
     def setting(index: int) -> ModelFigures:
         """Return a model's figures; 0 is the original, 1 the baseline."""
@@ -215,8 +227,10 @@ def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment)
         candidates=candidates,
         speakers={language: side.speech.known_speakers for language, side in sides.items()},
         no_claim_on_new_speakers=[name for name, side in sides.items() if not side.speech.claims_new_speakers],
-        label=_label(decoded, experiment),
-        notes=runaway_notes(decoded.named, experiment.metric),
+        label=_lower_bound(metrics.label, decoded, experiment),
+        objective_label=_lower_bound(metrics.objective_label, decoded, experiment),
+        marks=metrics.marks,
+        notes=runaway_notes(decoded.named, metrics),
         watched=[name for name in experiment.languages.watched if name in sides],
     )
 
@@ -277,7 +291,10 @@ def evidence_at(
 
 
 def gain(sides: Mapping[str, Side], low_resource: Sequence[str], index: int) -> Estimate:
-    """Return by how much a model's mean low-resource WER is above the baseline's."""
+    """Return by how much a model's mean low-resource rate is above the baseline's.
+
+    With WERs and CERs among them, the mean of their relative changes from the baseline's on the same speech.
+    """
     return _together(sides, low_resource).estimate(sub, index, 1)
 
 
@@ -288,20 +305,21 @@ def no_gain(sides: Mapping[str, Side], low_resource: Sequence[str], index: int, 
 
 def _together(sides: Mapping[str, Side], languages: Sequence[str], seeds: int | None = None) -> Arms | Averages:
     found = [sides[language] for language in languages]
-    return found[0].together(found, seeds)
+    return found[0].together(found, seeds, found[0].relative)
 
 
-def _label(decoded: Decoded, experiment: Experiment) -> str:
+def _lower_bound(label: str, decoded: Decoded, experiment: Experiment) -> str:
     """Return the rate's name; what loops that were stopped would have added is not in a plain one."""
-    stopped = not experiment.metric.capped and any(is_stopped(table).any() for table in decoded.tables)
-    return f"{experiment.metric.label}{' (a lower bound)' if stopped else ''}"
+    stopped = not experiment.metrics.capped and any(is_stopped(table).any() for table in decoded.tables)
+    return f"{label}{' (a lower bound)' if stopped else ''}"
 
 
 class Side:
     """One language: the rates of original, baseline and candidates, in this order, each by seed."""
 
     def __init__(self, decoded: Decoded, language: str, experiment: Experiment, over_seeds: bool = True) -> None:
-        paired = paired_errors(decoded.tables, language, experiment.metric)
+        paired = paired_errors(decoded.tables, language, experiment.metrics.of(language))
+        self.relative = experiment.metrics.is_relative
         self.confirm = confirm = experiment.search.confirm
         self.rule = Rule.of(experiment.search.constraints, language)
         self.speech = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed)
@@ -310,31 +328,38 @@ class Side:
         self.rates = [rates[start:end] for start, end in pairwise(ends)]
         self.fixed = 1 if over_seeds else len(self.rates)
 
-    def first(self, seeds: int | None = None) -> list[Rates]:
-        """Return the rates by the first seeds of candidates, and of the baseline beside them; None: by all."""
-        if seeds is None:
-            return self.rates
-        original, baseline, *candidates = self.rates
-        return [original, baseline[: self.confirm.of_baseline(seeds)], *(one[:seeds] for one in candidates)]
+    def first(self, seeds: int | None = None, relative: bool = False) -> list[Rates]:
+        """Return the rates by the first seeds of candidates, and of the baseline beside them; None: by all.
+
+        Relative ones are shares of the baseline's rate by these seeds.
+        """
+        rates = self.rates
+        if seeds is not None:
+            original, baseline, *candidates = self.rates
+            rates = [original, baseline[: self.confirm.of_baseline(seeds)], *(one[:seeds] for one in candidates)]
+        return self._shares(rates, rates[1]) if relative else rates
+
+    def _shares(self, rates: Sequence[Rates], baseline: Rates) -> list[Rates]:
+        return [one.relative_to(baseline, self.speech.half_an_error) for one in rates]
 
     def wer(self, index: int) -> Estimate:
-        """Return the WER of the original (0), the baseline (1) or a candidate."""
+        """Return the rate of the original (0), the baseline (1) or a candidate."""
         return self._arms().estimate(lambda rate: rate, index)
 
     def difference(self, index: int, other: int) -> Estimate:
-        """Return by how much the first model's WER is above the other's."""
+        """Return by how much the first model's rate is above the other's."""
         return self._arms().estimate(sub, index, other)
 
     def excess(self, index: int, seeds: int | None = None) -> Estimate:
-        """Return by how much a model's WER is above the language's limit, by the first seeds, to test whether it is."""
+        """Return by how much a model's rate is above the language's limit, by the first seeds, to test if it is."""
         arms, reference = self._arms(seeds), self.rule.reference
         if not isinstance(reference, str):
             return at_the_limit(arms, lambda rate: self.rule.excess(rate, reference), index)
         return at_the_limit(arms, self.rule.excess, index, {"original": 0, "baseline": 1}[reference])
 
-    def together(self, sides: Sequence[Side], seeds: int | None = None) -> Arms | Averages:
-        """Return the models on the speech of several languages, of which the mean rate counts."""
-        return Arms([side.first(seeds) for side in sides], self.fixed)
+    def together(self, sides: Sequence[Side], seeds: int | None = None, relative: bool = False) -> Arms | Averages:
+        """Return the models on the speech of several languages, of which the mean counts: of rates, or of shares."""
+        return Arms([side.first(seeds, relative) for side in sides], self.fixed)
 
     def _arms(self, seeds: int | None = None) -> Arms | Averages:
         return self.together([self], seeds)
@@ -349,10 +374,11 @@ class AveragedSide(Side):
         self.left_out = [self.rates[0][:0], *(one[1:] for one in self.rates[1:])]
         self.rates = [one[:1] for one in self.rates]
 
-    def together(self, sides: Sequence[Side], seeds: int | None = None) -> Averages:
+    def together(self, sides: Sequence[Side], seeds: int | None = None, relative: bool = False) -> Averages:
         """Return the models on the speech of several languages; `seeds` are all of them."""
         averaged = [side for side in sides if isinstance(side, AveragedSide)]
-        return Averages([side.rates for side in averaged], [side.left_out for side in averaged])
+        left_out = [side._shares(side.left_out, side.rates[1]) if relative else side.left_out for side in averaged]
+        return Averages([side.first(relative=relative) for side in averaged], left_out)
 
 
 def interval_of(estimate: Estimate, confidence: float) -> Interval:

@@ -1,4 +1,4 @@
-"""Limits of the WERs of high-resource and watched languages, and by how much a trial keeps or breaks them."""
+"""Limits of the rates of high-resource and watched languages, and by how much a trial keeps or breaks them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DIGITS = 9  # of a point: what floating point adds to a WER that stands exactly
 
 @dataclass(frozen=True)
 class Limit:
-    """One language's named constraint: WER - reference <= allowance, all fractions."""
+    """One language's named constraint: rate - reference <= allowance, all fractions of its own WER or CER."""
 
     reference: float
     allowance: float
@@ -35,7 +35,7 @@ class Rule:
     """One language's limit, by the experiment file.
 
     Attributes:
-        reference: `baseline`, `original`, or a WER, a fraction.
+        reference: `baseline`, `original`, or a rate, a fraction.
         tolerance: the allowed rise as a share of the reference.
         floor: the allowed rise where that share is smaller, a fraction.
     """
@@ -53,12 +53,12 @@ class Rule:
         return cls(reference, rule.relative_tolerance, rule.absolute_floor / 100)
 
     def allowed_rise(self, reference: Array | float) -> Array:
-        """Return by how much a WER may be above a reference WER, fractions."""
+        """Return by how much a rate may be above a reference, fractions."""
         rise: Array = np.maximum(self.tolerance * np.asarray(reference), self.floor)
         return rise
 
     def excess(self, wer: Array, reference: Array | float) -> Array:
-        """Return by how much a WER is above its limit: <= 0 where the constraint holds; fractions."""
+        """Return by how much a rate is above its limit: <= 0 where the constraint holds; fractions."""
         above: Array = wer - reference - self.allowed_rise(reference)
         return above
 
@@ -75,11 +75,6 @@ def mean_wers(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def deviations(runs: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
     """Return each language's sample standard deviation over runs with different seeds; None below two runs."""
     return {language: stdev(run[language] for run in runs) for language in runs[0]} if len(runs) > 1 else None
-
-
-def objective(wers: Mapping[str, float], low_resource: Sequence[str]) -> float:
-    """Return what is minimised: the plain mean of the low-resource languages' WERs."""
-    return sum(wers[language] for language in low_resource) / len(low_resource)
 
 
 def reference_wers(
@@ -113,7 +108,7 @@ def limits(constraints: Constraints, references: Mapping[str, float]) -> dict[st
 
 
 def violations(wers: Mapping[str, float], limits: Mapping[str, Limit]) -> dict[str, float]:
-    """Return the points of WER by which each limit is broken (> 0) or kept (<= 0), in the order of `limits`."""
+    """Return the points by which each limit is broken (> 0) or kept (<= 0), in the order of `limits`."""
     return {language: limit.violation(wers[language]) for language, limit in limits.items()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from raywce.errors import RunFailed
@@ -12,7 +12,8 @@ from raywce.experiment.schema import Experiment
 from raywce.experiment.space import Scalar
 from raywce.selection.averages import Averaged
 from raywce.selection.comparison import Choice, Comparison
-from raywce.selection.limits import deviations, is_feasible, mean_wers, objective, reference_wers, worst
+from raywce.selection.limits import deviations, is_feasible, mean_wers, reference_wers, worst
+from raywce.selection.objective import Objective
 from raywce.selection.settings import Setting, compared, setting_name
 from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, Row, Trials, values_of
 from raywce.trial_report import Report
@@ -24,7 +25,7 @@ _JOINT = ", "
 
 @dataclass(frozen=True)
 class References:
-    """WERs as fractions by language: of the baseline (mean over its seeds), of the model before, and of the limits.
+    """Each language's own rate, a fraction: the baseline's (mean over its seeds), the original's, and the limits'.
 
     Attributes:
         baseline_deviation: standard deviation over the baseline's seeds; None with a single one.
@@ -58,9 +59,9 @@ class TrialFigures(_Named):
 
     Attributes:
         values: key path to value, of the searched leaves.
-        wer: fractions by language, at the end of the training.
-        violations: points of WER by language with a limit; <= 0 holds.
-        objective: mean low-resource WER, a fraction.
+        wer: each language's own rate (`SearchOutcome.marks`), a fraction, at the end of the training.
+        violations: points by language with a limit; <= 0 holds.
+        objective: what is minimised, a fraction (`raywce.selection.objective`).
     """
 
     values: dict[str, Scalar]
@@ -81,7 +82,7 @@ class TrialFigures(_Named):
 
 @dataclass(frozen=True)
 class ParetoPoint(_Named):
-    """A trial's low-resource WER (a fraction) and its worst change of a WER that has a limit (points)."""
+    """A trial's objective (a fraction) and its worst change of a rate that has a limit (points)."""
 
     objective: Number
     worst_change: Number
@@ -133,7 +134,7 @@ class SearchOutcome:
     Attributes:
         best: the feasible trial with the lowest objective; None where no trial is feasible.
         nearest: the trial with the least violation, where none is feasible.
-        baseline_objective: the baseline's mean low-resource WER, a fraction.
+        baseline_objective: the baseline's, a fraction.
         feasible: how many trials are; of a grid, how many settings.
         failed: trials that failed, with their reasons.
         stopped: how many trials were stopped early; none of them is best, nearest or counted as feasible.
@@ -142,7 +143,9 @@ class SearchOutcome:
         settings: of a grid: original, baseline and each setting, over its seeds; else None.
         pareto: trials that no other is at least as good as in both figures, feasible or not.
         confirmation: the outcome of the confirm phase; None without one.
-        label: of the rate that decides, such as `capped WER`.
+        label: of the rates that decide, such as `capped WER`.
+        objective_label: of what is minimised, such as `low-resource capped WER`; empty: `label`'s.
+        marks: `WER` or `CER` by language; empty where all have a rate of one kind.
         notes: where the plain rate is well above the capped one, and by which utterances.
         watched: languages that are measured, and not trained on.
     """
@@ -169,6 +172,13 @@ class SearchOutcome:
     label: str = "WER"
     notes: Sequence[str] = ()
     watched: Sequence[str] = ()
+    objective_label: str = ""
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def minimised(self) -> str:
+        """The name of what is minimised."""
+        return self.objective_label or f"low-resource {self.label}"
 
     @property
     def exit_code(self) -> int:
@@ -178,7 +188,7 @@ class SearchOutcome:
 
     @property
     def better(self) -> bool:
-        """Whether the best trial's low-resource WER is below the baseline's."""
+        """Whether the best trial's objective is below the baseline's."""
         return self.best is not None and self.best.objective < self.baseline_objective
 
     def figures(self) -> dict[str, object]:
@@ -207,12 +217,18 @@ def references(table: Trials, experiment: Experiment) -> References:
     missing = [language for language in experiment.languages.decoded if math.isnan(baseline[language])]
     missing += [language for language, wer in limits.items() if math.isnan(wer)]
     if missing:
-        raise RunFailed(f"the baseline gave no WER for {', '.join(dict.fromkeys(missing))}: has dev utterances of it?")
+        named, kind = ", ".join(dict.fromkeys(missing)), experiment.metrics.plain.label
+        raise RunFailed(f"the baseline gave no {kind} for {named}: has dev utterances of it?")
+    without = [language for language in experiment.languages.low_resource if not baseline[language]]
+    if without and experiment.metrics.is_relative:
+        rule = "with WERs and CERs in the objective, the baseline must have errors in each low-resource language"
+        do = "Remove it from languages.low_resource, or set evaluation.metric to a rate that all have"
+        raise RunFailed(f"{rule}, to measure relative changes from, but has none in {', '.join(without)}. {do}.")
     return References(baseline, original, limits, deviations(runs))
 
 
 def intermediate_references(table: Trials, experiment: Experiment) -> dict[int, dict[str, float]]:
-    """Return the WER that each language with a limit is compared with, a fraction, by step before the end.
+    """Return the rate that each language with a limit is compared with, a fraction, by step before the end.
 
     The steps are those at which all runs of the baseline were evaluated.
     """
@@ -266,7 +282,7 @@ def outcome(table: Trials, experiment: Experiment, tables: dict[str, str], out_o
         low_resource=list(experiment.languages.low_resource),
         high_resource=list(experiment.languages.high_resource),
         references=found,
-        baseline_objective=objective(found.baseline, experiment.languages.low_resource),
+        baseline_objective=Objective.of(experiment, found.baseline).value(found.baseline),
         best=best,
         nearest=None if best else min(done, key=lambda trial: trial.worst[1] if trial.worst else 0.0),
         trials=len(last),
@@ -278,13 +294,15 @@ def outcome(table: Trials, experiment: Experiment, tables: dict[str, str], out_o
         pareto=pareto(done, found.baseline, experiment.limited_languages),
         state="found" if best else "nothing feasible",
         out_of_time=out_of_time,
-        label=experiment.metric.label,
+        label=experiment.metrics.label,
+        objective_label=experiment.metrics.objective_label,
+        marks=experiment.metrics.marks,
         watched=list(experiment.languages.watched),
     )
 
 
 def pareto(trials: Sequence[TrialFigures], baseline: Mapping[str, float], limited: Sequence[str]) -> list[ParetoPoint]:
-    """Return low-resource WER and worst change of one that has a limit of trials that no other equals in both."""
+    """Return objective and worst change of a rate that has a limit of trials that no other equals in both."""
     found: list[ParetoPoint] = []
     points = [
         ParetoPoint(trial.trial_id, trial.objective, max(100 * (trial.wer[of] - baseline[of]) for of in limited))
@@ -310,7 +328,8 @@ def _settings(
     baseline = baseline_wers(table, experiment)
     factors = experiment.search.alternatives
     named = {setting_name(of[0].values, factors): [trial.wer for trial in of] for of in _by_setting(done)}
-    return compared(original, baseline, named, languages.low_resource, languages.high_resource, languages.watched)
+    groups = (languages.low_resource, languages.high_resource, languages.watched)
+    return compared(original, baseline, named, *groups, kinds=experiment.metrics.marks)
 
 
 def _by_setting(trials: Sequence[TrialFigures]) -> list[list[TrialFigures]]:
@@ -342,19 +361,18 @@ def _final(rows: Sequence[Row]) -> Row:
 
 
 def baseline_wers(table: Trials, experiment: Experiment) -> list[dict[str, float]]:
-    """Return the WERs of each of the baseline's runs, fractions by language."""
+    """Return the rates of each of the baseline's runs, fractions by language."""
     return [_wers(_final(rows), experiment) for rows in table.of_phase(BASELINE).values()]
 
 
 def _wers(row: Row, experiment: Experiment) -> dict[str, float]:
-    """Return a row's WERs by the experiment's rate, whether the run decided by it or by the capped one."""
-    report, metric = Report.of(row), experiment.metric
-    found = report.wer if metric.capped else report.rates.get(metric.name, {})
+    """Return a row's rates by the experiment's metrics, whether the run decided by them or by the capped ones."""
+    found = experiment.metrics.deciding(Report.of(row).rates)
     return {language: found.get(language, math.nan) for language in experiment.languages.decoded}
 
 
 def _evaluations(rows: Sequence[Row], experiment: Experiment) -> dict[int, dict[str, float]]:
-    """Return WERs by step before the end, where each language has one."""
+    """Return rates by step before the end, where each language has one."""
     found = {row.get("step"): _wers(row, experiment) for row in rows if not row.get("final")}
     return {step: wers for step, wers in found.items() if step is not None and not any(map(math.isnan, wers.values()))}
 

@@ -12,7 +12,7 @@ from scipy.stats import norm, t
 from raywce.selection.limits import Rule
 
 SEEDS, SUITS = 0.03, 0.10
-"""Relative standard deviations: of a WER between trainings of one setting, and of how a setting suits a speaker."""
+"""Relative standard deviations: of a rate between trainings of one setting, and of how a setting suits a speaker."""
 
 _OWN = 0.7  # relative variance of one utterance's errors between two trainings, beside that of their number
 _UNEVEN = 1.2  # by which speakers count as fewer, as those with more errors weigh more
@@ -25,9 +25,9 @@ class HeldOut:
 
     Attributes:
         utterances: how many.
-        words: of the references.
+        words: of the references; characters where the rate is a CER.
         speakers: how many equally talkative ones would say as much.
-        rate: the baseline's WER, a fraction, as measured or assumed.
+        rate: the baseline's WER or CER, a fraction, as measured or assumed.
     """
 
     utterances: int
@@ -35,13 +35,18 @@ class HeldOut:
     speakers: float
     rate: float
 
+    @property
+    def level(self) -> float:
+        """Return the rate, that of one error at least."""
+        return max(self.rate, 1 / self.words)
+
     def variances(self, *seeds: int) -> tuple[float, float]:
-        """Return the variance of a difference of WERs: over other speech, and over other seeds.
+        """Return the variance of a difference of rates: over other speech, and over other seeds.
 
         Args:
             seeds: of each of the two settings.
         """
-        rate, trainings = max(self.rate, 1 / self.words), sum(1 / of for of in seeds)
+        rate, trainings = self.level, sum(1 / of for of in seeds)
         own = (_OWN / self.utterances + 1 / (rate * self.words)) * trainings
         return rate**2 * (2 * SUITS**2 * _UNEVEN / self.speakers + own), rate**2 * SEEDS**2 * trainings
 
@@ -51,7 +56,7 @@ class Power:
     """The power of a confirm phase, by held-out speech alone.
 
     Attributes:
-        gain: points of low-resource WER that a setting has to lower truly, raising no other language, to be confirmed
+        gain: points by which a setting has to lower what is minimised truly, raising no other language, to be confirmed
             in 8 of 10 searches; None where no gain is enough.
         chances: of being confirmed, by points that a setting truly lowers.
         resolved: by language with a limit, points that are shown to be kept in 9 of 10 searches by a setting that
@@ -77,22 +82,25 @@ def power(
     seeds: Sequence[int],
     confidence: float,
     gains: Sequence[float] = (1.0, 2.0, 5.0),
+    relative: bool = False,
 ) -> Power:
     """Return what can be confirmed.
 
     Args:
-        low_resource: the languages whose mean WER is minimised.
+        low_resource: the languages whose mean rate is minimised.
         limited: the languages with a limit.
         rules: their limits.
         seeds: of the baseline and of each candidate: they measure together how much trainings differ.
         confidence: of the finding.
         gains: points to state the chance for.
+        relative: whether the low-resource rates count as shares of the baseline's.
     """
     of_seeds = float(t.ppf(confidence, sum(seeds) - len(seeds)))
 
-    def errors(of: Sequence[HeldOut]) -> tuple[float, float]:
+    def errors(of: Sequence[HeldOut], shares: bool = False) -> tuple[float, float]:
         """Return the standard error of the mean over languages, and by how much a bound lies above its estimate."""
-        speech, trainings = np.sum([one.variances(*seeds[:2]) for one in of], axis=0) / len(of) ** 2
+        found = [np.divide(one.variances(*seeds[:2]), one.level**2 if shares else 1.0) for one in of]
+        speech, trainings = np.sum(found, axis=0) / len(of) ** 2
         whole = speech + trainings
         of_speech = float(t.ppf(confidence, max(1.0, sum(one.speakers - 1 for one in of))))
         quantile = (trainings * of_seeds + speech * of_speech) / whole
@@ -101,12 +109,12 @@ def power(
     limits = {name: float(rules[name].allowed_rise(one.rate)) for name, one in limited.items()}
     found = {name: errors([one]) for name, one in limited.items()}
     keeps = float(np.prod([norm.cdf((limits[name] - beyond) / error) for name, (error, beyond) in found.items()]))
-    error, beyond = errors(low_resource)
+    error, beyond = errors(low_resource, relative)
 
     def chance(gain: float) -> float:
         return keeps * float(norm.cdf((gain - beyond) / error))
 
-    most = float(np.mean([one.rate for one in low_resource]))
+    most = 1.0 if relative else float(np.mean([one.rate for one in low_resource]))
     gain = 100 * brentq(lambda gain: chance(gain) - _WANTED, 0, most) if chance(most) > _WANTED else None
     return Power(
         gain=gain,

@@ -110,6 +110,7 @@ class World:
         at: (axes,) the baseline's setting.
         choices: (axes,) as of `raywce.surrogate.cube.Cube`.
         noise: of all rates.
+        relative: whether the objective is the mean of the low-resource rates as shares of the baseline's.
     """
 
     low_resource: int
@@ -120,6 +121,12 @@ class World:
     at: Array
     choices: NDArray[np.int64]
     noise: Noise
+    relative: bool = False
+
+    @property
+    def weights(self) -> Array:
+        """What each low-resource rate is multiplied by in the objective, before their mean is taken."""
+        return 1 / self.level[: self.low_resource] if self.relative else np.ones(self.low_resource)
 
     @property
     def level(self) -> Array:
@@ -173,9 +180,9 @@ class SearchModel:
         return cls(world, processes)
 
     def objective(self, z: Array) -> Difference:
-        """Return the mean low-resource rate at settings (m, axes): (m,)."""
+        """Return the objective at settings (m, axes): (m,)."""
         found = [_rate(one.posterior(z)) for one in self.processes[: self.world.low_resource]]
-        return _mean(found)
+        return _mean(found, self.world.weights)
 
     def excesses(self, z: Array) -> Difference:
         """Return by how much each rate is above its limit, and last the objective above the baseline's: (m, limits+1).
@@ -240,7 +247,8 @@ class SearchModel:
         world, count = self.world, self.world.low_resource
         suits = world.noise.suits * world.level**2
         found = [_against(*one) for one in at[:count]]
-        gain = _mean([(mean, variance + of) for (mean, variance), of in zip(found, suits[:count], strict=True)])
+        gains = [(mean, variance + of) for (mean, variance), of in zip(found, suits[:count], strict=True)]
+        gain = _mean(gains, world.weights)
         limited = [
             _excess(rule, float(fixed), *one)
             for rule, fixed, one in zip(world.rules, world.fixed, at[count:], strict=True)
@@ -253,7 +261,7 @@ class SearchModel:
     def _evidence(self, at: Sequence[tuple[Posterior, Posterior]], expected: Difference) -> Difference:
         count = self.world.low_resource
         more = [_without_prior(*one) for one in at]
-        means, variances = zip(*more[count:], _mean(more[:count]), strict=True)
+        means, variances = zip(*more[count:], _mean(more[:count], self.world.weights), strict=True)
         variance = (expected.variance + np.stack(variances, axis=-1)) / _TRUST
         return Difference(expected.mean + np.stack(means, axis=-1), variance)
 
@@ -264,7 +272,7 @@ class SearchModel:
         of_baseline = np.r_[np.ones(count), np.isnan(world.fixed)]
         seeds = world.noise.training * (1 / plan.seeds + of_baseline / plan.baseline_seeds)
         variance = rate * (seeds + 2 * plan.speech * world.noise.suits)
-        out: Array = np.r_[variance[count:], variance[:count].sum() / count**2]
+        out: Array = np.r_[variance[count:], (variance[:count] * world.weights**2).sum() / count**2]
         return out
 
 
@@ -293,10 +301,10 @@ def _rate(found: Posterior) -> tuple[Array, Array]:
     return rate, rate**2 * found.variance
 
 
-def _mean(found: Sequence[tuple[Array, Array]]) -> Difference:
-    """Return mean and variance of the mean of independent figures."""
-    means, variances = (np.array(one) for one in zip(*found, strict=True))
-    return Difference(means.mean(axis=0), variances.sum(axis=0) / len(found) ** 2)
+def _mean(found: Sequence[tuple[Array, Array]], weights: Array) -> Difference:
+    """Return mean and variance of the mean of independent figures (...), each times its weight."""
+    means, variances = (np.stack(one, axis=-1) for one in zip(*found, strict=True))
+    return Difference((means * weights).mean(axis=-1), (variances * weights**2).sum(axis=-1) / len(found) ** 2)
 
 
 def _against(found: Posterior, reference: Posterior, slope: Array | float = 1.0) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from raywce import numbers
 from raywce.experiment.space import Scalar
+from raywce.selection.languages import ONE_KIND
 from raywce.selection.limits import deviations, mean_wers
 from raywce.selection.trials import BASELINE, ORIGINAL
 from raywce.valid_json import Number
@@ -23,11 +24,12 @@ class Setting:
     Attributes:
         name: `original`, `baseline`, or the setting's levels and values.
         runs: how many trainings the figures are the mean of; 0 for the original model.
-        wer: mean over the runs, fractions by language.
+        wer: each language's own rate, mean over the runs, fractions by language.
         deviation: sample standard deviation over the runs, fractions by language; None below two runs.
-        against_original: relative change of the mean WER in %: of each low-resource language, of the mean over the
+        against_original: relative change of the mean rate in %: of each low-resource language, of the mean over the
             high-resource ones (`high`), of the mean over all of them (`all`), and of the mean over the languages that
-            are not trained on (`watched`). None in the original's own row.
+            are not trained on (`watched`). Over WERs and CERs, the mean of the languages' relative changes. None in the
+            original's own row.
         against_baseline: the same against the baseline; only settings have it.
     """
 
@@ -46,16 +48,18 @@ def compared(
     low_resource: Sequence[str],
     high_resource: Sequence[str],
     watched: Sequence[str] = (),
+    kinds: Mapping[str, str] = ONE_KIND,
 ) -> list[Setting]:
     """Return the rows: original, baseline, then the settings in their order.
 
     Args:
-        original: WER of the model before fine-tuning, fractions by language.
+        original: rates of the model before fine-tuning, fractions by language.
         baseline: the same of each run of the baseline.
         settings: name to the same of each of its runs, at least one.
         low_resource: languages that have a column of changes each.
         high_resource: languages that share one.
         watched: languages that share another.
+        kinds: `WER` or `CER` by language; empty where all have a rate of one kind.
     """
     groups = {language: [language] for language in low_resource}
     groups |= {HIGH: list(high_resource)} if high_resource else {}
@@ -65,8 +69,8 @@ def compared(
     rows = [Setting(ORIGINAL, 0, dict(original), None, None, None)]
     for number, (name, runs) in enumerate([(BASELINE, baseline), *settings.items()]):
         mean = mean_wers(runs)
-        against_baseline = _changes(mean, plain, groups) if number else None
-        changes = _changes(mean, original, groups)
+        against_baseline = _changes(mean, plain, groups, kinds) if number else None
+        changes = _changes(mean, original, groups, kinds)
         rows.append(Setting(name, len(runs), mean, deviations(runs), changes, against_baseline))
     return rows
 
@@ -79,8 +83,15 @@ def setting_name(values: Mapping[str, Scalar], factors: Collection[str]) -> str:
     )
 
 
-def _changes(wer: Wers, reference: Wers, groups: Mapping[str, Sequence[str]]) -> dict[str, float]:
-    return {group: _change(_mean(wer, languages), _mean(reference, languages)) for group, languages in groups.items()}
+def _changes(
+    wer: Wers, reference: Wers, groups: Mapping[str, Sequence[str]], kinds: Mapping[str, str]
+) -> dict[str, float]:
+    def change(languages: Sequence[str]) -> float:
+        if len({kinds.get(language) for language in languages}) > 1:  # no common scale
+            return sum(change([language]) for language in languages) / len(languages)
+        return _change(_mean(wer, languages), _mean(reference, languages))
+
+    return {group: change(languages) for group, languages in groups.items()}
 
 
 def _mean(wer: Wers, languages: Sequence[str]) -> float:

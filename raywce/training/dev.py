@@ -15,7 +15,7 @@ from raywce.data.dev_split import Part, indices_in
 from raywce.data.features import LogMel
 from raywce.data.store import Utterances
 from raywce.evaluation.decode import encoder_context, evaluate_utterances, gather_rows
-from raywce.evaluation.rates import LanguageRates, macro_mean, rates_by_language
+from raywce.evaluation.rates import LanguageRates, rates_by_language
 from raywce.evaluation.utterances import to_table
 from raywce.experiment.schema import Experiment
 from raywce.storage.files import write_table
@@ -68,7 +68,7 @@ class DevSet:
         return replace(
             report,
             rates=self._rates(rates),
-            objective=macro_mean(rates, self.experiment.languages.low_resource, self.experiment.metric.field),
+            objective=self._objective(rates),
             intermediate=not whole and self.evaluation.intermediate_share < 1.0,
             utterances=path,
         )
@@ -104,10 +104,19 @@ class DevSet:
             self._kept[key] = features
         return features
 
+    def _objective(self, rates: dict[str, LanguageRates]) -> float:
+        """Return the mean of the low-resource languages' rates; of WERs and CERs the geometric one.
+
+        These have no common scale, and one training alone has no baseline to measure changes from.
+        """
+        metrics = self.experiment.metrics
+        found = [float(getattr(rates[language], metrics.of(language).field)) for language in metrics.low_resource]
+        return float(math.prod(found) ** (1 / len(found))) if metrics.is_relative else sum(found) / len(found)
+
     def _rates(self, rates: dict[str, LanguageRates]) -> dict[str, dict[str, float]]:
-        """Return the rates by name and language; `wer` and `cer` are those of the experiment's metric."""
-        metric = self.experiment.metric
-        attributes = {"wer": metric.field, "cer": metric.of_characters.field}
+        """Return the rates by name and language; `wer` and `cer` are those of the experiment's texts and cap."""
+        metrics = self.experiment.metrics
+        attributes = {"wer": metrics.words.field, "cer": metrics.characters.field}
         attributes |= {name: name for name in (*RATES, "insertion_rate") if name not in attributes}
         found = {name: {of: getattr(one, own) for of, one in rates.items()} for name, own in attributes.items()}
         identified = {of: one.language_identification_accuracy for of, one in rates.items()}

@@ -9,9 +9,11 @@ from raywce.assets import SIX_LANGUAGES, speech_path
 from raywce.cli import app
 from raywce.cli.train import dev_table
 from raywce.errors import InputError, RunFailed
+from raywce.evaluation.metric import Metrics
 from raywce.experiment.load import load
 from raywce.runs.folder import RunFolder
 from raywce.screen.console import show_table
+from raywce.trial_report import Report
 from tests.screen import readable
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
@@ -81,8 +83,11 @@ def test_the_demo_corpus_is_generated_before_a_cluster_is_asked_for(
 
 
 def test_the_last_evaluation_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    wer = {language: 1.2345 for of in readable.LANGUAGES.values() for language in of}
-    table = dev_table({"gl": 1.5}, wer, wer, readable.LANGUAGES["watched"])
+    low, high, watched = readable.LANGUAGES.values()
+    rates = dict.fromkeys([*low, *high, *watched], 1.2345)
+    original, last = Report(0, rates={"wer": {"gl": 1.5}}), Report(4, rates={"wer": rates, "cer": rates})
+    metrics = Metrics("wer_normalized", True, tuple(low), tuple(rates))
+    table = dev_table(original, last, metrics, watched)
     readable.check(
         readable.printed(monkeypatch, lambda: show_table("dev", table)),
         "language original WER WER change CER",

@@ -7,7 +7,7 @@ from raywce.evaluation.metric import Metric
 from raywce.evaluation.paired import paired_errors
 from tests.search.decoded_tables import SPEAKERS, UTTERANCES, WORDS, decoded
 
-METRIC = Metric("wer_normalized")
+METRIC = Metric("wer", "normalized")
 
 
 def test_errors_stand_side_by_side_in_the_order_of_the_ids() -> None:
@@ -31,7 +31,7 @@ def test_capped_errors_are_at_most_the_words_and_all_of_them_where_decoding_was_
         table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
     (plain,), (capped,) = (
         paired_errors([table], "gl", metric).errors.tolist()
-        for metric in (METRIC, Metric("wer_normalized", capped=True))
+        for metric in (METRIC, Metric("wer", "normalized", capped=True))
     )
     assert (plain, capped) == ([WORDS + 5, 1, 0], [WORDS, 1, WORDS])
 

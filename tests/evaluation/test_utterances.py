@@ -3,10 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import jiwer
 import pyarrow.parquet as pq
 import pytest
 
 from raywce.evaluation.counts import EditCounts
+from raywce.evaluation.normalizer import words
 from raywce.evaluation.utterances import SCHEMA, UtteranceResult, score, to_table
 
 
@@ -40,10 +42,10 @@ def test_table_has_flat_counts_and_survives_parquet(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "utterances.parquet")
     read = pq.read_table(tmp_path / "utterances.parquet")
     assert read.schema.equals(SCHEMA)
-    assert read.schema.metadata[b"normalizer"] == b"words/1"
+    assert read.schema.metadata[b"normalizer"] == b"words/2"
     assert read.schema.metadata[b"split"] == b"dev"
     first, second = read.to_pylist()
-    assert first["normalizer"] == "words/1"
+    assert first["normalizer"] == "words/2"
     assert first["words_normalized_insertions"] == 1
     assert first["words_raw_substitutions"] == 3
     assert (second["detected_language"], second["truncated"], second["speaker"]) == (None, True, None)
@@ -54,7 +56,29 @@ def test_table_without_rows_keeps_its_columns() -> None:
 
 
 def test_rows_of_two_normalisers_make_no_table() -> None:
-    with pytest.raises(ValueError, match="share a normaliser, but got whisper_basic/1, words/1"):
+    with pytest.raises(ValueError, match="share a normaliser, but got whisper_basic/1, words/2"):
         to_table([_row(), _row(normalizer="whisper_basic")])
-    with pytest.raises(ValueError, match="words/2"):
-        to_table([_row(), replace(_row(), normalizer="words/2")])
+    with pytest.raises(ValueError, match="words/3"):
+        to_table([_row(), replace(_row(), normalizer="words/3")])
+
+
+@pytest.mark.parametrize(
+    ("language", "reference", "hypothesis"),
+    [
+        ("zh", "今天天气很好我们去公园", "今天天气真好，我们 去公园。"),
+        ("th", "วันนี้อากาศดี", "วันนี้ อากาศ ดีมาก"),
+        ("ja", "東京は雨です。", "東京が、雨です"),
+    ],
+)
+def test_spaces_are_no_characters_where_words_have_none_between_them(
+    language: str, reference: str, hypothesis: str
+) -> None:
+    row = _row(language=language, reference=reference, hypothesis=hypothesis)
+    letters = [words(text, language).replace(" ", "") for text in (reference, hypothesis)]
+    assert row.characters_normalized.rate == pytest.approx(jiwer.cer(*letters))
+    assert row.characters_raw.rate == pytest.approx(jiwer.cer(reference, hypothesis))
+
+
+def test_a_text_is_folded_as_its_own_language_wants_it() -> None:
+    turkish, spanish = (_row(language=of, reference="ISPARTA", hypothesis="ısparta") for of in ("tr", "es"))
+    assert (turkish.words_normalized.rate, spanish.words_normalized.rate) == (0.0, 1.0)

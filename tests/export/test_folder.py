@@ -75,7 +75,7 @@ def test_the_card_of_a_best_trial_claims_no_more_than_its_figures(best: tuple[Se
     assert "capped WER in %, normalised" in text
     assert "Capped: an utterance counts at most as many errors as its reference has words." in text
     assert "| gl | 60.00 | 50.00 | 40.00 |" in text
-    assert "`words/1`" in text
+    assert "`words/2`" in text
     assert "the best feasible trial of a search (`search-1`), after step 20" in text
     assert "not confirmed" in text
     assert "alpha: 3.0" in text

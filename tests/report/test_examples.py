@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from raywce.evaluation.metric import Metrics
 from raywce.report.examples import MOST, Column, Word, aligned, examples_of
 from tests.report.made_runs import ORIGINAL_RATES, decode
 
+METRICS = Metrics("wer_normalized", False, ("gl",), tuple(ORIGINAL_RATES))
+
 
 def test_both_hypotheses_stand_under_the_words_of_the_reference() -> None:
-    found = aligned("o can come pan", "o gato come", "eh o can moi come pan si")
+    found = aligned(["o", "can", "come", "pan"], ["o", "gato", "come"], ["eh", "o", "can", "moi", "come", "pan", "si"])
     hit = {word: [Word("hit", word)] for word in ("o", "can", "come", "pan")}
     assert found == [
         Column(None, [], [Word("insertion", "eh")]),
@@ -19,17 +22,17 @@ def test_both_hypotheses_stand_under_the_words_of_the_reference() -> None:
 
 
 def test_an_empty_hypothesis_leaves_every_word_out() -> None:
-    (column,) = aligned("pan", "", "pan")
+    (column,) = aligned(["pan"], [], ["pan"])
     assert column == Column("pan", [Word("deletion", "pan")], [Word("hit", "pan")])
 
 
 def test_an_empty_reference_has_insertions_only() -> None:
-    assert aligned("", "", "pan") == [Column(None, [], [Word("insertion", "pan")])]
+    assert aligned([], [], ["pan"]) == [Column(None, [], [Word("insertion", "pan")])]
 
 
 def test_the_largest_gains_and_losses_come_first_and_are_counted() -> None:
     worse, better = decode(ORIGINAL_RATES, "baseline"), decode(dict.fromkeys(ORIGINAL_RATES, 0.2), "chosen")
-    found = examples_of(worse, better, ["one", "other"], "wer_normalized")
+    found = examples_of(worse, better, ["one", "other"], METRICS)
     assert found.better + found.worse + found.same == worse.num_rows
     assert len(found.gains) == MOST
     changes = [after - before for before, after in (one.errors for one in found.gains)]

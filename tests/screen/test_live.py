@@ -19,7 +19,7 @@ import pyte
 import pytest
 from rich.console import Console
 
-from raywce.experiment.schema import Languages
+from raywce.experiment.schema import Evaluation, Languages, metrics_of
 from raywce.runs.tables import Trial, TrialTable
 from raywce.screen import throttle
 from raywce.screen.live import PlainView, TerminalView, utterances_per_second
@@ -46,7 +46,7 @@ def table(file: Any) -> TrialTable:
 
 @pytest.fixture
 def progress() -> Progress:
-    return Progress(SEARCH, total=4, at_once=lambda: 1, label="WER", baseline=0.47)
+    return Progress(SEARCH, total=4, at_once=lambda: 1, label="low-resource WER", baseline=0.47)
 
 
 def lines_of(file: Any, progress: Progress, *changes: list[Any]) -> list[str]:
@@ -65,7 +65,7 @@ def test_plain_lines_come_once_for_each_event(file: Any, table: TrialTable, prog
     lines = lines_of(file, progress, begun, begun, evaluated, evaluated, table.of("search-1"))
     assert lines == [
         f"search-1: starts with {ALPHA} = 2, training.optimizer.learning_rate =",
-        "search-1: step 20, WER in %: gl 40.00, es 20.00, pt 19.00; feasible.",
+        "search-1: step 20, capped WER in %: gl 40.00, es 20.00, pt 19.00; feasible.",
         "search-1: failed: no memory. search: 1 of 4 done, 0 running; the baseline's low-resource WER is 47.00 %; "
         "time left unknown.",
     ]
@@ -169,7 +169,7 @@ def test_a_watched_language_has_a_mark_and_is_the_first_to_go(tmp_path: Path, pr
     assert ("it*" in wide, "*: watched" in wide) == (True, True)
     assert ("it*" in narrow, "*: watched" in narrow, " pt " in narrow) == (False, False, True)
     (line, _) = lines_of(file, progress, evaluated)
-    assert line == "search-0: step 20, WER in %: gl 45.00, es 20.00, pt 19.00, it (watched) 10.00; feasible."
+    assert line == "search-0: step 20, capped WER in %: gl 45.00, es 20.00, pt 19.00, it (watched) 10.00; feasible."
 
 
 def test_a_thousand_trials_fit_on_the_screen(file: Any, table: TrialTable, progress: Progress) -> None:
@@ -189,13 +189,15 @@ def test_six_languages_can_be_read_at_80_columns(tmp_path: Path, progress: Progr
         for state, violation in ((COMPLETE, -0.25), (PRUNED, 12.34), (FAIL, None), (RUNNING, 0.5))
     ]
     low, high = readable.LANGUAGES["low"], readable.LANGUAGES["high"]
+    languages = Languages(low_resource=low, high_resource=high)
     evaluated = {f"wer/{language}": 1.2345 for language in [*low, *high]}
     trials = [
         [{"trial_id": f"search-{index:03}-fe223b", "phase": SEARCH, "step": 10_000, "restarts": 2, **evaluated, **row}]
         for index, row in enumerate(rows)
     ]
     file = SimpleNamespace(
-        experiment=SimpleNamespace(languages=Languages(low_resource=low, high_resource=high)), space={ALPHA: None}
+        experiment=SimpleNamespace(languages=languages, metrics=metrics_of(Evaluation(), languages)),
+        space={ALPHA: None},
     )
     lines = screen_of(file, progress, trials, 80)
     readable.check(

@@ -9,7 +9,7 @@ import pytest
 from raywce.errors import RunFailed
 from raywce.runs.tables import Trial, TrialTable
 from raywce.screen.outcome import show_outcome
-from raywce.selection.limits import objective
+from raywce.selection.objective import Objective
 from raywce.selection.outcome import (
     ParetoPoint,
     References,
@@ -136,7 +136,7 @@ def test_a_baseline_without_a_figure_is_a_failure(file, table) -> None:
 
 
 def test_the_objective_is_the_plain_mean_over_low_resource_languages() -> None:
-    assert objective({"gl": 0.4, "ca": 0.2, "es": 9.0}, ["gl", "ca"]) == pytest.approx(0.3)
+    assert Objective({"gl": 1.0, "ca": 1.0}).value({"gl": 0.4, "ca": 0.2, "es": 9.0}) == pytest.approx(0.3)
 
 
 def test_the_outcome_as_json_has_the_exit_code_and_figures(file, table) -> None:

@@ -37,7 +37,7 @@ def done(name: str, wer: float, feasible: bool = True) -> list[dict[str, Any]]:
 
 
 def test_the_time_left_follows_from_what_trials_took(clock: Clock) -> None:
-    progress = Progress("search", total=5, at_once=lambda: 2, label="WER")
+    progress = Progress("search", total=5, at_once=lambda: 2, label="low-resource WER")
     progress.see(row("a", RUNNING))
     progress.see(row("b", RUNNING))
     assert progress.seconds_left() is None
@@ -57,7 +57,7 @@ def test_the_time_left_follows_from_what_trials_took(clock: Clock) -> None:
 
 
 def test_a_trial_that_failed_says_nothing_about_the_others(clock: Clock) -> None:
-    progress = Progress("search", total=2, at_once=lambda: 1, label="WER")
+    progress = Progress("search", total=2, at_once=lambda: 1, label="low-resource WER")
     progress.see(row("a", RUNNING))
     clock.now += 1
     progress.see(row("a", FAIL))
@@ -65,7 +65,7 @@ def test_a_trial_that_failed_says_nothing_about_the_others(clock: Clock) -> None
 
 
 def test_what_an_earlier_run_finished_counts_with_its_training_time(clock: Clock) -> None:
-    progress = Progress("search", total=3, at_once=lambda: 1, label="WER")
+    progress = Progress("search", total=3, at_once=lambda: 1, label="low-resource WER")
     progress.see(row("a", COMPLETE, time_s=60.0, objective=0.4, feasible=True))
     progress.see(row("b", PRUNED, time_s=20.0))
     assert (progress.done, progress.seconds_left()) == (2, 40)
@@ -73,18 +73,18 @@ def test_what_an_earlier_run_finished_counts_with_its_training_time(clock: Clock
 
 def test_the_time_limit_bounds_it(clock: Clock) -> None:
     for stops, left in ((True, 30), (False, 130)):
-        progress = Progress("search", 10, lambda: 1, "WER", limit=TimeLimit(lambda: 30.0, stops))
+        progress = Progress("search", 10, lambda: 1, "low-resource WER", limit=TimeLimit(lambda: 30.0, stops))
         progress.see(row("a", RUNNING))
         clock.now += 100
         progress.see(done("a", 0.4))
         assert progress.seconds_left() == left
-    over = Progress("search", 10, lambda: 1, "WER", limit=TimeLimit(lambda: -5.0, stops=True))
+    over = Progress("search", 10, lambda: 1, "low-resource WER", limit=TimeLimit(lambda: -5.0, stops=True))
     over.see(row("a", COMPLETE, time_s=60.0, objective=0.4, feasible=True))
     assert over.seconds_left() == 0
 
 
 def test_the_best_is_feasible_and_complete(clock: Clock) -> None:
-    progress = Progress("search", total=4, at_once=lambda: 1, label="WER", baseline=0.47)
+    progress = Progress("search", total=4, at_once=lambda: 1, label="low-resource WER", baseline=0.47)
     assert progress.line() == (
         "search: 0 of 4 done, 0 running; the baseline's low-resource WER is 47.00 %; time left unknown"
     )
@@ -102,10 +102,11 @@ def test_the_best_is_feasible_and_complete(clock: Clock) -> None:
 
 
 def test_the_baseline_is_the_mean_over_its_runs(tmp_path: Path) -> None:
-    table = empty_table(surrogate.load_file(tmp_path))
-    assert baseline_of(table, ["gl"]) is None
+    file = surrogate.load_file(tmp_path)
+    table = empty_table(file)
+    assert baseline_of(table, file.experiment) is None
     for number, wer in enumerate((0.5, 0.6)):
         trial = Trial(BASELINE, f"baseline-{number}", number, {})
         table.record(trial, Report.of({"step": 0, "wer/gl": 0.9, "wer/es": 0.1, "wer/pt": 0.1}))
         table.record(trial, Report.of({"step": 20, "final": True, "wer/gl": wer, "wer/es": 0.1, "wer/pt": 0.1}))
-    assert baseline_of(table, ["gl"]) == pytest.approx(0.55)
+    assert baseline_of(table, file.experiment) == pytest.approx(0.55)

@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
     """Five trials, two at once; a key pressed lets the next thing happen, so that the screen can be read between."""
     file = surrogate.load_file(folder)
     table = empty_table(file)
-    progress = Progress(SEARCH, total=7, at_once=lambda: 2, label="WER", baseline=0.47)
+    progress = Progress(SEARCH, total=7, at_once=lambda: 2, label="low-resource WER", baseline=0.47)
     view = open_view(file.experiment, list(file.space), progress)
 
     def show(rows: list[Any]) -> None:

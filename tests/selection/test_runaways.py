@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from raywce.evaluation.metric import Metric
+from raywce.evaluation.metric import Metrics
 from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.utterances import score, to_table
 from raywce.experiment.schema import Experiment
@@ -22,6 +22,7 @@ from raywce.selection.runaways import runaway_notes
 from tests.experiment.example import changed
 
 UTTERANCES, LOOPED = 100, "gl-099"
+METRICS = Metrics("wer_normalized", True, ("gl",), ("gl", "es"))
 REFERENCE = "un dous tres catro cinco seis sete oito nove dez"
 ONE_ERROR = "un dous tres catro cinco seis sete oito nove once"
 
@@ -72,9 +73,9 @@ def test_one_loop_is_a_tenth_of_the_plain_rate_and_one_hundredth_of_the_capped_o
 
 
 def test_a_note_says_which_utterance_makes_the_difference() -> None:
-    (note,) = runaway_notes([("baseline-0", BASELINE[0]), ("baseline-1", BASELINE[1])], Metric("wer_normalized", True))
+    (note,) = runaway_notes([("baseline-0", BASELINE[0]), ("baseline-1", BASELINE[1])], METRICS)
     assert note == "baseline-0, gl: WER 18.20 %, capped WER 6.00 %, by gl-099 (132 errors in 10 words)"
-    assert runaway_notes([("baseline-0", BASELINE[0])], Metric("wer_normalized")) == []
+    assert runaway_notes([("baseline-0", BASELINE[0])], METRICS.plain) == []
 
 
 @pytest.mark.parametrize(("capped", "gain"), [(False, -13.2 / 3), (True, -1.0 / 3)])
@@ -92,7 +93,7 @@ def test_the_gain_over_a_baseline_that_looped_once(experiment: Experiment, cappe
 def test_a_loop_of_a_high_resource_language_breaks_a_limit_by_the_plain_rate(
     experiment: Experiment, capped: bool, violation: float
 ) -> None:
-    metric = experiment.metric if capped else experiment.metric.plain
+    metric = (experiment.metrics if capped else experiment.metrics.plain).of("es")
     plain, looped = (rates_by_language(table({"es": 0.05}, name))["es"] for name in ("", "es-099"))
     against = reference_wers(experiment.search.constraints, ["es"], {"es": getattr(plain, metric.field)}, {})
     found = violations({"es": getattr(looped, metric.field)}, limits(experiment.search.constraints, against))

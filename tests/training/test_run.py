@@ -6,11 +6,13 @@ import pyarrow as pa
 import pytest
 
 from raywce.cli.train import checkpoint_lines, report_line
-from raywce.evaluation.metric import Metric
+from raywce.evaluation.metric import Metrics
 from raywce.experiment.schema import Experiment
 from raywce.runs.folder import STATE_FILE, RunFolder
 from raywce.training import run
 from raywce.trial_report import Report
+
+METRICS = Metrics("wer_normalized", False, ("gl",), ("gl", "es"))
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_a_best_checkpoint_is_one_that_is_there(
     stored = outcome.as_json()
     assert stored["best_step"] == best
     assert Path(stored["best_checkpoint"], "config.json").is_file()
-    lines = list(checkpoint_lines(outcome, Metric("wer_normalized")))
+    lines = list(checkpoint_lines(outcome, METRICS))
     assert lines[0] == f"best checkpoint by low-resource WER: {stored['best_checkpoint']}"
     assert [f"at step {lowest}, whose checkpoint is not kept" in line for line in lines[1:]] == [True] * (
         best != lowest
@@ -101,8 +103,7 @@ def test_without_a_checkpoint_none_is_named(
     assert outcome is not None
     assert outcome.as_json()["best_checkpoint"] is None
     assert [
-        line.startswith("lowest low-resource WER: 50.00 % at step 4")
-        for line in checkpoint_lines(outcome, Metric("wer_normalized"))
+        line.startswith("lowest low-resource WER: 50.00 % at step 4") for line in checkpoint_lines(outcome, METRICS)
     ] == [True]
 
 
@@ -127,7 +128,7 @@ def test_a_finished_training_is_known_without_a_cluster(
 
 
 def test_a_report_in_a_line() -> None:
-    line = report_line(report(2, 0.255, loss={"gl": 1.5}, alpha={"gl": 2.0}, restarts=1), Metric("wer_normalized"))
+    line = report_line(report(2, 0.255, loss={"gl": 1.5}, alpha={"gl": 2.0}, restarts=1), METRICS)
     assert line == (
         "step 2 | 2 s | loss gl 1.500 | alpha gl 2.000 | WER gl 25.50 es 10.00 % | CER gl 20.00 es 10.00 % "
         "| worker groups restarted: 1"
