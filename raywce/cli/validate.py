@@ -80,6 +80,7 @@ def _summary(loaded: ExperimentFile) -> Summary:
             "name": experiment.evaluation.metric,
             "languages": {of: metrics.of(of).label for of in metrics.languages},
             "minimised": metrics.objective_label,
+            "about": metrics.objective_about,
         },
         "weighting": experiment.weighting.kind,
         "searched": {path: str(distribution) for path, distribution in space.items()},
@@ -181,11 +182,11 @@ def _fields(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _metric_text(metric: Summary) -> str:
-    """Return the rate of all languages, or of each, and what is minimised."""
+    """Return the rate of each language, and what is minimised."""
     labels: Mapping[str, str] = metric["languages"]
     by_label = {label: [of for of in labels if labels[of] == label] for label in dict.fromkeys(labels.values())}
     rates = [label if len(by_label) == 1 else f"{label} of {', '.join(of)}" for label, of in by_label.items()]
-    return f"{metric['name']}: {', '.join(rates)}; minimised: {metric['minimised']}"
+    return f"{metric['name']}: {', '.join(rates)}; minimised: {metric['minimised']}. {metric['about']}".rstrip(". ")
 
 
 def _watched_field(watched: Sequence[str], limited: Collection[str]) -> list[tuple[str, str]]:

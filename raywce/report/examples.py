@@ -40,7 +40,7 @@ class Example:
 
     Attributes:
         errors: of the baseline and of the chosen model: words, or characters where the language's rate is a CER.
-        counted: `words` or `characters`; the columns hold one each.
+        counted: `word` or `character`, one of which each column holds.
     """
 
     id: str
@@ -149,7 +149,7 @@ def _example(row: Row, own: Row, metrics: Metrics) -> Example:
         id=row["id"],
         language=row["language"],
         errors=(_errors(row, metric), _errors(own, metric)),
-        counted=metric.counted,
+        counted=metric.counted.removesuffix("s"),
         reference=texts[0],
         baseline=texts[1],
         chosen=texts[2],

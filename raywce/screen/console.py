@@ -9,7 +9,7 @@ from textwrap import wrap
 import rich
 from rich.table import Table
 
-from raywce.selection.languages import ONE_KIND, labelled
+from raywce.selection.languages import ONE_KIND
 
 
 def show_line(text: str) -> None:
@@ -33,14 +33,16 @@ def plain_table(*headings: str, text: Collection[str] = (), wrapped: Collection[
 
 
 def marked(language: str, watched: Collection[str], marks: Mapping[str, str] = ONE_KIND) -> str:
-    """Return a language's code, with its rate where both are shown, and a star where the model is not trained on it.
+    """Return a language's code, with its rate where both are shown and a star where the model is not trained on it.
+
+    `yue CER*` is as wide as the heading of such a column.
 
     Args:
         language: the code.
         watched: languages with a star.
         marks: `WER` or `CER` by language; empty where all have a rate of one kind.
     """
-    return f"{labelled(language, (), marks)}{'*' if language in watched else ''}"
+    return " ".join([language, *([marks[language]] if language in marks else [])]) + "*" * (language in watched)
 
 
 def legend(watched: Collection[str]) -> str:

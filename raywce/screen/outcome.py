@@ -13,7 +13,7 @@ from raywce.selection.outcome import SearchOutcome, TrialFigures
 
 def show_outcome(outcome: SearchOutcome) -> None:
     """Print the best feasible trial compared with the baseline and the original, or why there is none."""
-    show_line(_headline(outcome))
+    show_line(" ".join([_headline(outcome), outcome.objective_about]).rstrip())
     for path, value in _shown(outcome).values.items():
         show_line(f"{path} = {numbers.hyperparameter(value)}")
     title = f"{outcome.label} in %; change from the baseline and limit in points{legend(outcome.watched)}"

@@ -145,6 +145,7 @@ class SearchOutcome:
         confirmation: the outcome of the confirm phase; None without one.
         label: of the rates that decide, such as `capped WER`.
         objective_label: of what is minimised, such as `low-resource capped WER`; empty: `label`'s.
+        objective_about: a sentence on it, where that is no mean rate.
         marks: `WER` or `CER` by language; empty where all have a rate of one kind.
         notes: where the plain rate is well above the capped one, and by which utterances.
         watched: languages that are measured, and not trained on.
@@ -173,6 +174,7 @@ class SearchOutcome:
     notes: Sequence[str] = ()
     watched: Sequence[str] = ()
     objective_label: str = ""
+    objective_about: str = ""
     marks: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -296,6 +298,7 @@ def outcome(table: Trials, experiment: Experiment, tables: dict[str, str], out_o
         out_of_time=out_of_time,
         label=experiment.metrics.label,
         objective_label=experiment.metrics.objective_label,
+        objective_about=experiment.metrics.objective_about,
         marks=experiment.metrics.marks,
         watched=list(experiment.languages.watched),
     )

@@ -32,7 +32,7 @@ from raywce.demo.generate import provide_speech
 from raywce.errors import InputError, fail
 from raywce.evaluation.confidence import Estimate, Rates, Speech, over_speech
 from raywce.evaluation.evaluate import Evaluation, evaluate
-from raywce.evaluation.metric import Metric
+from raywce.evaluation.metric import Metrics
 from raywce.evaluation.paired import paired_errors
 from raywce.evaluation.rates import rates_by_language
 from raywce.experiment.load import load
@@ -43,7 +43,8 @@ from raywce.runs.recorded import recorded
 from raywce.runs.tables import rows_in
 from raywce.search.checkpoints import best_trials
 from raywce.selection.comparison import Interval
-from raywce.selection.limits import Limit, limits, mean_wers, objective, reference_wers, violations, worst
+from raywce.selection.limits import Limit, limits, mean_wers, reference_wers, violations, worst
+from raywce.selection.objective import Objective
 from raywce.selection.trials import BASELINE, COMPLETE, ORIGINAL, SEARCH, Row
 from raywce.storage.files import exists, read_table, replaced, write_table
 from raywce.storage.node_copy import on_node
@@ -89,8 +90,8 @@ class Models:
             raise InputError(found)
 
     @property
-    def metric(self) -> Metric:
-        return Metric(self.experiment.evaluation.metric, capped=True)
+    def metrics(self) -> Metrics:
+        return replace(self.experiment.metrics, capped=True)
 
     def table(self, split: Literal["dev", "test"], mix: Mix) -> pa.Table:
         """What a mix decodes of a split; of dev, the part that a search sees."""
@@ -107,7 +108,8 @@ class Models:
     def wers(self, mixes: Sequence[Mix]) -> dict[str, float]:
         """Mean WERs on the part of dev."""
         tables = [rates_by_language(self.table("dev", mix)) for mix in mixes]
-        return mean_wers([{of: getattr(one, self.metric.field) for of, one in rates.items()} for rates in tables])
+        fields = {of: self.metrics.of(of).field for of in self.metrics.languages}
+        return mean_wers([{of: getattr(one, fields[of]) for of, one in rates.items()} for rates in tables])
 
     def limits(self, baselines: Sequence[str]) -> dict[str, Limit]:
         """Limits on the part of dev."""
@@ -118,7 +120,7 @@ class Models:
     def order(self, wers: Mapping[str, float], bounds: Mapping[str, Limit]) -> tuple[float, float]:
         """What is lower for the better of two: points beyond the limits, then the low-resource WER."""
         most = worst(violations(wers, bounds))
-        return max(most[1], 0.0) if most else 0.0, objective(wers, self.experiment.languages.low_resource)
+        return max(most[1], 0.0) if most else 0.0, Objective.of(self.experiment, {}).value(wers)
 
     def _decoded(self, split: Literal["dev", "test"], mix: Mix) -> pa.Table:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -180,7 +182,7 @@ class Section:
         differences: list[dict[str, Any]] = [{"row": row, "against": of, "wer": {}} for row, of in self.pairs]
         present = set(flat[0]["language"].to_pylist())
         for language in [name for name in experiment.languages.decoded if name in present]:
-            paired = paired_errors(flat, language, self.models.metric)
+            paired = paired_errors(flat, language, self.models.metrics.of(language))
             speech = Speech(paired.words, paired.speakers, experiment.search.confirm.resamples, experiment.search.seed)
             rates, start, of = speech.rates(paired.errors), 0, {}
             for name, of_row in tables.items():
@@ -339,7 +341,7 @@ def main() -> None:
         sections.append(of_search(given.search, out))
     figures = [section.figures() for section in sections]
     for section, of in zip(sections, figures, strict=True):
-        print("\n".join(markdown(of, section.models.metric.label)))
+        print("\n".join(markdown(of, section.models.metrics.label)))
     (out / "averages.json").write_text(as_json(json.loads(json.dumps(figures, default=asdict))), encoding="utf-8")
 
 

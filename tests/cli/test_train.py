@@ -95,3 +95,17 @@ def test_the_last_evaluation_can_be_read_at_80_columns(monkeypatch: pytest.Monke
         "pt 123.45 123.45",
         "yue* 123.45 123.45",
     )
+
+
+def test_the_last_evaluation_has_each_languages_own_rate_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    low, high, watched = readable.LANGUAGES.values()
+    wer, cer = (dict.fromkeys([*low, *high, *watched], rate) for rate in (1.2345, 0.4321))
+    original, last = (Report(step, rates={"wer": wer, "cer": cer}) for step in (0, 4))
+    metrics = Metrics("auto", True, ("gl", "yue"), tuple(wer))
+    table = dev_table(original, last, metrics, watched)
+    readable.check(
+        readable.printed(monkeypatch, lambda: show_table("dev", table)),
+        "language original WER or CER WER or CER change CER or WER",
+        "gl WER 123.45 123.45 +0.00 43.21",
+        "yue CER* 43.21 43.21 +0.00 123.45",
+    )

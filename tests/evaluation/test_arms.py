@@ -59,6 +59,38 @@ def test_a_model_on_its_limit_is_found_within_as_often_as_the_level_allows() -> 
     assert 0.03 < (p <= 0.1).mean() < 0.14
 
 
+@pytest.mark.parametrize("shares", [(1.0, 1.0), (1.15, 0.85)])
+def test_relative_changes_that_cancel_are_found_a_gain_as_often_as_the_level_allows(
+    shares: tuple[float, float],
+) -> None:
+    """One language has three times the rate of the other; what one loses of its rate, the other gains of its own."""
+    languages = []
+    for number, (rate, share) in enumerate(zip((0.3, 0.1), shares, strict=True)):
+        speech, errors = simulated(Noise(seed=0.05), np.array([rate, share * rate]), 4 + number)
+        rates = speech.rates(errors)
+        languages.append([rates[:, arm].relative_to(rates[:, 0], speech.half_an_error) for arm in (0, 1)])
+    arms = Arms(languages)
+    found = at_the_limit(arms, sub, 1, 0)
+    assert found.value.mean() == pytest.approx(0.0, abs=0.01)
+    assert 0.03 < (found.p_value() <= 0.1).mean() < 0.14
+
+
+def test_of_one_language_a_relative_change_is_as_sure_as_the_change() -> None:
+    speech, errors = simulated(Noise(seed=0.05))
+    rates = speech.rates(errors)
+    of, base = rates[:, 1], rates[:, 0]
+    least = speech.half_an_error
+    relative = at_the_limit(Arms([[base.relative_to(base, least), of.relative_to(base, least)]]), sub, 1, 0)
+    plain = at_the_limit(Arms([[base, of]]), sub, 1, 0)
+    assert relative.value == pytest.approx(of.observed.mean(-1) / base.observed.mean(-1) - 1)
+    assert relative.p_value() == pytest.approx(plain.p_value(), abs=0.02)
+
+
+def test_a_baseline_without_an_error_has_half_of_one() -> None:
+    found = certain(0.1, 0.3).relative_to(certain(0.0, 0.0), least=0.05)
+    assert found.observed.tolist() == pytest.approx([2.0, 6.0])
+
+
 def test_a_model_that_was_not_trained_has_no_seeds() -> None:
     original = certain(0.5)
     arms = Arms([[original, BASELINE]], fixed=1)
@@ -87,12 +119,12 @@ def test_without_an_error_there_is_no_variance() -> None:
 SEEDS, REPETITIONS, RATES = 4, 400, np.array([0.3, 0.2])
 
 
-def simulated(noise: Noise) -> tuple[Speech, np.ndarray]:
+def simulated(noise: Noise, rates: np.ndarray = RATES, seed: int = 4) -> tuple[Speech, np.ndarray]:
     """(repetitions, arms, seeds, utterances) errors in a world whose truth is known."""
-    random = np.random.default_rng(4)
+    random = np.random.default_rng(seed)
     dev = Dev.draw(random, 400, 40)
     shared = dev.shared(random, noise, REPETITIONS)
-    return Speech(dev.words, dev.speakers, 200), dev.errors(random, RATES, SEEDS, noise, shared)
+    return Speech(dev.words, dev.speakers, 200), dev.errors(random, rates, SEEDS, noise, shared)
 
 
 @pytest.mark.parametrize("seed", [0.0, 0.05, 0.10])

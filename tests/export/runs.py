@@ -43,11 +43,17 @@ class SearchRun:
 
     @classmethod
     def write(
-        cls, tmp_path: Path, checkpoint: Path, violation: float = -1.0, confirm: bool = False, watched: bool = False
+        cls,
+        tmp_path: Path,
+        checkpoint: Path,
+        violation: float = -1.0,
+        confirm: bool = False,
+        watched: bool = False,
+        metric: str = "wer_normalized",
     ) -> SearchRun:
         """Write the folder; with a confirm phase, its setting is trained again over three seeds."""
         tmp_path.mkdir(parents=True, exist_ok=True)
-        overrides = ["languages.watched=[it]"] if watched else []
+        overrides = [f"evaluation.metric={metric}", *(["languages.watched=[it]"] if watched else [])]
         file = surrogate.load_file(
             tmp_path, *overrides, confirm={"candidates": 1 if confirm else 0, "seeds": 3, "resamples": 200}
         )
@@ -75,10 +81,15 @@ class SearchRun:
     ) -> None:
         """A complete trial with its checkpoint."""
         if original:
-            before = {f"wer/{name}": wer for name, wer in (original | self.watched).items()}
+            rates = original | self.watched
+            before = {f"wer/{name}": wer for name, wer in rates.items()}
+            before |= {f"cer/{name}": wer / 2 for name, wer in rates.items()}
             self.table.record(trial, Report.of({"step": 0, **before}))
-        figures = {f"wer/{name}": wer for name, wer in (wers | self.watched).items()}
-        figures |= {f"wer_normalized/{name}": wer + PLAIN for name, wer in (wers | self.watched).items()}
+        figures = {}
+        for unit, share in (("wer", 1.0), ("cer", 0.5)):
+            rates = {name: share * wer for name, wer in (wers | self.watched).items()}
+            figures |= {f"{unit}/{name}": rate for name, rate in rates.items()}
+            figures |= {f"{unit}_normalized/{name}": rate + PLAIN for name, rate in rates.items()}
         figures |= {f"utterances_seen/{name}": 7.0 for name in wers}
         if violation is not None:
             figures |= {"objective": wers["gl"], "feasible": violation <= 0, "violation": violation}

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from raywce.cli import app
 from raywce.errors import InputError, RunFailed
 from raywce.export import convert, hub
+from raywce.export.card import model_card
 from raywce.export.folder import check_out, export
 from raywce.export.source import find_source
 from raywce.runs.folder import EXPERIMENT
@@ -122,6 +123,36 @@ def test_an_average_is_written_with_its_own_figures(tmp_path: Path, checkpoint: 
         assert "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * wer[name] for name in ("value", "low", "high"))) in text
     results = {(one.dataset_split, one.dataset_config): one.metric_value for one in ModelCard(text).data.eval_results}
     assert (results["test", "gl"], results["dev", "gl"]) == (32.0, 30.0)
+
+
+@pytest.mark.parametrize("confirm", [False, True])
+def test_the_card_of_a_search_by_characters_says_so(tmp_path: Path, checkpoint: Path, confirm: bool) -> None:
+    run = SearchRun.write(tmp_path / "run", checkpoint, confirm=confirm, metric="cer_normalized")
+    export(find_source(run.folder.uri), tmp_path / "out")
+    text = card(tmp_path / "out")
+    assert "## Character error rates\n\ncapped CER in %, normalised, by `words/2`, corpus-level" in text
+    assert "Capped: an utterance counts at most as many errors as its reference has characters." in text
+    results = ModelCard(text).data.eval_results
+    assert {(one.metric_type, one.metric_name) for one in results} == {("cer", "CER in %, cer_normalized")}
+    dev = {one.dataset_config: one.metric_value for one in results if one.dataset_split == "dev"}
+    assert dev["gl"] == (18.5 if confirm else 21.0), "the plain CER"
+
+
+def test_the_card_marks_each_language_where_some_are_judged_by_characters(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path / "run", checkpoint)
+    source = find_source(run.folder.uri)
+    languages = source.experiment.languages.model_copy(update={"high_resource": ["es", "ja"]})
+    evaluation = source.experiment.evaluation.model_copy(update={"metric": "auto"})
+    experiment = source.experiment.model_copy(update={"languages": languages, "evaluation": evaluation})
+    last = {**source.last, "wer/ja": 0.9, "cer/ja": 0.19, "cer_normalized/ja": 0.2}
+    text = model_card(replace(source, experiment=experiment, rows=[last], outcome=None), 444)
+    assert (
+        "## Word and character error rates\n\ncapped WER or CER in %, CER of ja, WER of the others, normalised" in text
+    )
+    assert "| ja (CER) | 19.00 |" in text
+    assert "| es (WER) | 20.00 |" in text
+    kinds = {one.dataset_config: (one.metric_type, one.metric_value) for one in ModelCard(text).data.eval_results}
+    assert kinds == {"gl": ("wer", 41.0), "es": ("wer", 21.0), "ja": ("cer", 20.0)}
 
 
 @pytest.mark.parametrize("confirm", [False, True])

@@ -33,10 +33,12 @@ HOSTILE = '<script>window.hurt = true</script> & "quoted" <img src=x onerror=ale
 STEPS, EVERY = 40, 20
 ORIGINAL_RATES = {"gl": 0.75, "es": 0.10, "pt": 0.12}
 WATCHED_RATES = {"it": 0.15}
+WITHOUT_SPACES = {"zh": 0.40}
 _WORDS = {
     "gl": ["hoxe", "o", "meu", "amigo", "está", "no", "xardín", "coa", "avoa", "e", "mañá", "vai", "á", "praia"],
     "es": ["mañana", "vamos", "a", "la", "playa", "con", "los", "niños", "y", "después", "a", "casa"],
     "pt": ["o", "comboio", "parte", "às", "nove", "e", "chega", "depois", "do", "almoço", "à", "cidade"],
+    "zh": [*"今天气很好我们去公园看花他昨买"],
     "it": ["domani", "andiamo", "al", "mare", "con", "i", "bambini", "e", "poi", "a", "casa"],
 }
 _UTTERANCES, _SPEAKERS = 24, 12
@@ -86,7 +88,8 @@ class MadeRun:
         self.folder = RunFolder.of(self.experiment.storage, self.experiment.name)
         self.folder.open(file.resolved_yaml())
         self.space = file.optuna_space
-        self.original = {name: (ORIGINAL_RATES | WATCHED_RATES)[name] for name in self.experiment.languages.decoded}
+        known = ORIGINAL_RATES | WATCHED_RATES | WITHOUT_SPACES
+        self.original = {name: known[name] for name in self.experiment.languages.decoded}
         self.table = TrialTable(file.space, self.experiment.languages)
         self.driver = Driver(file, "", lambda *_: None)
 
@@ -99,7 +102,8 @@ class MadeRun:
     def search(self, count: int | None = None, fails: int | None = 3, pruned: int | None = 4) -> None:
         """So many trials: the published points, then some at random."""
         against = references(self.table, self.experiment)
-        self.driver = replace(self.driver, limits=limits(self.experiment.search.constraints, against.limits))
+        bounds = limits(self.experiment.search.constraints, against.limits)
+        self.driver = replace(self.driver, limits=bounds, baseline=against.baseline)
         for index, (values, seed) in enumerate(self._settings(count or self.experiment.search.trials or 0)):
             run = Run(suggestion_id(index, values, seed), values, seed_index=seed)
             self._train(SEARCH, run, FAIL if index == fails else PRUNED if index == pruned else COMPLETE)
@@ -203,12 +207,12 @@ class MadeRun:
         return self.driver.judged(made) if phase == SEARCH else made
 
     def _rates(self, run: Run, step: int) -> dict[str, float]:
-        """gl falls with the mean alpha, the others rise, a watched one most."""
+        """gl and zh fall with the mean alpha, the others rise, a watched one most."""
         schedule = self.driver.experiment(run).schedules()["gl"]
         alpha = sum(schedule.alpha(one, STEPS) for one in range(STEPS)) / STEPS
         done = step / STEPS
         end = {"gl": 0.55 - 0.05 * alpha, "es": 0.10 + 0.012 * (alpha - 1), "pt": 0.12 + 0.008 * (alpha - 1)}
-        end["it"] = 0.20 + 0.03 * (alpha - 1)
+        end |= {"it": 0.20 + 0.03 * (alpha - 1), "zh": 0.30 - 0.03 * alpha}
         return {name: start + (end[name] - start) * done for name, start in self.original.items()}
 
     def _write(self) -> None:
@@ -223,7 +227,8 @@ def decode(rates: Mapping[str, float], seed: str) -> pa.Table:
     for language, rate in rates.items():
         for index in range(_UTTERANCES):
             said = [_WORDS[language][(3 * index + place) % len(_WORDS[language])] for place in range(9)]
-            heard = " ".join(_misheard(said, rate, random))
+            between = "" if language in WITHOUT_SPACES else " "
+            heard = between.join(_misheard(said, rate, random))
             hostile = language == "gl" and index == 0
             rows.append(
                 score(
@@ -232,7 +237,7 @@ def decode(rates: Mapping[str, float], seed: str) -> pa.Table:
                     language_token=language,
                     speaker=f"{language}-{index % _SPEAKERS}",
                     duration=2.0,
-                    reference=" ".join(said) + (f" {HOSTILE}" if hostile else ""),
+                    reference=between.join(said) + (f" {HOSTILE}" if hostile else ""),
                     hypothesis=heard + (f" {seed} {HOSTILE}" if hostile and "baseline" not in seed else ""),
                     normalizer="words",
                     detected_language=language,
@@ -278,6 +283,12 @@ def confirmed(folder: Path, *overrides: str, **search: Any) -> MadeRun:
     made.search()
     made.outcome(made.confirm())
     return made
+
+
+def mixed(folder: Path) -> MadeRun:
+    """A finished search with a confirm phase over two low-resource languages, judged by a WER and by a CER."""
+    languages = "{low_resource: [gl, zh], high_resource: [es, pt]}"
+    return confirmed(folder, f"languages={languages}", "evaluation.metric=auto")
 
 
 def grid(folder: Path) -> MadeRun:

@@ -180,3 +180,43 @@ def test_a_watched_language_without_a_limit_has_no_bound(tmp_path: Path) -> None
     text = page(report, read_run(run.folder))
     assert "it (watched)" in text
     assert "it (watched) bound" not in text
+
+
+def test_a_wer_and_a_cer_are_told_apart_and_their_relative_changes_averaged(tmp_path: Path) -> None:
+    run = made_runs.mixed(tmp_path)
+    report = build(read_run(run.folder))
+    assert report.marks == {"gl": "WER", "zh": "CER", "es": "WER", "pt": "WER"}
+    assert (report.rate, report.rate_title) == ("capped WER or CER", "Word and character error rate")
+    assert report.baseline_objective == 1.0
+    for table in report.wers:
+        changes = [row.against_baseline.value / row.baseline.value for row in table.languages if row.low_resource]
+        assert table.gain.value == pytest.approx(sum(changes) / 2)
+    baseline = run.outcome().references.baseline
+    for point in report.trials:
+        if point.state == "COMPLETE":
+            shares = [point.wer[language] / baseline[language] for language in ("gl", "zh")]
+            assert point.objective == pytest.approx(sum(shares) / 2)
+    assert "lowers the error rates of gl and zh by" in report.finding
+    assert "% of the baseline's on average compared with the baseline" in report.finding
+    text = page(report, read_run(run.folder))
+    assert '<h2 id="wer-title">Word and character error rate</h2>' in text
+    assert "auto: CER of zh, WER of the others, normalised, capped" in text
+    assert "as its reference has words or characters" in text
+    assert "zh (CER)" in text
+    assert "mean over gl, zh of the rate as a share of the baseline" in text
+    assert "low-resource capped" not in text
+
+
+def test_where_all_are_judged_by_characters_the_page_says_so(tmp_path: Path) -> None:
+    run = made_runs.MadeRun(made_runs.write_file(tmp_path, "evaluation.metric=cer_normalized"))
+    run.baseline()
+    run.search(4, fails=None, pruned=None)
+    run.outcome()
+    report = build(read_run(run.folder))
+    rows = {row["trial_id"]: row for row in pq.read_table(run.folder.path("trials.parquet")).to_pylist()}
+    for point in report.trials:
+        assert point.wer["gl"] == rows[point.trial_id]["cer/gl"]
+    text = page(report, read_run(run.folder))
+    assert "Character error rate" in text
+    assert "capped CER in %" in text
+    assert "WER" not in text.split("<script")[0]

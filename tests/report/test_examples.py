@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import jiwer
+
 from raywce.evaluation.metric import Metrics
 from raywce.report.examples import MOST, Column, Word, aligned, examples_of
 from tests.report.made_runs import ORIGINAL_RATES, decode
@@ -43,3 +45,18 @@ def test_the_largest_gains_and_losses_come_first_and_are_counted() -> None:
             words = [word for column in one.columns for word in getattr(column, name)]
             assert sum(word.kind != "hit" for word in words) == one.errors[place]
             assert " ".join(word.text for word in words if word.kind != "deletion") == getattr(one, name)
+
+
+def test_a_language_judged_by_its_cer_is_aligned_by_characters() -> None:
+    metrics = Metrics("auto", False, ("gl", "zh"), ("gl", "zh"))
+    rates = {"gl": 0.4, "zh": 0.3}
+    worse, better = decode(rates, "baseline"), decode(dict.fromkeys(rates, 0.1), "chosen")
+    found = examples_of(worse, better, ["one", "other"], metrics)
+    assert {one.language: one.counted for one in found.gains} == {"gl": "word", "zh": "character"}
+    for one in found.gains:
+        count = jiwer.process_characters if one.language == "zh" else jiwer.process_words
+        for place, text in enumerate((one.baseline, one.chosen)):
+            output = count(one.reference.replace(" ", "") if one.language == "zh" else one.reference, text)
+            assert one.errors[place] == output.substitutions + output.deletions + output.insertions
+    chinese = next(one for one in found.gains if one.language == "zh")
+    assert [column.reference for column in chinese.columns if column.reference] == list(chinese.reference)

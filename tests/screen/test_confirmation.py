@@ -147,3 +147,23 @@ def test_a_verdict_by_the_plain_rate_is_said_where_it_is_another(found: Confirma
         by_plain(nothing, held_out=True, confirmed=True)
         == "By the plain WER, candidate-1 is confirmed by held-out speech."
     )
+
+
+def test_with_a_mark_at_each_language_the_tables_are_as_readable(
+    found: Confirmation, comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks = {language: "CER" if language == "yue" else "WER" for language in ALL}
+    names = {"label": "capped WER or CER", "objective_label": "relative low-resource error rate", "marks": marks}
+    mixed = replace(found, dev=replace(comparison, **names), tests={})  # type: ignore[arg-type]
+    lines = printed(monkeypatch, lambda: show_confirmation(mixed))
+    assert any(line.startswith("Change of the capped WER or CER in points, 95 % intervals") for line in lines)
+    check(
+        [line for line in lines[1:] if not line.startswith("Change of")],  # titles may be longer
+        "capped WER or CER in %, 95 % intervals; *: watched",
+        "yue CER* 123.45 [112.34, 134.56] 23.45 [20.12, 26.78] 11.11 [9.99, 12.22]",
+        "es WER -12.34 [-15.67, -9.01] -12.34 [-15.67, -9.01] -0.34 98.7 %",
+    )
+    assert "-12.34 [-15.67, -9.01] points of relative low-resource error rate compared" in finding(mixed)
+    unsure = changed(mixed, SAFE, held_out=False, confirmed=False, gain_bound=0.5)
+    safe_bounds = changed(unsure, BOLD, p_with_model=1.0)
+    assert "its relative low-resource error rate may be 0.50 points above the baseline's" in finding(safe_bounds)

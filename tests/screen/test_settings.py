@@ -38,3 +38,15 @@ def test_the_tables_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_setting_that_lacks_a_seed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     check(printed(monkeypatch, lambda: show_settings(rows(lacking=1), "WER")), "(2 of 3 seeds)")
+
+
+def test_both_kinds_of_rates_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = {language: "CER" if language == "yue" else "WER" for language in ALL}
+    lines = printed(monkeypatch, lambda: show_settings(rows(), "capped WER or CER", WATCHED, marks))
+    check(
+        lines,
+        "setting language WER or CER",
+        "original ast WER 125.00",
+        "yue CER* 21.00 ± 1.00",
+        "Mean of the relative changes of the capped WER or CER in %",
+    )

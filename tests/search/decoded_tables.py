@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raywce.evaluation.utterances import SCHEMA
+from raywce.evaluation.utterances import COUNT_GROUPS, SCHEMA
 from raywce.experiment.schema import Experiment, Resources
 from raywce.trial_report import Report
 from tests.search import surrogate
@@ -24,7 +24,8 @@ UTTERANCES, WORDS, SPEAKERS = 60, 10, 30
 def decoded(rates: Mapping[str, float], seed: int = 0, speakers: int = SPEAKERS) -> pa.Table:
     """For each language, utterances of ten words with so many substitutions; WERs are the rates to within 0.2 points.
 
-    Which words are wrong depends on the seed: a rate's whole errors are spread anew.
+    Which words are wrong depends on the seed: a rate's whole errors are spread anew. CERs are the same: words have one
+    character.
     """
     rows = []
     for language, rate in rates.items():
@@ -40,7 +41,7 @@ def _row(language: str, index: int, errors: int, speakers: int) -> dict[str, Any
     row: dict[str, Any] = {field.name: "" if field.type == pa.string() else 0 for field in SCHEMA}
     row |= {"id": f"{language}-{index:03d}", "language": language, "speaker": f"{language}-{index % speakers}"}
     row |= {"language_token": language, "detected_language": language, "truncated": False, "stopped": False}
-    for group in ("words_raw", "words_normalized"):
+    for group in COUNT_GROUPS:
         row |= {f"{group}_substitutions": errors, f"{group}_hits": WORDS - errors}
     return row
 

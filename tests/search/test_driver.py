@@ -106,3 +106,17 @@ def test_a_trials_driver_loads_no_library_that_only_its_workers_or_the_judgement
     heavy = ["torch", "transformers", "datasets", "jiwer", "scipy.stats"]
     code = f"import sys, raywce.search.driver; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_an_objective_over_a_wer_and_a_cer_is_relative_to_the_baseline(tmp_path: Path) -> None:
+    languages = "languages={low_resource: [gl, ja], high_resource: [es], language_tokens: {ja: gl}}"
+    file = surrogate.load_file(tmp_path, languages, "evaluation.metric=auto")
+    baseline = {"gl": 0.50, "ja": 0.10, "es": 0.20}
+    driver = Driver(file, "trials", surrogate.trial, limits={"es": Limit(0.20, 0.005)}, baseline=baseline)
+    # Its CER is half of its WER, as the surrogate reports.
+    found = driver.judged(surrogate.report(file.experiment, 20, {"gl": 0.45, "ja": 0.24, "es": 0.20}))
+    assert found.objective == pytest.approx((0.45 / 0.50 + 0.12 / 0.10) / 2)
+    assert found.violations == pytest.approx({"es": -0.5})
+    assert driver.why_unusable(found) is None
+    unknown = replace(found, rates={**found.rates, "cer": {"gl": 0.2, "es": 0.1}})
+    assert driver.why_unusable(unknown) == "the last report has no WER or CER of ja: are there dev utterances?"

@@ -94,3 +94,29 @@ def test_on_a_test_split_intervals_are_over_speech(experiment: Experiment) -> No
 def test_names() -> None:
     assert average_name("baseline") == "average-baseline"
     assert average_name("candidate-1", without=2) == "average-candidate-1-without-2"
+
+
+def test_an_average_over_a_wer_and_a_cer_is_judged_by_relative_changes(tmp_path: Path) -> None:
+    """The CER rises by a third of itself, which is less in points than what the WER falls by."""
+    languages = "languages={low_resource: [gl, ja], high_resource: [es], language_tokens: {ja: gl}}"
+    confirm = {"candidates": 3, "seeds": 4, "resamples": 500}
+    search = {"confirm": confirm, "constraints": {"absolute_floor": 8.0}}
+    experiment = surrogate.load_file(tmp_path, languages, "evaluation.metric=auto", **search).experiment
+    base, effects = {"gl": 0.50, "ja": 0.09, "es": 0.20}, {"gl": 0.40, "ja": 0.06, "es": 0.20}
+
+    def judged_by(winner: Mapping[str, float]) -> Averaged:
+        def of(rates: Mapping[str, float], first: int) -> list[pa.Table]:
+            return [decoded(rates, first + number) for number in range(1 + SEEDS)]
+
+        trainings = [decoded(base, 30 + seed) for seed in range(SEEDS)]
+        tables_ = AverageTables(decoded(base), (of(base, 10), of(winner, 20)), trainings)
+        return judge_average(tables_, "candidate-2", 3, experiment)
+
+    better, lopsided = judged_by(effects), judged_by({**effects, "ja": 0.12})
+    assert better.confirmed
+    assert better.dev.candidates["candidate-2"].low_resource_gain.value == pytest.approx(
+        (0.40 / 0.50 + 0.06 / 0.09) / 2 - 1, abs=0.02
+    )
+    assert not lopsided.confirmed
+    assert lopsided.gain_bound > 0
+    assert better.effect.value == pytest.approx(0.0, abs=0.02)

@@ -8,7 +8,7 @@ import pytest
 
 from raywce.experiment.schema import Experiment
 from raywce.selection.candidates import Candidate, Known
-from raywce.selection.comparison import Choice, Claim, Decoded, choose, compare, side_by_side
+from raywce.selection.comparison import Choice, Claim, Decoded, choose, compare, no_gain, side_by_side
 from tests.experiment.example import changed
 from tests.search.decoded_tables import decoded
 
@@ -126,3 +126,43 @@ def test_a_test_set_without_it_is_compared_all_the_same(example: Path) -> None:
     test = Decoded(decoded(rates), tables, {"mild": tables})
     found = compare(test, side_by_side(test, experiment), experiment)
     assert (list(found.original.wer), found.watched) == (["gl", "es"], [])
+
+
+def test_a_gain_over_a_wer_and_a_cer_is_the_mean_of_relative_changes_on_the_same_speech(example: Path) -> None:
+    languages = "languages={low_resource: [gl, ja], high_resource: [es], language_tokens: {ja: gl}}"
+    few = "search.confirm={resamples: 200, seeds: 3}"
+    experiment = changed(example, languages, few, "evaluation.metric=auto", check_files=False).experiment
+    original = decoded({"gl": 0.70, "ja": 0.20, "es": 0.20})
+    baseline = [decoded({"gl": 0.50, "ja": 0.10, "es": 0.20}, seed) for seed in SEEDS]
+    # By the plain mean of the rates, the first is better than the baseline too.
+    models = {"lopsided": {"gl": 0.45, "ja": 0.13, "es": 0.15}, "both": {"gl": 0.40, "ja": 0.07, "es": 0.15}}
+    found = Decoded(original, baseline, {name: [decoded(of, seed) for seed in SEEDS] for name, of in models.items()})
+    sides = side_by_side(found, experiment)
+    comparison = compare(found, sides, experiment)
+    assert (comparison.label, comparison.of_gain) == ("capped WER or CER", "relative low-resource error rate")
+    assert comparison.marks == {"gl": "WER", "ja": "CER", "es": "WER"}
+    for name, of in models.items():
+        figures = comparison.candidates[name]
+        assert figures.low_resource_gain.value == pytest.approx((of["gl"] / 0.5 + of["ja"] / 0.1) / 2 - 1, abs=0.02)
+        assert figures.against_baseline["ja"].value == pytest.approx(of["ja"] - 0.1, abs=0.002), "points of its CER"
+    known = {name: Candidate(name, {}, 0.5, True, Known([0.0, 0.0], [1.0, 1.0], [True] * 2)) for name in models}
+    choice = choose(found, sides, experiment, {name: known[name] for name in models})
+    assert choice.claims["lopsided"].gain_bound > 0
+    assert choice.claims["both"].gain_bound < 0
+
+
+def test_at_the_first_look_a_relative_change_is_that_from_the_baseline_of_then(example: Path) -> None:
+    """What a first look said must not change when more of the baseline is trained."""
+    languages = "languages={low_resource: [gl, ja], high_resource: [es], language_tokens: {ja: gl}}"
+    few = "search.confirm={resamples: 200, seeds: 4, candidates: 1}"
+    experiment = changed(example, languages, few, "evaluation.metric=auto", check_files=False).experiment
+    rates = {"gl": 0.50, "ja": 0.10, "es": 0.20}
+    better = {"gl": 0.40, "ja": 0.09, "es": 0.20}
+
+    def at_first_look(*more: float) -> float:
+        baseline = [decoded({of: rate + beyond for of, rate in rates.items()}, 7) for beyond in (0.0, 0.01, *more)]
+        candidate = [decoded(better, seed) for seed in range(len(baseline))]
+        sides = side_by_side(Decoded(decoded(rates), baseline, {"one": candidate}), experiment)
+        return float(no_gain(sides, experiment.languages.low_resource, 2, seeds=2).value)
+
+    assert at_first_look() == pytest.approx(at_first_look(0.2, 0.3))

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 from pydantic import TypeAdapter
 
+from raywce.errors import RunFailed
 from raywce.runs.tables import Trial, TrialTable
 from raywce.search.driver import Driver
 from raywce.selection.comparison import Interval
@@ -104,3 +105,50 @@ def test_an_outcome_of_an_older_version_watched_nothing(tmp_path: Path) -> None:
     written = json.loads(searched(tmp_path).to_json())
     del written["watched"]
     assert not TypeAdapter(SearchOutcome).validate_python(written).watched
+
+
+def mixed(folder: Path, ja: float = 0.2) -> SearchOutcome:
+    """A baseline with a WER of 50 % and a CER of 10 %; of two trials, one has a lower mean and a higher CER."""
+    languages = "languages={low_resource: [gl, ja], high_resource: [es], language_tokens: {ja: gl}}"
+    file = surrogate.load_file(folder, languages, "evaluation.metric=auto")
+    table = TrialTable(file.space, file.experiment.languages)
+    baseline = Trial(BASELINE, "baseline-0", 0, {})
+    for step in (0, 20):
+        rates = {"gl": 0.5, "ja": ja, "es": 0.2}  # the surrogate's CER is half of it
+        table.record(baseline, surrogate.report(file.experiment, step, rates))
+    table.finish(baseline, COMPLETE)
+    against = references(table, file.experiment)
+    bounds = limits(file.experiment.search.constraints, against.limits)
+    driver = Driver(file, "", surrogate.trial, limits=bounds, baseline=against.baseline)
+    for number, (gl, of_ja) in enumerate([(0.40, 0.3), (0.45, 0.16)]):
+        trial = Trial(SEARCH, f"search-{number}", 0, {"weighting.alpha": 2.0})
+        rates = {"gl": gl, "ja": of_ja, "es": 0.2}
+        table.record(trial, driver.judged(surrogate.report(file.experiment, 20, rates)))
+        table.finish(trial, COMPLETE)
+    return outcome(table, file.experiment, {})
+
+
+def test_of_trials_with_a_wer_and_a_cer_the_best_has_the_lowest_mean_of_relative_changes(tmp_path: Path) -> None:
+    found = mixed(tmp_path)
+    assert found.baseline_objective == 1.0
+    assert found.references.baseline == pytest.approx({"gl": 0.5, "ja": 0.1, "es": 0.2})
+    assert found.best.trial_id == "search-1"
+    assert found.best.objective == pytest.approx((0.45 / 0.5 + 0.08 / 0.1) / 2)
+    assert found.minimised == "relative low-resource error rate"
+    assert found.marks == {"gl": "WER", "ja": "CER", "es": "WER"}
+    assert TypeAdapter(SearchOutcome).validate_json(found.to_json()).marks == found.marks
+
+
+def test_without_an_error_of_the_baseline_there_is_no_relative_change(tmp_path: Path) -> None:
+    with pytest.raises(
+        RunFailed, match="in each low-resource language, to measure relative changes from, but has none in ja"
+    ):
+        mixed(tmp_path, ja=0.0)
+
+
+def test_an_outcome_of_an_older_version_minimised_a_mean_rate(tmp_path: Path) -> None:
+    written = json.loads(searched(tmp_path).to_json())
+    for name in ("objective_label", "objective_about", "marks"):
+        del written[name]
+    read = TypeAdapter(SearchOutcome).validate_python(written)
+    assert (read.minimised, read.marks) == ("low-resource capped WER", {})

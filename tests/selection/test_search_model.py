@@ -70,6 +70,23 @@ def test_excess_and_gain_are_those_of_rates_drawn_from_the_model(z: Array) -> No
     assert found.objective(z[None]).mean[0] == pytest.approx(np.mean([rate.mean() for rate, _ in pairs]), abs=2e-3)
 
 
+def test_a_relative_objective_is_the_mean_of_shares_of_the_baseline() -> None:
+    """The second language's rate is a tenth of what it was, as a CER beside WERs may be: it counts as much."""
+    of = world()
+    small = np.array([1.0, 0.1, 1.0, 1.0])
+    scaled = replace(of, baseline=of.baseline * small, words=of.words / small, relative=True)
+    (relative, _), (plain, _) = model(scaled), model(replace(of, relative=True))
+    assert relative.objective(Z).mean == pytest.approx(plain.objective(Z).mean, rel=1e-6)
+    assert relative.excesses(Z).mean == pytest.approx(plain.excesses(Z).mean, rel=1e-6)
+    assert relative.chance(Z, PLAN, with_model=True) == pytest.approx(plain.chance(Z, PLAN, with_model=True), rel=1e-6)
+    level = scaled.baseline.mean(axis=0)
+    pairs = [(*drawn(relative, column, Z[1]), level[column]) for column in range(2)]
+    gain = np.mean([((rate - base) / reference).mean() for rate, base, reference in pairs])
+    assert relative.excesses(Z[1:2]).mean[0, -1] == pytest.approx(gain, abs=5e-3)
+    shares = np.mean([(rate / reference).mean() for rate, _, reference in pairs])
+    assert relative.objective(Z[1:2]).mean[0] == pytest.approx(shares, abs=5e-3)
+
+
 def test_the_evidence_on_one_setting_is_not_drawn_towards_the_baseline() -> None:
     """Of many searches, each by few and noisy trials: what is true of a setting at the edge, and what is found."""
     of, slopes, z = world(), np.array([-0.6, -0.6, 0.3, 0.3]), np.array([[0.95, 0.5]])

@@ -112,3 +112,12 @@ def test_a_setting_that_lacks_a_seed_is_shown_as_such_and_cannot_win(file: Any, 
     assert (strong.name, strong.runs, weak.runs) == ("strong", 1, 2)
     assert weak.wer["gl"] == pytest.approx(0.43)
     assert weak.against_baseline["gl"] == pytest.approx(-21.818, abs=1e-3)
+
+
+def test_languages_with_a_wer_and_a_cer_share_the_mean_of_their_relative_changes() -> None:
+    before, after = {"gl": 0.5, "ja": 0.1, "es": 0.2, "pt": 0.4}, {"gl": 0.4, "ja": 0.12, "es": 0.3, "pt": 0.4}
+    kinds = {"gl": "WER", "ja": "CER", "es": "WER", "pt": "WER"}
+    rows = compared(before, [before], {"LP": [after]}, ["gl", "ja"], ["es", "pt"], kinds=kinds)
+    changes = rows[2].against_baseline
+    assert changes["high"] == pytest.approx(100 * 0.1 / 0.6), "of one kind: the change of the mean"
+    assert changes["all"] == pytest.approx((-20 + 20 + 50 + 0) / 4)
