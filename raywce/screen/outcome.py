@@ -19,7 +19,7 @@ def show_outcome(outcome: SearchOutcome) -> None:
     title = f"{outcome.label} in %; change from the baseline and limit in points{legend(outcome.watched)}"
     show_table(title, comparison_table(outcome))
     if outcome.pareto:
-        title = f"Pareto set: {outcome.minimised} in %, largest rise of a rate with a limit in points"
+        title = f"Pareto set: {outcome.minimised} in %, largest rise of one with a limit in points"
         show_table(title, pareto_table(outcome))
     if outcome.settings:
         show_settings(outcome.settings, outcome.label, outcome.watched, outcome.marks)
@@ -52,7 +52,7 @@ def comparison_table(outcome: SearchOutcome) -> Table:
 
 def pareto_table(outcome: SearchOutcome) -> Table:
     """Return a row for each trial of the Pareto set."""
-    table = plain_table("trial", "objective", "rise", wrapped=("trial",))
+    table = plain_table("trial", outcome.minimised.split()[-1], "rise", wrapped=("trial",))
     for one in outcome.pareto:
         table.add_row(one.trial_id, numbers.percent(one.objective), numbers.points(one.worst_change))
     return table
