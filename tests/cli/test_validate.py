@@ -213,3 +213,26 @@ def test_a_grid_says_how_many_settings_it_runs_and_which_the_baseline_replaces(e
     assert "grid           settings: 3, seeds of each: 2" in done.stdout
     assert 'replaces weight "plain", rate "one"' in done.stdout
     assert json.loads(outcome.read_text())["grid"]["baseline"] == [{"weight": "plain", "rate": "one"}]
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("wer_raw", "wer_raw: capped WER; minimised: low-resource capped WER"),
+        ("cer_normalized", "cer_normalized: capped CER; minimised: low-resource capped CER"),
+        (
+            "auto",
+            "auto: capped WER of gl, es, pt, capped CER of ja; minimised: relative low-resource error rate. "
+            "The relative low-resource error rate is the mean over gl, ja of the rate as a share of the baseline's",
+        ),
+    ],
+)
+def test_the_rate_of_each_language_is_said(example: Path, tmp_path: Path, metric: str, said: str) -> None:
+    outcome = tmp_path / "outcome.json"
+    languages = "languages={low_resource: [gl, ja], high_resource: [es, pt], language_tokens: {ja: gl}}"
+    result = CliRunner().invoke(
+        app, ["validate", str(example), languages, f"evaluation.metric={metric}", "--json", str(outcome)]
+    )
+    assert result.exit_code == 0, result.output
+    assert f"metric {said}" in " ".join(result.output.split())
+    assert json.loads(outcome.read_text())["metric"]["name"] == metric

@@ -507,6 +507,15 @@ def test_a_short_context_that_is_not_trained_for_is_worth_a_note(example: Path) 
     assert not changed(example, "evaluation.encoder_context=batch", "training.encoder_context=batch").notes
 
 
+def test_a_wer_where_words_have_no_spaces_between_them_is_worth_a_note(example: Path) -> None:
+    languages = "languages={low_resource: [ja], high_resource: [es, zh-TW], watched: [th]}"
+    (note,) = changed(example, languages, check_files=False).notes
+    assert note.startswith("words of ja, zh-TW, th have no spaces between them")
+    assert "evaluation.metric: auto" in note
+    for metric in ("auto", "cer_raw"):
+        assert not changed(example, languages, f"evaluation.metric={metric}", check_files=False).notes
+
+
 def test_a_watched_language_needs_dev_and_no_train(example: Path) -> None:
     part = example.parent / "prepared" / "dev" / "en"
     part.mkdir()

@@ -98,3 +98,26 @@ def test_speech_of_unknown_speakers_counts_by_the_utterance(tmp_path: Path) -> N
     assert known is not None
     assert found is not None
     assert found.resolved["es"] < known.resolved["es"]
+
+
+def test_a_language_judged_by_its_cer_has_as_many_characters_as_its_texts(tmp_path: Path) -> None:
+    by_words, by_characters = (power_of(file_of(tmp_path, f"evaluation.metric={unit}_raw")) for unit in ("wer", "cer"))
+    assert by_words is not None
+    assert by_characters is not None
+    assert by_characters.resolved["es"] < by_words.resolved["es"], "29 characters are more than ten words"
+
+
+def test_over_a_wer_and_a_cer_the_gain_is_a_share_of_the_baselines_rates(tmp_path: Path) -> None:
+    languages = "languages={low_resource: [gl, ja], high_resource: [es], language_tokens: {ja: gl}}"
+    folder = tmp_path / "speech" / "dev" / "ja"
+    file = file_of(tmp_path, languages, "evaluation.metric=auto", "search.constraints.absolute_floor=5")
+    folder.mkdir()
+    table = pq.read_table(folder.parent / "gl" / "0.parquet")
+    pq.write_table(table, folder / "0.parquet")
+    found = power_of(file)
+    assert found is not None
+    assert list(found.chances) == [5.0, 10.0, 20.0]
+    words, assumed = power_lines(file, found)
+    assert "truly lowers gl and ja by " in words
+    assert " % of the baseline's rates on average and raises nobody" in words
+    assert assumed.startswith("(assumed: WERs or CERs of 20 %, ")

@@ -270,3 +270,17 @@ def test_on_a_terminal_of_a_hundred_columns(tmp_path: Path) -> None:
     finally:
         terminal.program.kill()
         os.close(terminal.master)
+
+
+def test_each_language_has_its_own_rate_with_a_mark_where_there_are_two(tmp_path: Path) -> None:
+    languages = "languages={low_resource: [gl, ja], high_resource: [es], language_tokens: {ja: gl}}"
+    file = surrogate.load_file(tmp_path, languages, "evaluation.metric=auto")
+    table, trial = TrialTable(file.space, file.experiment.languages), Trial(SEARCH, "search-0", 0, {ALPHA: 2.0})
+    table.record(trial, surrogate.report(file.experiment, 20, {"gl": 0.4, "ja": 0.2, "es": 0.3}, objective=0.9))
+    progress = Progress(SEARCH, 4, lambda: 1, file.experiment.metrics.objective_label, baseline=1.0)
+    (line, *_) = [line for line in lines_of(file, progress, table.of("search-0")) if "step 20" in line]
+    assert line == "search-0: step 20, capped WER or CER in %: gl (WER) 40.00, ja (CER) 10.00, es (WER) 30.00."
+    screen = "\n".join(screen_of(file, progress, [table.of("search-0")], 100))
+    assert "search: capped WER or CER in %" in screen
+    assert " gl WER  ja CER  es WER " in screen
+    assert "the baseline's relative low-resource error rate is 100.00 %" in screen

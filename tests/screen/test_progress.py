@@ -110,3 +110,13 @@ def test_the_baseline_is_the_mean_over_its_runs(tmp_path: Path) -> None:
         table.record(trial, Report.of({"step": 0, "wer/gl": 0.9, "wer/es": 0.1, "wer/pt": 0.1}))
         table.record(trial, Report.of({"step": 20, "final": True, "wer/gl": wer, "wer/es": 0.1, "wer/pt": 0.1}))
     assert baseline_of(table, file.experiment) == pytest.approx(0.55)
+
+
+def test_the_baseline_of_an_objective_over_a_wer_and_a_cer_is_1(tmp_path: Path) -> None:
+    languages = "languages={low_resource: [gl, ja], high_resource: [es], language_tokens: {ja: gl}}"
+    file = surrogate.load_file(tmp_path, languages, "evaluation.metric=auto")
+    table = empty_table(file)
+    for number, wer in enumerate((0.5, 0.6)):
+        trial = Trial(BASELINE, f"baseline-{number}", number, {})
+        table.record(trial, surrogate.report(file.experiment, 20, {"gl": wer, "ja": 0.2, "es": 0.1}))
+    assert baseline_of(table, file.experiment) == pytest.approx(1.0)

@@ -72,3 +72,15 @@ def test_a_language_without_an_error_is_no_trouble() -> None:
     found = power([of(0.0, 100, 10)], {"es": of(0.0, 100, 10)}, {"es": Rule("baseline", 0.0, 0.01)}, [3] * 4, 0.95)
     assert found.gain is None
     assert 0 < found.resolved["es"] < 5
+
+
+def test_shares_of_the_baselines_rates_count_each_language_alike() -> None:
+    """Where both have the same rate, 10 % of it are so many points; a tenth of a rate has the same share."""
+    held = [of(LOW, 800, 60)] * 2
+    points = power(held, {}, {}, [SEEDS] * 2, 0.95, gains=(10 * LOW,))
+    shares = power(held, {}, {}, [SEEDS] * 2, 0.95, gains=(10.0,), relative=True)
+    assert shares.chances[10.0] == pytest.approx(points.chances[10 * LOW])
+    assert shares.gain * LOW == pytest.approx(points.gain, rel=1e-6)
+    small = HeldOut(800, 80_000, held[0].speakers, LOW / 10)  # as many errors, in ten times as many characters
+    scaled = power([held[0], small], {}, {}, [SEEDS] * 2, 0.95, gains=(10.0,), relative=True)
+    assert scaled.chances[10.0] == pytest.approx(shares.chances[10.0])

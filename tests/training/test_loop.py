@@ -304,6 +304,16 @@ def test_the_metric_is_the_one_asked_for(run: Run) -> None:
     assert pq.read_table(last["utterances"])["normalizer"][0].as_py().startswith("whisper_basic/")
 
 
+def test_a_training_by_itself_has_the_geometric_mean_of_a_wer_and_a_cer(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raywce.evaluation.metric.separates_words", lambda language: language != "es")
+    languages = {"low_resource": ["gl", "es"], "high_resource": ["en"]}
+    last = run(languages=languages, evaluation={"metric": "auto"}).reports[-1]
+    assert last["objective"] == pytest.approx((last["wer/gl"] * last["cer/es"]) ** 0.5)
+    assert last["objective"] > 0
+
+
 def test_alphas_in_force_are_reported(run: Run) -> None:
     session = run(
         weighting={"kind": "linear_progressive", "alpha_initial": 2.0, "alpha_final": 4.0, "ramp_start": 0.5},
