@@ -61,8 +61,9 @@ utterances = decoded.to_pandas()
 
 experiment, references = file.experiment, outcome["references"]
 low, high = outcome["low_resource"], outcome["high_resource"]
-metric = experiment.metric
+metrics = experiment.metrics
 languages = low + high
+column = {language: f"{metrics.of(language).unit}/{language}" for language in languages}  # of its own rate
 ratios = trials.get("ratios", trials.step * np.nan).dropna().groupby(trials.trial_id).agg(list)
 last = trials.drop_duplicates("trial_id", keep="last").set_index("trial_id")  # each trial as it ended
 searched = last[last.phase == "search"]
@@ -88,12 +89,12 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 # %% [markdown]
 # ## The trials
 #
-# One row a trial as it ended: the feasible ones first, by low-resource WER. `violation` is how many points the
-# language that is nearest to its limit is above it: 0 or less where the trial is feasible. `trials.parquet` has more:
-# a row for each report, with losses, CERs and seconds.
+# One row a trial as it ended: the feasible ones first, by low-resource WER (or what else is minimised, by the rates of
+# `evaluation.metric`). `violation` is how many points the language that is nearest to its limit is above it: 0 or less
+# where the trial is feasible. `trials.parquet` has more: a row for each report, with losses, CERs and seconds.
 
 # %%
-wer = [f"wer/{language}" for language in languages]
+wer = list(column.values())
 config = [name for name in last if name.startswith("config/")]
 order = ["infeasible", "objective", "violation"]
 ranked = searched.assign(infeasible=searched.feasible.ne(True)).sort_values(order)
@@ -111,7 +112,7 @@ display(shown.rename(columns={name: f"{name}, %" for name in wer}).round(2))
 baseline = pd.Series(references["baseline"])
 allowed = limits(experiment.search.constraints, references["limits"])
 room = pd.Series({name: 100 * (one.reference + one.allowance - baseline[name]) for name, one in allowed.items()})
-changes = pd.DataFrame({name: 100 * (complete[f"wer/{name}"] - baseline[name]) for name in allowed}, complete.index)
+changes = pd.DataFrame({name: 100 * (complete[column[name]] - baseline[name]) for name in allowed}, complete.index)
 largest = changes.max(axis=1).fillna(0)
 
 figure, axes = plt.subplots(figsize=(8, 4))
@@ -128,8 +129,8 @@ for height, (points, of_points) in enumerate(room.groupby(room.round(2))):
     label = f"limit of {', '.join(of_points.index)} "
     at = {"transform": axes.get_xaxis_transform(), "ha": "right", "va": "top"}
     axes.text(points, 1 - 0.06 * height, label, **at)
-axes.set_xlabel(f"largest change against the baseline of a {metric.label} with a limit, points")
-axes.set_ylabel(f"low-resource {metric.label} ({', '.join(low)}), %")
+axes.set_xlabel(f"largest change against the baseline of a {metrics.label} with a limit, points")
+axes.set_ylabel(f"{metrics.objective_label} ({', '.join(low)}), %")
 axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
@@ -151,12 +152,14 @@ figure, panels = plt.subplots(len(low), 3, figsize=(10, 0.6 + 2.7 * len(low)), s
 for row, language in zip(panels, low, strict=True):
     for axes, name in zip(row, ("alpha", "loss", "wer"), strict=True):
         for trial_id, marker, colour in zip(lines, "DosP", [BLACK, BLUE, ORANGE, GREEN], strict=False):
-            curve = trials[trials.trial_id == trial_id].set_index("step")[f"{name}/{language}"].dropna()
+            key = column[language] if name == "wer" else f"{name}/{language}"
+            curve = trials[trials.trial_id == trial_id].set_index("step")[key].dropna()
             if name == "wer":
                 curve[0] = references["original"][language]
                 curve = 100 * curve.sort_index()
             axes.plot(curve, marker=marker, color=colour, label=trial_id, markersize=5, alpha=0.8)
-        label = {"alpha": "alpha", "loss": "training loss, nats a token", "wer": f"dev {metric.label}, %"}[name]
+        rate = f"dev {metrics.of(language).label}, %"
+        label = {"alpha": "alpha", "loss": "training loss, nats a token", "wer": rate}[name]
         axes.set(xlabel="optimizer step", ylabel=f"{label} ({language})")
 figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 plt.show()
@@ -169,15 +172,18 @@ plt.show()
 # WERs of `trials.parquet` and of `outcome.json`. The next cell fails where they don't.
 
 # %%
-utterances["words"] = reference_lengths(decoded, metric.group)
-utterances["errors"] = errors(decoded, metric.group, capped=False)
-utterances["counted"] = errors(decoded, metric.group, metric.capped)
+for language in metrics.languages:  # words, or characters where the language's rate is a CER
+    here, group = utterances.language.eq(language), metrics.of(language).group
+    utterances.loc[here, "words"] = reference_lengths(decoded, group)[here]
+    utterances.loc[here, "errors"] = errors(decoded, group, capped=False)[here]
+    utterances.loc[here, "counted"] = errors(decoded, group, metrics.capped)[here]
+utterances = utterances.astype(dict.fromkeys(["words", "errors", "counted"], int))
 dev = utterances[utterances.split == "dev"]
 sums = dev.groupby(["phase", "trial_id", "language"])[["counted", "words"]].sum()
 counted = (sums.counted / sums.words).unstack()
 
 ended = trials[trials.utterances.notna()].drop_duplicates("trial_id", keep="last").set_index(["phase", "trial_id"])
-stored = ended[wer].rename(columns=lambda name: name.removeprefix("wer/"))
+stored = ended[wer].set_axis(languages, axis=1)
 np.testing.assert_allclose(counted.loc[stored.index, languages], stored[languages], rtol=1e-12)
 original = pd.Series(references["original"])
 np.testing.assert_allclose(counted.loc[("baseline", "original")][languages], original[languages], rtol=1e-12)
@@ -216,7 +222,7 @@ def decoded_by(trial_id):
 
 def difference(language):
     """Our mean WER minus the baseline's. How much trainings of one setting differ, all arms say together."""
-    paired = paired_errors([decoded_by(one) for of in arms.values() for one in of], language, metric)
+    paired = paired_errors([decoded_by(one) for of in arms.values() for one in of], language, metrics.of(language))
     rates = Speech(paired.words, paired.speakers, confirm.resamples, experiment.search.seed).rates(paired.errors)
     ends = np.cumsum([0, *map(len, arms.values())])
     by_arm = [rates[start:end] for start, end in pairwise(ends)]
@@ -230,7 +236,7 @@ gain["from"], gain["to"] = zip(
 )
 covered = f"other speech and other seeds ({len(ours)})" if over_seeds else "other speech alone"
 percent = f"{100 * confirm.confidence:g} % interval"
-print(f"{model} against the baseline; the {percent} is over {covered}. Points of {metric.label}:")
+print(f"{model} against the baseline; the {percent} is over {covered}. Points of {metrics.label}:")
 display((100 * gain).round(2))
 
 # %% [markdown]
@@ -261,7 +267,7 @@ if set(ours) <= set(complete.index):  # the limits that the search held it to
     axes.scatter(room, room.index, marker="|", s=200, color=BLACK, label="limit")
 axes.axvline(0, color=BLACK, linewidth=1)
 axes.invert_yaxis()
-axes.set_xlabel(f"change of the {metric.label} against the baseline, points, {percent}")
+axes.set_xlabel(f"change of the {metrics.label} against the baseline, points, {percent}")
 axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
@@ -318,7 +324,7 @@ for axes, path in zip(panels.flat, paths, strict=False):
     axes.set_xlabel(path)
     axes.set_title(f"importance {shares[path]:.2f}" if shares else "", fontsize=9)
 for axes in panels[:, 0]:
-    axes.set_ylabel(f"low-resource {metric.label}, %")
+    axes.set_ylabel(f"{metrics.objective_label}, %")
 for axes in panels.flat[len(paths) :]:
     axes.remove()
 plt.show()
@@ -330,7 +336,7 @@ plt.show()
 # against the baseline, then those that lost most.
 
 # %%
-text = "_normalized" if metric.name.endswith("normalized") else ""
+text = "_normalized" if metrics.words.text == "normalized" else ""
 
 
 def by_utterance(trial_ids):
@@ -374,8 +380,8 @@ for group, label, marker, colour in groups:
     before, after = 100 * of["counted of baseline"] / of.words, 100 * of.counted / of.words
     right.scatter(before, after, marker=marker, color=colour, alpha=0.7, label=f"{label} ({len(of)} speakers)")
 right.axline((0, 0), slope=1, color=BLACK, linewidth=1)
-left.set(xlabel="mean duration, s", ylabel=f"{metric.label}, %", ylim=(0, None))
-right.set(xlabel=f"{metric.label} of the baseline, %", ylabel=f"{metric.label} of {model.partition(',')[0]}, %")
+left.set(xlabel="mean duration, s", ylabel=f"{metrics.label}, %", ylim=(0, None))
+right.set(xlabel=f"{metrics.label} of the baseline, %", ylabel=f"{metrics.label} of {model.partition(',')[0]}, %")
 left.legend()
 right.legend()
 plt.show()
@@ -398,14 +404,20 @@ display(how.reindex(languages).dropna().round(1).astype({"speakers": int, "bette
 
 # %% [markdown]
 # **Which words of the low-resource language are recognised now that were not before?** Times that a reference word was
-# substituted or deleted, a mean over the seeds.
+# substituted or deleted, a mean over the seeds; of a language with a CER, characters.
 
 
 # %%
+def spaced(language):
+    """A function that puts spaces between what the language's rate counts."""
+    return lambda text: " ".join(metrics.of(language).pieces(text, language))
+
+
 def missed(trial_ids, language):
     """How often each reference word is missed by one training."""
     of = dev[dev.trial_id.isin(trial_ids) & dev.language.eq(language) & dev[f"reference{text}"].ne("")]
-    aligned = jiwer.process_words(list(of[f"reference{text}"]), list(of[f"hypothesis{text}"]))
+    texts = (list(of[f"{kind}{text}"].map(spaced(language))) for kind in ("reference", "hypothesis"))
+    aligned = jiwer.process_words(*texts)
     found = Counter()
     for reference, chunks in zip(aligned.references, aligned.alignments, strict=True):
         for chunk in chunks:
@@ -415,7 +427,7 @@ def missed(trial_ids, language):
 
 
 for language in low:
-    said = Counter(" ".join(pairs.loc[language].reference).split())
+    said = Counter(" ".join(pairs.loc[language].reference.map(spaced(language))).split())
     missing = pd.DataFrame({"said": said, "missed by baseline": missed(arms["baseline"], language)})
     missing["missed now"] = missed(ours, language)
     missing = missing.fillna(0).assign(change=lambda of: of["missed now"] - of["missed by baseline"])

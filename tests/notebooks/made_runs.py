@@ -40,8 +40,9 @@ def made_run(file: ExperimentFile, failing: int | None = None) -> Path:
     search = file.experiment.search
     for seed in range(search.baseline_seeds):
         run.train(BASELINE, Run(f"{BASELINE}-{seed}", seed_index=seed, evaluates_original=seed == 0))
-    against = limits(search.constraints, references(run.table, file.experiment).limits)
-    run.driver = replace(run.driver, limits=against)
+    against = references(run.table, file.experiment)
+    bounds = limits(search.constraints, against.limits)
+    run.driver = replace(run.driver, limits=bounds, baseline=against.baseline)
     points = file.settings() if search.sampler == "grid" else file.published_points()
     settings = [(values, seed) for seed in range(search.seeds) for values in points]
     for index, (values, seed) in enumerate(settings):

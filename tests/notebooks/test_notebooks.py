@@ -121,6 +121,19 @@ def test_trials_of_two_low_resource_languages(execute: Any, tmp_path: Path) -> N
     assert "word of ast" in texts(notebook)
 
 
+def test_a_wer_and_a_cer(names: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    languages = "languages={low_resource: [gl, ja], high_resource: [es], language_tokens: {ja: gl}}"
+    found = names(ANALYZE, searched(tmp_path, languages, "evaluation.metric=auto", baseline_seeds=2))
+    best = next(row for row in last_rows(found["run"]) if row["trial_id"] == found["best"]["trial_id"])
+    baseline = found["references"]["baseline"]
+    assert found["gain"].change["ja"] == pytest.approx(best["cer/ja"] - baseline["ja"])
+    assert found["gain"].change["gl"] == pytest.approx(best["wer/gl"] - baseline["gl"])
+    shares = [best["wer/gl"] / baseline["gl"], best["cer/ja"] / baseline["ja"]]
+    assert best["objective"] == pytest.approx(mean(shares))
+    assert "Points of capped WER or CER:" in capsys.readouterr().out
+    assert {len(piece) for piece in found["missing"].index} == {1}, "characters of ja"
+
+
 def test_the_best_trial_against_the_baseline(names: Any, tmp_path: Path) -> None:
     run = searched(tmp_path, alphas=(1.2, 2.5, 1.8, 3.0, 5.0), constraints={"absolute_floor": 4.0}, baseline_seeds=2)
     found = names(ANALYZE, run)
