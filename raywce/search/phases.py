@@ -56,6 +56,7 @@ from raywce.selection.runaways import runaway_notes
 from raywce.selection.sampler_choice import Choice, chosen
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, ORIGINAL, RUNNING, SEARCH, Row
 from raywce.storage.failures import report_storage_failures
+from raywce.trial_report import Report
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
@@ -266,11 +267,14 @@ class _Phases:
             is_over=clock.is_over,
             alike=self._alike,
             task=self._task() if self.choice.sampler == "noise_aware" else None,
-            rates=lambda report: self.experiment.metrics.deciding(report.rates),
+            rates=self._rates,
         )
 
     def _task(self) -> Task:
         return task_of(self.file, self.table())
+
+    def _rates(self, report: Report) -> dict[str, float]:
+        return self.experiment.metrics.deciding(report.rates)
 
     def _alike(self, one: Values, other: Values, ratios: Ratios) -> bool:
         return train_alike(self.file.at(one), self.file.at(other), ratios)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import count
+from operator import attrgetter
 
 import numpy as np
 import optuna
@@ -75,7 +76,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         is_over: Callable[[], bool] = lambda: False,
         alike: Alike | None = None,
         task: Task | None = None,
-        rates: Callable[[Report], Mapping[str, float]] = lambda report: report.wer,
+        rates: Callable[[Report], Mapping[str, float]] = attrgetter("wer"),
     ) -> None:
         """Open the study, and make it agree with the table.
 

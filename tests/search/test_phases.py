@@ -27,10 +27,12 @@ from raywce.runs.folder import RunFolder
 from raywce.screen.outcome import show_outcome
 from raywce.search import clock
 from raywce.search.phases import is_finished, run_search
+from raywce.search.sampler import RATES
 from raywce.search.study import open_journal
 from raywce.selection.trials import SEARCH
+from raywce.storage.files import write_table
 from raywce.trial_report import Report
-from tests.search import surrogate
+from tests.search import decoded_tables, surrogate
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +105,36 @@ def test_a_whole_search(cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureF
     assert is_finished(again, RunFolder(str(folder)), resume=False)
     assert run_search(replace(again), trial=surrogate.failing_run).best == outcome.best  # nothing ran again
     assert rows(folder) == found
+
+
+def by_characters_too(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None
+) -> None:
+    """As the surrogate's trial, with a fourth language, whose CER falls with alpha and whose WER is of no use."""
+    assert on_report is not None
+    alpha = getattr(experiment.weighting, "alpha", 1.0)
+    for step in (0, 20) if experiment.training.evaluate_at_start else (20,):
+        rates = surrogate.wers(experiment) | {"ja": 0.12 - 0.01 * alpha}
+        path = f"{folder}/{name}-{step}.parquet"
+        write_table(path, decoded_tables.decoded(rates, experiment.training.seed))
+        made = surrogate.report(experiment, step, rates | {"ja": 0.97}, utterances=path)
+        on_report(replace(made, rates=made.rates | {"cer": {**made.cer, "ja": rates["ja"]}}))
+
+
+def test_a_search_over_a_wer_and_a_cer(cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    languages = "languages={low_resource: [gl, ja], high_resource: [es, pt], language_tokens: {ja: gl}}"
+    outcome, folder = run(tmp_path, by_characters_too, languages, "evaluation.metric=auto")
+    assert outcome.baseline_objective == 1.0
+    baseline = outcome.references.baseline
+    assert baseline["ja"] == pytest.approx(0.11)
+    for row in [row for row in rows(folder) if row["phase"] == SEARCH and row["final"]]:
+        shares = [row["wer/gl"] / baseline["gl"], row["cer/ja"] / baseline["ja"]]
+        assert row["objective"] == pytest.approx(sum(shares) / 2)
+    study = optuna.load_study(study_name="toy", storage=open_journal(folder / "optuna.journal"))
+    for trial in study.trials:
+        assert trial.value == pytest.approx(sum(trial.user_attrs[RATES][of] / baseline[of] for of in ("gl", "ja")) / 2)
+        assert trial.user_attrs[RATES]["ja"] < baseline["ja"]
+    assert "ja (CER) 11.00, es (WER) 20.00" in capfd.readouterr().out
 
 
 def test_a_folder_of_another_file_is_refused(tmp_path: Path) -> None:
