@@ -1,6 +1,6 @@
 """Numbers as text, the same on the screen, in a report and in a model card.
 
-WERs and other shares are fractions, shown in %; differences of WERs are shown in points (hundredths). The unit itself
+Rates and other shares are fractions, shown in %; differences of rates are shown in points (hundredths). The unit itself
 is left to the text around. What is not known, None or NaN, is an empty text.
 """
 

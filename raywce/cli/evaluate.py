@@ -240,6 +240,7 @@ def _report(evaluation: Evaluation, table: pa.Table, out: Path | None, json: Pat
 
 def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], title: str) -> None:
     """Print the counts and rates of each language, and their totals and macro means."""
+    from raywce.evaluation.writing import separates_words
     from raywce.screen.console import plain_table, show_line, show_table
 
     show_line(title)
@@ -251,6 +252,9 @@ def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], t
     errors.add_row("macro mean", *map(numbers.percent, means.values()))
     show_table("Utterances", counts)
     show_table("Rates in %", errors)
+    phrases = [language for language in rates if not separates_words(language)]
+    if phrases:
+        show_line(f"No spaces between words of {', '.join(phrases)}: a WER counts phrases, the CER fits.")
     if any(rate.stopped for rate in rates.values()):
         show_line("As loops were stopped, the WERs and CERs that are not capped are lower bounds.")
 

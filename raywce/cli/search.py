@@ -26,7 +26,7 @@ def search(
     ] = False,
     json: Annotated[Path | None, typer.Option(help="Write the outcome's figures to this file.")] = None,
 ) -> None:
-    """Search for the hyperparameters with the lowest low-resource WER within the limits of other languages.
+    """Search for the hyperparameters with the lowest low-resource WER (or CER) within the limits of other languages.
 
     Exit codes: 0 a feasible trial was found, and confirmed if the file has a confirm phase; 3 none was; 2 bad
     input; 1 failed. Run the same command to resume a search that stopped; a finished one is not changed.

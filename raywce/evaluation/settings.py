@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # torch takes seconds, and the experiment file's models impor
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """Settings of decoding, for dev, test, extra test sets and `raywce evaluate` alike: their WERs can be compared.
+    """Settings of decoding, for dev, test, extra test sets and `raywce evaluate` alike: their rates can be compared.
 
     Attributes:
         language_tokens: Whisper's code for a language that takes another's token; others stand for themselves.

@@ -238,7 +238,7 @@ def _part(evaluation: Evaluation, search: Search, space: Space) -> Iterator[Prob
 
 def _stop_loops(evaluation: Evaluation) -> Iterator[Problem]:
     if evaluation.stop_loops and not evaluation.capped:
-        rule = "must be false with evaluation.capped: false: the plain WER of what is stopped is a lower bound"
+        rule = "must be false with evaluation.capped: false: the plain rate of what is stopped is a lower bound"
         yield Problem("evaluation.stop_loops", rule, "true", "Set one of the two to its default")
 
 

@@ -67,8 +67,10 @@ def power_lines(file: ExperimentFile, found: Power) -> list[str]:
         lines.append(f"limits in points below what dev resolves: {narrow}; {do}")
     rate, seeds, suits = (f"{numbers.percent(share, digits=0)} %" for share in (_RATE, SEEDS, SUITS))
     measured = "as the baseline's" if _rates(file) else f"of {rate}"
-    of = f"{metrics.plain.label}s {measured}".replace("WER or", "WERs or")
-    lines.append(f"(assumed: {of}, {seeds} of it between trainings, {suits} between a setting's speakers)")
+    rates = " or ".join(f"{kind}s" for kind in metrics.plain.label.split(" or "))
+    lines.append(
+        f"(assumed: {rates} {measured}, {seeds} of it between trainings, {suits} between a setting's speakers)"
+    )
     return lines
 
 

@@ -22,7 +22,7 @@ _INFEASIBLE = 1.0  # every feasible trial's rank is below
 def rank(report: Report) -> float | None:
     """Return where a report's trial stands among others at the same step, lower is better; None without an evaluation.
 
-    Feasible trials lie in [0, 1), by their objective (a mean WER, a fraction >= 0 that may pass 1); infeasible ones
+    Feasible trials lie in [0, 1), by their objective (a fraction >= 0 that may pass 1); infeasible ones
     at 1 and above, by their largest violation, in points.
     """
     objective, violation = report.objective, report.violation

@@ -15,7 +15,7 @@ from raywce.experiment.schema import ConstraintLimits, Constraints
 if TYPE_CHECKING:  # it takes scipy along, which a trial's driver does without
     from raywce.evaluation.confidence import Array
 
-_DIGITS = 9  # of a point: what floating point adds to a WER that stands exactly on its limit is cut off
+_DIGITS = 9  # of a point: what floating point adds to a rate that stands exactly on its limit is cut off
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Rule:
 
 
 def mean_wers(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return each language's mean WER over runs with different seeds.
+    """Return each language's mean rate over runs with different seeds.
 
-    Every run's WER comes from summed counts over the same utterances, so their mean is the WER of all runs' counts
+    Every run's rate comes from summed counts over the same utterances, so their mean is the rate of all runs' counts
     added up.
     """
     return {language: sum(run[language] for run in runs) / len(runs) for language in runs[0]}
@@ -83,13 +83,13 @@ def reference_wers(
     baseline: Mapping[str, float],
     original: Mapping[str, float],
 ) -> dict[str, float]:
-    """Return the WER that each language with a limit is compared with, a fraction, in the experiment file's order.
+    """Return the rate that each language with a limit is compared with, a fraction, in the experiment file's order.
 
     Args:
         constraints: the experiment's; a language's own `reference` overrides the general one.
         limited: the languages with a limit (`Experiment.limited_languages`).
-        baseline: mean WER of the baseline's runs at their end (fractions, see `mean_wers`).
-        original: WER of the model before fine-tuning: step 0 of the baseline's first run (fractions).
+        baseline: mean rates of the baseline's runs at their end (fractions, see `mean_wers`).
+        original: rates of the model before fine-tuning: step 0 of the baseline's first run (fractions).
     """
     measured = {"baseline": baseline, "original": original}
     rules = {language: Rule.of(constraints, language).reference for language in limited}

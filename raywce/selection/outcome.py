@@ -349,7 +349,7 @@ def _means(trials: Sequence[TrialFigures], seeds: int) -> list[TrialFigures]:
 
 
 def _mean(of: Sequence[TrialFigures]) -> TrialFigures:
-    # A violation is linear in the WER: the mean's violation is the violations' mean.
+    # A violation is linear in the rate: the mean's violation is the violations' mean.
     return TrialFigures(
         trial_id=_JOINT.join(trial.trial_id for trial in of),
         values=of[0].values,

@@ -212,4 +212,5 @@ def test_the_rates_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) ->
         "total 987648 98760 9872 984",
         "language WER capped WER CER raw WER raw CER insertions identified",
         "macro mean 123.45 123.45 123.45 123.45 123.45 123.45 123.45",
+        "No spaces between words of yue: a WER counts phrases, the CER fits.",
     )
