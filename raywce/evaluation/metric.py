@@ -172,7 +172,8 @@ class Metrics:
     @property
     def counted(self) -> str:
         """What a reference consists of: `words`, `characters`, or `words or characters`."""
-        return {"WER": "words", "CER": "characters", "WER or CER": "words or characters"}[self.plain.label]
+        words = {"WER": "words", "CER": "characters"}
+        return " or ".join(words[kind] for kind in self._kinds(self.languages))
 
     @property
     def _text(self) -> str:

@@ -19,18 +19,20 @@ Normalizer = Callable[[str, str | None], str]
 # Signs that are written in several ways, mapped before NFKC (which would turn ´ into a space and an accent).
 _ONE_WAY = str.maketrans(
     {
-        **dict.fromkeys("’‘‛ʻʼʽ´`′＇", "'"),  # U+02BB and U+02BC are letters, of Uzbek and Hawaiian among others
-        **dict.fromkeys("‐‑﹣－", "-"),
+        **dict.fromkeys("’‘‛ʻʼʽ´`′＇՚׳", "'"),  # U+02BB and U+02BC are letters, of Uzbek and Hawaiian among others
+        **dict.fromkeys("‐‑﹣－֊־", "-"),
         **dict.fromkeys("∙⋅‧", "·"),  # l·l in Catalan
         "ـ": None,  # tatweel, which stretches a word
     }
 )
 _DOTTED_I = {"I": "ı", "İ": "i"}  # SpecialCasing.txt and CaseFolding.txt, for Turkish and Azeri
 _YEH, _KAF = {"ي": "ی"}, {"ك": "ک"}  # Arabic letters, and Persian ones that look the same within a word
+_COMMA_BELOW = {"ş": "ș", "Ş": "Ș", "ţ": "ț", "Ţ": "Ț"}  # older Romanian fonts had a cedilla
 _PERSIAN = str.maketrans(_YEH | _KAF)
 _LETTERS = {
     **dict.fromkeys(("tr", "az"), str.maketrans(_YEH | _KAF | _DOTTED_I)),
     **dict.fromkeys(("fa", "prs", "ur", "ckb"), str.maketrans(_YEH | _KAF | {"ى": "ی"})),
+    "ro": str.maketrans(_YEH | _KAF | _COMMA_BELOW),
     "ar": str.maketrans({"ی": "ي", "ک": "ك"}),
     "ps": str.maketrans(_KAF),  # has both yehs
     "sd": str.maketrans(_YEH),  # has another kaf
@@ -56,10 +58,11 @@ def words(text: str, language: str | None = None) -> str:
     Letters that one language writes in several ways are folded:
 
     - I is the capital of dotless ı, and İ of i, in Turkish and Azeri; elsewhere İ is an i too.
-    - U+02BB and U+02BC (Uzbek, Hawaiian) are apostrophes.
+    - U+02BB and U+02BC (Uzbek, Hawaiian), Hebrew geresh and the Armenian apostrophe are apostrophes; maqaf is a hyphen.
     - Arabic and Persian yeh and kaf are one letter each, of the Arabic form in Arabic and the Persian form elsewhere;
       in Persian, Urdu and Central Kurdish a yeh without dots is one too. Pashto's yehs and Sindhi's kafs stay apart.
     - Tatweel is dropped.
+    - s and t with a cedilla have a comma below, in Romanian.
 
     Args:
         text: of a reference or a hypothesis.

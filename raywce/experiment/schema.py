@@ -312,7 +312,7 @@ class Evaluation(Section):
         "words",
         description="words: lower-cased, without punctuation; diacritics, hyphens, apostrophes and the Catalan middle "
         "dot inside words stay; folded by language: Turkish and Azeri I, U+02BB and U+02BC, Arabic and Persian yeh and "
-        "kaf, tatweel. whisper_basic: Whisper's own, diacritics kept. Never the English one.",
+        "kaf, tatweel, the cedilla in Romanian. whisper_basic: Whisper's own, diacritics kept. Never the English one.",
     )
     batch_size: Count = Field(8, description="Utterances that a worker decodes at once.")
     precision: Precision | None = Field(None, description="null: as in training.")

@@ -117,8 +117,8 @@ def _schema(space: Space, languages: Languages) -> pa.Schema:
     """Return the columns of `trials.parquet`.
 
     WER and CER are fractions; violations are points of a language's own rate, <= 0 where the constraint holds;
-    `violation` is the largest one. Rows without an evaluation hold nulls there; so do the baseline's, with which others are compared,
-    and each row for a watched language without a limit.
+    `violation` is the largest one. Rows without an evaluation hold nulls there; so do the baseline's, with which others
+    are compared, and each row for a watched language without a limit.
     `restarts` is how often the trial's workers had to be started again; `utterances` is the file of the row's decoded
     utterances; `ratios` has the loss ratio of each step since the row before.
     """

@@ -47,6 +47,9 @@ def test_words_is_blind_to_unicode_composition_and_case(text: str) -> None:
         (None, "İzmir, Izmir", "izmir izmir"),
         ("lt", "I\u0307\u0301", "í"),  # the dot that Lithuanian writes beside an accent
         ("uz", "oʻzbek, O\u2018ZBEK, oʼzbek", "o'zbek o'zbek o'zbek"),
+        ("he", "ג׳ירפה ג'ירפה בית־ספר", "ג'ירפה ג'ירפה בית-ספר"),
+        ("ro", "Ştiinţă, ȘTIINȚĂ", "știință știință"),
+        ("tr", "Şişli", "şişli"),
         ("fa", "كتاب‌هاي علي و حتى", "کتابهای علی و حتی"),
         ("ar", "کتاب علی", "كتاب علي"),
         ("ar", "على علي", "على علي"),  # "on" and a name
