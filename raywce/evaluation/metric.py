@@ -138,8 +138,8 @@ class Metrics:
     @property
     def other_label(self) -> str:
         """The name of the rates over the other unit, in the same order: `capped CER or WER`."""
-        others = {"WER": "CER", "CER": "WER"}
-        return self._prefix + " or ".join(others[kind] for kind in self._kinds(self.languages))
+        kinds = self._kinds(self.languages)
+        return self._prefix + " or ".join(sorted({"WER", "CER"} - set(kinds)) or reversed(kinds))
 
     @property
     def objective_label(self) -> str:
@@ -166,14 +166,13 @@ class Metrics:
     @property
     def title(self) -> str:
         """A heading over the rates: `Word error rate`, or that of characters, or of both."""
-        words = {"WER": "word", "CER": "character"}
-        return f"{' and '.join(words[kind] for kind in self._kinds(self.languages))} error rate".capitalize()
+        units = [one.removesuffix("s") for one in self.counted.split(" or ")]
+        return f"{' and '.join(units)} error rate".capitalize()
 
     @property
     def counted(self) -> str:
         """What a reference consists of: `words`, `characters`, or `words or characters`."""
-        words = {"WER": "words", "CER": "characters"}
-        return " or ".join(words[kind] for kind in self._kinds(self.languages))
+        return " or ".join(sorted({self.of(language).counted for language in self.languages}, reverse=True))
 
     @property
     def _text(self) -> str:

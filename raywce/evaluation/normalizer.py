@@ -22,7 +22,6 @@ _ONE_WAY = str.maketrans(
         **dict.fromkeys("’‘‛ʻʼʽ´`′＇՚׳", "'"),  # U+02BB and U+02BC are letters, of Uzbek and Hawaiian among others
         **dict.fromkeys("‐‑﹣－֊־", "-"),
         **dict.fromkeys("∙⋅‧", "·"),  # l·l in Catalan
-        "ـ": None,  # tatweel, which stretches a word
     }
 )
 _DOTTED_I = {"I": "ı", "İ": "i"}  # SpecialCasing.txt and CaseFolding.txt, for Turkish and Azeri
@@ -37,16 +36,17 @@ _LETTERS = {
     "ps": str.maketrans(_KAF),  # has both yehs
     "sd": str.maketrans(_YEH),  # has another kaf
 }
+_TATWEEL = "ـ"  # stretches a word
 _JOINERS = "'·-"  # the hyphen last, as a character class wants it
 _LOOSE_JOINER = re.compile(rf"(?<![^\s{_JOINERS}])[{_JOINERS}]|[{_JOINERS}](?![^\s{_JOINERS}])")
 
 
 def _letter_or_space(character: str) -> str:
-    """Keep letters, marks, digits and joiners, drop invisible format signs, and make all else a space."""
+    """Keep letters, marks, digits and joiners, drop tatweel and invisible format signs, and make all else a space."""
     category = unicodedata.category(character)
-    if category[0] in "LMN" or character in _JOINERS:
-        return character
-    return "" if category == "Cf" else " "
+    if category == "Cf" or character == _TATWEEL:
+        return ""
+    return character if category[0] in "LMN" or character in _JOINERS else " "
 
 
 def words(text: str, language: str | None = None) -> str:
