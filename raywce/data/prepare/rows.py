@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import SupportsFloat
 
+from raywce.data.prepare import arrow_tables
+from raywce.data.prepare.cells import plain_name, readable, shown
+from raywce.data.prepare.columns import (
+    ID_COLUMNS,
+    LANGUAGE_COLUMNS,
+    RATE_COLUMNS,
+    SPEAKER_COLUMNS,
+    TIME_COLUMNS,
+    check_columns_of,
+    typed,
+    used_columns,
+)
+from raywce.data.prepare.file_names import find_file
+from raywce.data.prepare.records import Fields, Record
 from raywce.data.prepare.sources import AUDIO_COLUMNS, TEXT_COLUMNS, Table, language_of, split_of
 from raywce.data.prepare.summary import Reason, Reject
-from raywce.data.prepare.tables import Fields, Record, column_names, read_records
-from raywce.errors import Problems
+from raywce.data.prepare.tables import check_table, column_names, read_records
+from raywce.data.schema import SAMPLE_RATE
+from raywce.errors import InputError, Problems
 
-LANGUAGE_COLUMNS = ("language", "lang", "locale")
-SPEAKER_COLUMNS = ("client_id", "speaker", "speaker_id")
-_EMBEDDED = {".parquet", ".arrow"}
 _BEFORE_CLOSING = re.compile(r"\s+([,.;:!?…)\]}»”]+)(?=\s|$)")
 _AFTER_OPENING = re.compile(r"(?<!\S)([(\[{«“¿¡]+)\s+")
 
@@ -36,7 +46,7 @@ class RowOptions:
     @property
     def text_columns(self) -> tuple[str, ...]:
         """Columns that may hold the transcript, the first choice first."""
-        return (self.text_column,) if self.text_column else TEXT_COLUMNS
+        return (self.text_column, plain_name(self.text_column)) if self.text_column else TEXT_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ class Row:
         column: the column of an embedding table.
         offset: where the utterance starts in the audio, seconds; None for a whole file.
         seconds: how long it is; None for up to the end.
+        rate: sampling rate of audio that is a list of samples, Hz; None for an audio file.
     """
 
     source: str
@@ -68,6 +79,7 @@ class Row:
     column: str = ""
     offset: float | None = None
     seconds: float | None = None
+    rate: int | None = None
 
     def dump(self) -> str:
         """Return one line of JSON."""
@@ -84,59 +96,59 @@ class Row:
 
 
 def check_columns(tables: list[Table], options: RowOptions) -> None:
-    """Raise an `InputError` naming each table without a column for audio or for text."""
+    """Raise an `InputError` naming each table that can't be read, and each column missing or of a wrong type."""
     problems = Problems()
     for table in tables:
-        names = column_names(table.path)
-        if not names:
-            continue  # no rows
-        if not set(AUDIO_COLUMNS) & set(names):
-            problems.add(str(table.path), f"must have a column of {', '.join(AUDIO_COLUMNS)}", ", ".join(names))
-        if not set(options.text_columns) & set(names):
-            rule = f"must have a text column ({', '.join(options.text_columns)})"
-            problems.add(str(table.path), rule, ", ".join(names), "Name it with --text-column.")
+        try:
+            check_table(table.path)
+            names = column_names(table.path)
+            if names:  # else it has no rows
+                check_columns_of(table.path, names, options.text_columns, problems)
+        except InputError as error:
+            problems.found += error.problems
     problems.raise_any()
 
 
 def read_rows(table: Table, options: RowOptions) -> Iterator[tuple[Row | Reject, bool]]:
     """Yield each row of a table, usable or not, and whether an unbalanced quote in it was taken as it is written."""
-    for record in read_records(table.path):
+    for record in read_records(table.path, used_columns(table.path, options.text_columns)):
         yield _row(table, record, options), record.unbalanced_quote
 
 
 def _row(table: Table, record: Record, options: RowOptions) -> Row | Reject:
-    fields = record.fields
+    fields, malformed = typed(record.fields, options.text_columns)
     column, audio = _audio(fields)
     language = _language(table, fields, options)
     split = split_of(_text(fields, ("split",))) or _split_of_path(audio) or table.split or options.split
     text = clean(_text(fields, options.text_columns), options.clean_ups)
-    embedded = table.path.suffix in _EMBEDDED and isinstance(fields.get(column), dict)
-    times = _times(fields)
-    offset, seconds = _number(times.get("offset")), _number(times.get("duration"))
-    identifier = _identifier(table, record, audio, split, embedded, offset)
-    source = f"{table.path}:{record.number}"
-    problem = record.broken or _problem(language, split, text, fields)
+    embedded = table.path.suffix.lower() in arrow_tables.SUFFIXES and isinstance(fields.get(column), dict)
+    offset, seconds = _times(fields)
+    given = "" if record.broken else _given_id(fields)  # the cells of a broken row may be shifted
+    identifier = readable(given or _made_id(table, record, audio, split, embedded, offset))
+    source = readable(f"{table.path}:{record.number}")
+    problem = record.broken or ((Reason.MALFORMED_ROW, malformed) if malformed else None)
+    problem = problem or _problem(language, split, text, fields)
+    if not problem and not audio and not embedded:
+        problem = Reason.MISSING_FILE, f"no path in column {column}"
     if problem or language is None or split is None:
         reason, detail = problem or (Reason.MALFORMED_ROW, "")
         return Reject(source, split, language, identifier, text, reason, detail)
     path = str(table.path if embedded else _resolve(table, audio))
     index = record.number if embedded else None
+    rate = _rate(fields, column) if embedded else None
     speaker = _text(fields, SPEAKER_COLUMNS) or None
-    return Row(source, identifier, text, language, split, speaker, path, index, column, offset, seconds)
+    return Row(source, identifier, text, language, split, speaker, path, index, column, offset, seconds, rate)
 
 
 def _problem(language: str | None, split: str | None, text: str, fields: Fields) -> tuple[Reason, str] | None:
     if language is None:
         value = _text(fields, LANGUAGE_COLUMNS)
-        return Reason.UNKNOWN_LANGUAGE, f"{value!r} in the column" if value else "no column, folder or --language"
+        return Reason.UNKNOWN_LANGUAGE, f"{shown(value)} in the column" if value else "no column, folder or --language"
     if split is None:
         value = _text(fields, ("split",))
-        return Reason.UNKNOWN_SPLIT, f"{value!r} in the column" if value else "no column, folder or --split"
+        return Reason.UNKNOWN_SPLIT, f"{shown(value)} in the column" if value else "no column, folder or --split"
     if not text:
         return Reason.EMPTY_TRANSCRIPT, ""
-    for name, time in _times(fields).items():
-        if time not in (None, "") and _number(time) is None:
-            return Reason.MALFORMED_ROW, f"{name} is {time!r}"
     return None
 
 
@@ -170,37 +182,37 @@ def _split_of_path(audio: str) -> str | None:
     return next((found for folder in folders if (found := split_of(folder))), None)
 
 
-def _times(fields: Fields) -> Fields:
-    """Return NeMo's offset and duration as they are written; they mean something else in other tables."""
-    return {name: fields.get(name) for name in ("offset", "duration")} if "audio_filepath" in fields else {}
+def _times(fields: Fields) -> tuple[float | None, float | None]:
+    """Return NeMo's offset and duration, seconds."""
+    times = (fields.get(name) if "audio_filepath" in fields else None for name in TIME_COLUMNS)
+    offset, seconds = (time if isinstance(time, float) else None for time in times)
+    return offset, seconds
 
 
-def _number(value: object) -> float | None:
-    """Return a finite number that is not below 0; None for anything else."""
-    try:
-        number = float(value) if isinstance(value, str | bytes | SupportsFloat) else math.nan
-    except ValueError:
-        return None
-    return number if 0 <= number < math.inf else None
+def _rate(fields: Fields, column: str) -> int | None:
+    """Return the sampling rate of a list of samples, Hz: that beside it, else that of a column, else 16 kHz."""
+    audio = fields.get(column)
+    if isinstance(audio, dict) and "sampling_rate" in audio:
+        rate = audio["sampling_rate"]
+    else:
+        rate = next((fields[name] for name in RATE_COLUMNS if fields.get(name)), SAMPLE_RATE)
+    return int(rate) if isinstance(rate, int | float) else None
 
 
 def _resolve(table: Table, audio: str) -> Path:
     name = Path(audio)
-    if table.clip_ids and audio and not name.suffix:
+    if table.clip_ids and name.name and not name.suffix:
         name = name.with_name(f"{name.name}.mp3")  # the first releases left the suffix out
-    return table.audio_folder / name
+    return find_file(table.audio_folder / name)
 
 
-def _identifier(
-    table: Table, record: Record, audio: str, split: str | None, embedded: bool, offset: float | None
-) -> str:
-    """Return the table's own id, else one made from the path.
+def _given_id(fields: Fields) -> str:
+    """Return the table's own id; empty where it has none."""
+    return next((text for name in ID_COLUMNS if (text := _text(fields, (name,)))), "")
 
-    A typed number is no id: it starts again in each language, and FLEURS gives one to all who read a sentence.
-    """
-    given = next((record.fields[name] for name in ("id", "utterance_id") if record.fields.get(name)), None)
-    if isinstance(given, str) and not record.broken:  # the cells of a broken row may be shifted
-        return given.strip()
+
+def _made_id(table: Table, record: Record, audio: str, split: str | None, embedded: bool, offset: float | None) -> str:
+    """Return an id made from the path of the audio, or from the row's place."""
     prefix = Path(table.prefix)
     if embedded and split_of(prefix.name) != split:
         prefix = prefix / (split or "")

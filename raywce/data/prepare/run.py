@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from raywce.data.prepare.cells import readable
 from raywce.data.prepare.rows import CLEAN_UPS, RowOptions, check_columns, read_rows
 from raywce.data.prepare.shards import ShardOptions, Workers, load_label_limit, read_result
 from raywce.data.prepare.sources import Format, Table, find_tables, language_of, split_of
@@ -123,8 +124,9 @@ def _scan(tables: list[Table], options: RowOptions, plan: Plan, progress: Progre
     """Put every row of every table into the plan; return the number of quotes taken as they are written."""
     unbalanced_quotes = 0
     for table in tables:
+        prefix = None if table.clip_ids else readable(str(Path(table.prefix, table.path.name)))
         for item, has_unbalanced_quote in read_rows(table, options):
-            plan.add(item)
+            plan.add(item, prefix)
             unbalanced_quotes += has_unbalanced_quote
             if plan.rows_read % 1000 == 0:
                 progress("rows read", plan.rows_read, 0)

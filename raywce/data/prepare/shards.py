@@ -15,23 +15,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from itertools import chain, groupby, islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
+from raywce.data.prepare.arrow_tables import audio_file, audio_path, read_audio
 from raywce.data.prepare.audio import BadAudioError, decode, encode_flac
+from raywce.data.prepare.cells import readable
+from raywce.data.prepare.file_names import find_file
 from raywce.data.prepare.rows import Row
 from raywce.data.prepare.summary import RESCALED, Reason, Reject
 from raywce.data.schema import CONTENT_KEY, SAMPLE_RATE, UTTERANCES
-from raywce.errors import RunFailed, fail, first_line
+from raywce.errors import InputError, RunFailed, fail, first_line
 from raywce.storage.files import replaced
 
 _ROW_GROUP = 64  # utterances held in memory at a time
 _EMBEDDED_BATCH = 16  # rows of an embedding parquet file read at a time
 _AROUND = 4  # labels around a transcript: language token, task, no timestamps; end token
+_LONGEST_NAME, _LONGEST_PATH = 80, 400  # characters shown
 _QUEUED = 2  # shards a worker, so that none waits for the main process
 
 _Kept = tuple[Row, bytes, int]
@@ -227,41 +231,39 @@ def _with_audio(rows: list[Row]) -> Iterator[tuple[Row, bytes | BadAudioError]]:
 def _read(file: Path) -> bytes | BadAudioError:
     try:
         return file.read_bytes()
-    except FileNotFoundError:
-        return BadAudioError(Reason.MISSING_FILE, str(file))
+    except (FileNotFoundError, ValueError):  # a path with a NUL character can't be there
+        return BadAudioError(Reason.MISSING_FILE, _shown(file))
     except OSError as error:
-        return BadAudioError(Reason.UNREADABLE_FILE, f"{file}: {error.strerror}")
+        return BadAudioError(Reason.UNREADABLE_FILE, f"{_shown(file)}: {error.strerror}")
+
+
+def _shown(file: Path) -> str:
+    """Return a path as a detail shows it: one that is too long for a disk is cut."""
+    name = file.name if len(file.name) <= _LONGEST_NAME else f"{file.name[:_LONGEST_NAME]}…"
+    return readable(str(file.with_name(name)) if name else str(file))[:_LONGEST_PATH]
 
 
 def _embedded(table: Path, column: str, rows: list[Row]) -> Iterator[tuple[Row, bytes | BadAudioError]]:
     """Yield rows of a table with the audio in it; where a cell has a path only, that file."""
-    numbers = [row.index or 0 for row in rows]
-    read_cells = _parquet_cells if table.suffix == ".parquet" else _arrow_cells
-    for row, cell in zip(rows, read_cells(table, column, numbers), strict=True):
-        fields = cell.as_py() or {}
-        data = fields.get("bytes")
-        yield row, _read(table.parent / (fields.get("path") or "no path")) if data is None else data
+    remaining = iter(rows)
+    try:
+        for cell in read_audio(table, column, [row.index or 0 for row in rows]):
+            row = next(remaining)
+            yield row, _of_cell(table, cell, row.rate)
+    except InputError as error:  # the table is damaged from here on
+        damage = BadAudioError(Reason.UNREADABLE_FILE, str(error))
+        yield from ((row, damage) for row in remaining)
 
 
-def _arrow_cells(table: Path, column: str, numbers: Iterable[int]) -> Iterator[pa.StructScalar]:
-    with pa.memory_map(str(table)) as source:
-        cells = pa.ipc.open_stream(source).read_all()[column]
-        for number in numbers:
-            yield cells[number]
-
-
-def _parquet_cells(table: Path, column: str, numbers: Iterable[int]) -> Iterator[pa.StructScalar]:
-    """Yield cells by ascending row number; only row groups that hold one are read, a few rows at a time."""
-    wanted = set(numbers)
-    with pq.ParquetFile(table) as file:
-        start = 0
-        for group in range(file.num_row_groups):
-            stop = start + file.metadata.row_group(group).num_rows
-            if not wanted.isdisjoint(range(start, stop)):
-                batches = file.iter_batches(_EMBEDDED_BATCH, row_groups=[group], columns=[column])
-                cells = enumerate(chain.from_iterable(batch.column(0) for batch in batches), start)
-                yield from (cell for number, cell in cells if number in wanted)
-            start = stop
+def _of_cell(table: Path, cell: pa.Scalar, rate: int | None) -> bytes | BadAudioError:
+    try:
+        data = audio_file(cell, rate)
+    except ValueError as error:
+        return BadAudioError(Reason.MALFORMED_ROW, str(error))
+    if data is not None:
+        return data
+    path = audio_path(cell)
+    return _read(find_file(table.parent / path)) if path else BadAudioError(Reason.MISSING_FILE, "an empty cell")
 
 
 def _key(shard: Shard) -> str:
@@ -270,10 +272,17 @@ def _key(shard: Shard) -> str:
     for row in shard.rows:
         digest.update(row.dump().encode())
     for path in dict.fromkeys(row.path for row in shard.rows):
-        file = Path(path)
-        stat = file.stat() if file.exists() else None
-        digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode() if stat else path.encode())
+        stat = _stat(Path(path))
+        state = f" {stat.st_size} {stat.st_mtime_ns}" if stat else ""
+        digest.update(os.fsencode(path) + state.encode())
     return digest.hexdigest()
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except (OSError, ValueError):
+        return None
 
 
 class Workers:

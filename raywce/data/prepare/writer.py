@@ -43,17 +43,36 @@ class Plan:
         """Close the database."""
         self._database.close()
 
-    def add(self, item: Row | Reject) -> None:
-        """Take one row as read; the second of an id is rejected."""
+    def add(self, item: Row | Reject, prefix: str | None = None) -> None:
+        """Take one row as read.
+
+        Args:
+            item: the row. The second of an id in a table is rejected, and so is the same audio under the same id.
+            prefix: goes before an id that another table has; None where an id names a clip in every table.
+        """
         if isinstance(item, Row):
-            values = (self.rows_read, item.id, item.split, item.language, self._rank(item.id), item.dump())
-            try:
-                self._database.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)", values)
-            except sqlite3.IntegrityError:
-                item = item.reject(Reason.REPEATED_ID, f"first in {self._source(item.id)}")
+            item = self._added(item, prefix)
         if isinstance(item, Reject):
             self._database.execute("INSERT INTO rejects VALUES (?, ?)", (self.rows_read, item.dump()))
         self.rows_read += 1
+
+    def _added(self, row: Row, prefix: str | None) -> Row | Reject:
+        """Put a row into the plan and return it, or the reject in its place."""
+        first = self._insert(row)
+        if first and prefix and not _is_repeated(row, first):
+            row = replace(row, id=f"{prefix}/{row.id}")
+            first = self._insert(row)
+        return row.reject(Reason.REPEATED_ID, f"first in {first.source}") if first else row
+
+    def _insert(self, row: Row) -> Row | None:
+        """Put a row into the plan, or return the one that has its id."""
+        values = (self.rows_read, row.id, row.split, row.language, self._rank(row.id), row.dump())
+        try:
+            self._database.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)", values)
+        except sqlite3.IntegrityError:
+            (line,) = self._database.execute("SELECT row FROM rows WHERE id = ?", (row.id,)).fetchone()
+            return Row.load(line)
+        return None
 
     def sizes(self) -> dict[Group, int]:
         """Return the number of rows of each group."""
@@ -81,13 +100,16 @@ class Plan:
         while lines := cursor.fetchmany(size):
             yield [Row.load(line) for (line,) in lines]
 
-    def _source(self, identifier: str) -> str:
-        (line,) = self._database.execute("SELECT row FROM rows WHERE id = ?", (identifier,)).fetchone()
-        return Row.load(line).source
-
     def _rank(self, identifier: str) -> int:
         digest = blake2b(f"{self._seed}\0{identifier}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big", signed=True)
+
+
+def _is_repeated(row: Row, first: Row) -> bool:
+    """Return whether two rows of one id are of one table, or of one recording."""
+    tables = [each.source.rpartition(":")[0] for each in (row, first)]
+    recordings = [(each.path, each.index, each.offset) for each in (row, first)]
+    return tables[0] == tables[1] or recordings[0] == recordings[1]
 
 
 class GroupWriter:
