@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import soundfile
 
@@ -173,8 +174,7 @@ def _rows(batch: pa.RecordBatch, wanted: dict[str, pa.Field]) -> Iterator[Fields
     columns: dict[str, list[object]] = {}
     for name, field in wanted.items():
         if holds_audio(field.type):
-            cells = batch.column(field.name) if _parts(field) else None
-            parts = {part: cells.field(part).to_pylist() for part in _parts(field)} if cells is not None else {}
+            parts = {part: _values(pc.struct_field(batch.column(field.name), part)) for part in _parts(field)}
             columns[name] = [{part: values[i] for part, values in parts.items()} for i in range(batch.num_rows)]
         else:
             columns[name] = _values(batch.column(field.name))

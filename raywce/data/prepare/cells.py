@@ -75,11 +75,12 @@ def column_names_of(header: tuple[str, ...]) -> tuple[str, ...]:
 
     A name stays as it is where another column has the changed one: `Text` beside `text`.
     """
-    names: list[str] = []
+    names: dict[str, str] = {}
     for name in header:
         plain = plain_name(name)
-        names.append(readable(name) if plain in header or plain in names else plain)
-    return tuple(names)
+        is_free = plain not in header and plain not in names.values()
+        names.setdefault(name, plain if is_free else readable(name))
+    return tuple(names[name] for name in header)
 
 
 def plain_name(name: str) -> str:

@@ -164,7 +164,11 @@ def _saved_dataset(folder: Path) -> list[Table]:
         return []
     import datasets
 
-    return _of_loaded(datasets.load_from_disk(str(folder)), folder)
+    try:
+        loaded = datasets.load_from_disk(str(folder))
+    except Exception as error:  # the library raises many kinds; the user needs the one line
+        fail(str(folder), "must hold a dataset as save_to_disk wrote it", first_line(error), "Save or copy it again.")
+    return _of_loaded(loaded, folder)
 
 
 def _of_loaded(loaded: Dataset | DatasetDict, folder: Path) -> list[Table]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -116,6 +117,60 @@ def test_repeated_id_keeps_the_first(tmp_path: Path, write_audio: WriteAudio) ->
     (repeated,) = (row for row in rows if row["reason"] == "repeated_id")
     assert repeated["text"] == "Outra vez"
     assert repeated["detail"].endswith("metadata.csv:2")
+
+
+def numbered(
+    folder: Path, name: str, identifiers: Sequence[str], clips: Sequence[str], write_audio: WriteAudio
+) -> None:
+    for clip in clips:
+        write_audio(folder / clip, 0.2)
+    rows = [f"{identifier},{clip},frase" for identifier, clip in zip(identifiers, clips, strict=True)]
+    (folder / name).write_text("\n".join(["id,path,sentence", *rows]))
+
+
+def outcome(source: Path, out: Path) -> tuple[list[str], list[str]]:
+    """The ids that are kept, and the sources of those that are rejected as repeated."""
+    run(options_for(source, out))
+    kept = [name for file in sorted(out.glob("*/*/*.parquet")) for name in pq.read_table(file)["id"].to_pylist()]
+    rejected = pq.read_table(out / "rejected.parquet").to_pylist()
+    assert {row["reason"] for row in rejected} <= {"repeated_id"}
+    return kept, [row["source"].rpartition("/")[2] for row in rejected]
+
+
+def test_ids_that_start_again_in_each_table_are_made_unique(tmp_path: Path, write_audio: WriteAudio) -> None:
+    for language in ("es", "gl"):
+        for split in ("dev", "train"):
+            clips = [f"{split}-{i}.wav" for i in range(2)]
+            numbered(tmp_path / "set" / language, f"{split}.csv", "01", clips, write_audio)
+    kept, repeated = outcome(tmp_path / "set", tmp_path / "out")
+    assert repeated == []
+    others = [f"set/{table}.csv/{i}" for table in ("es/train", "gl/dev", "gl/train") for i in range(2)]
+    assert sorted(kept) == sorted(["0", "1", *others])
+    assert kept == outcome(tmp_path / "set", tmp_path / "again")[0]
+
+
+def test_an_id_is_repeated_within_a_table_though_another_has_it(tmp_path: Path, write_audio: WriteAudio) -> None:
+    folder = tmp_path / "gl"
+    numbered(folder, "dev.csv", "0", ["a.wav"], write_audio)
+    numbered(folder, "train.csv", "010", ["b.wav", "c.wav", "d.wav"], write_audio)
+    kept, repeated = outcome(folder, tmp_path / "out")
+    assert kept == ["0", "gl/train.csv/0", "1"]
+    assert repeated == ["train.csv:4"]
+
+
+def test_one_recording_under_one_id_in_two_tables_is_repeated(tmp_path: Path, write_audio: WriteAudio) -> None:
+    folder = tmp_path / "gl"
+    numbered(folder, "dev.csv", "0", ["a.wav"], write_audio)
+    numbered(folder, "train.csv", "01", ["a.wav", "b.wav"], write_audio)
+    assert outcome(folder, tmp_path / "out") == (["0", "1"], ["train.csv:2"])
+
+
+def test_a_clip_of_two_common_voice_releases_is_repeated(tmp_path: Path, write_audio: WriteAudio) -> None:
+    for release, split in (("cv-1", "dev"), ("cv-2", "train")):
+        write_audio(tmp_path / "cv" / release / "gl" / "clips" / "common_voice_gl_1.mp3", rate=32_000)
+        row = "client_id\tpath\tsentence\tup_votes\nx\tcommon_voice_gl_1.mp3\tola\t2\n"
+        (tmp_path / "cv" / release / "gl" / f"{split}.tsv").write_text(row)
+    assert outcome(tmp_path / "cv", tmp_path / "out") == (["common_voice_gl_1"], ["train.tsv:2"])
 
 
 def test_the_label_limit_is_that_of_the_labels_trained_on(tmp_path: Path, write_audio: WriteAudio) -> None:
