@@ -124,7 +124,7 @@ def numbered(
 ) -> None:
     for clip in clips:
         write_audio(folder / clip, 0.2)
-    rows = [f"{identifier},{clip},frase" for identifier, clip in zip(identifiers, clips, strict=True)]
+    rows = [f"{identifier},{clip},frase" for identifier, clip in zip(ids, clips, strict=True)]
     (folder / name).write_text("\n".join(["id,path,sentence", *rows]))
 
 
