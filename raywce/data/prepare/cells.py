@@ -7,6 +7,7 @@ import unicodedata
 from functools import lru_cache
 
 _SHOWN = 80  # characters
+_MARK = "\ufeff"  # byte order mark; some tools write two
 
 
 class BadCellError(Exception):
@@ -85,4 +86,4 @@ def column_names_of(header: tuple[str, ...]) -> tuple[str, ...]:
 
 def plain_name(name: str) -> str:
     """Return a column's name in the form in which names are compared."""
-    return unicodedata.normalize("NFC", readable(name)).strip().lower()
+    return unicodedata.normalize("NFC", readable(name)).replace(_MARK, "").strip().lower()

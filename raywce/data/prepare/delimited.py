@@ -164,9 +164,9 @@ def _parse(line: str, separator: str) -> list[str] | None:
 
 
 def _row(number: int, names: Sequence[str], cells: list[str]) -> Record:
-    """Pair cells and columns. Cells missing at the end are empty (old releases leave them out); more are an error."""
+    """Pair cells and columns. Cells missing at the end are empty (old releases leave them out); more must be empty."""
     fields = _padded(names, cells)
-    if len(cells) > len(names):
+    if any(cell.strip() for cell in cells[len(names) :]):
         return broken(number, fields, Reason.MALFORMED_ROW, f"{len(cells)} cells for {len(names)} columns")
     return checked(Record(number, fields))
 

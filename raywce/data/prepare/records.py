@@ -34,7 +34,7 @@ def checked(record: Record) -> Record:
     """Return the record, broken where a cell holds text that is not UTF-8."""
     for name, value in record.fields.items():
         if isinstance(value, str) and not is_utf8(value):
-            return broken(record.number, record.fields, Reason.NOT_UTF8, f"in column {name}")
+            return broken(record.number, record.fields, Reason.NOT_UTF8, f"in column {name}; save the table as UTF-8")
     return record
 
 

@@ -91,7 +91,7 @@ class PrepareOptions:
     def settings(self) -> dict[str, object]:
         """Return what the output depends on: all but its place and the number of workers."""
         chosen = asdict(self) | {"layout": _LAYOUT}
-        chosen["sources"] = [str(Path(s).resolve()) if Path(s).exists() else s for s in self.sources]
+        chosen["sources"] = [readable(str(Path(s).resolve())) if Path(s).exists() else s for s in self.sources]
         left = {name: value for name, value in chosen.items() if name not in ("out", "jobs", "overwrite")}
         return dict(json.loads(json.dumps(left)))
 

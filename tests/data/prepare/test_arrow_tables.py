@@ -106,7 +106,7 @@ def test_text_that_is_not_utf8_is_rejected(tmp_path: Path) -> None:
     texts = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ma\xf1\xe1", "mañá".encode()]).buffers())
     rows = prepare(tmp_path, {"audio": [clip()] * 2, "text": texts})
     assert [row["text"] for row in rows] == ["mañá"]
-    assert rejected(tmp_path) == [("not_utf8", "in column text")]
+    assert rejected(tmp_path) == [("not_utf8", "in column text; save the table as UTF-8")]
 
 
 def test_columns_that_rows_are_not_made_of_are_left_alone(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_at_most_80_characters_of_one_line_are_shown(value: Any) -> None:
 @pytest.mark.parametrize(
     ("header", "names"),
     [
-        (("File_Name", " Text ", "TÍTULO"), ("file_name", "text", "título")),
+        (("\ufeffFile_Name", " Text ", "TÍTULO"), ("file_name", "text", "título")),
         (("ti\u0301tulo",), ("t\u00edtulo",)),
         (("Text", "text"), ("Text", "text")),
         (("Text", "TEXT"), ("text", "TEXT")),

@@ -76,6 +76,7 @@ def test_common_voice_has_no_quoting(tmp_path: Path, marks: str) -> None:
     "text",
     [
         'file_name, text\na.wav, "Ola, mar"\n',
+        "file_name;text\na.wav;Ola, mar;;\n",
         'sep=;\nfile_name;text\na.wav;"Ola, mar"\n',
         '"File_Name","TEXT"\n"a.wav","Ola, mar"\n',
         '\ufefffile_name\ttext\na.wav\t"Ola, mar"\n',

@@ -119,9 +119,7 @@ def test_repeated_id_keeps_the_first(tmp_path: Path, write_audio: WriteAudio) ->
     assert repeated["detail"].endswith("metadata.csv:2")
 
 
-def numbered(
-    folder: Path, name: str, identifiers: Sequence[str], clips: Sequence[str], write_audio: WriteAudio
-) -> None:
+def numbered(folder: Path, name: str, ids: Sequence[str], clips: Sequence[str], write_audio: WriteAudio) -> None:
     for clip in clips:
         write_audio(folder / clip, 0.2)
     rows = [f"{identifier},{clip},frase" for identifier, clip in zip(ids, clips, strict=True)]
@@ -171,6 +169,13 @@ def test_a_clip_of_two_common_voice_releases_is_repeated(tmp_path: Path, write_a
         row = "client_id\tpath\tsentence\tup_votes\nx\tcommon_voice_gl_1.mp3\tola\t2\n"
         (tmp_path / "cv" / release / "gl" / f"{split}.tsv").write_text(row)
     assert outcome(tmp_path / "cv", tmp_path / "out") == (["common_voice_gl_1"], ["train.tsv:2"])
+
+
+def test_a_folder_whose_name_is_not_utf8(tmp_path: Path, write_audiofolder: WriteFolder) -> None:
+    folder = write_audiofolder(Path(os.fsdecode(os.fsencode(tmp_path) + b"/ma\xf1\xe1")) / "gl" / "train", ["un"])
+    run(options_for(folder.parent.parent, tmp_path / "out"))
+    (row,) = pq.read_table(tmp_path / "out/train/gl/00000.parquet").to_pylist()
+    assert row["id"] == "ma??/gl/train/clip_0"
 
 
 def test_the_label_limit_is_that_of_the_labels_trained_on(tmp_path: Path, write_audio: WriteAudio) -> None:
