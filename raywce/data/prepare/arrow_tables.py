@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -31,8 +32,9 @@ def read_schema(path: Path) -> pa.Schema:
     """
     with _failures_named(path):
         if path.suffix.lower() == ".parquet":
-            return pq.read_schema(path)
-        with pa.memory_map(str(path)) as source:
+            with _parquet_file(path) as file:
+                return file.schema_arrow
+        with pa.memory_map(os.fsencode(path)) as source:
             return pa.ipc.open_stream(source).schema
 
 
@@ -155,16 +157,22 @@ def _parts(field: pa.Field) -> list[str]:
     return sorted(names & {"path", "sampling_rate" if "array" in names else "path"})
 
 
+@contextmanager
+def _parquet_file(path: Path) -> Iterator[pq.ParquetFile]:
+    with pa.OSFile(os.fsencode(path)) as source, pq.ParquetFile(source) as file:  # a name need not be UTF-8
+        yield file
+
+
 def _parquet_batches(path: Path, wanted: dict[str, pa.Field]) -> Iterator[pa.RecordBatch]:
     columns = []
     for field in wanted.values():
         columns += [f"{field.name}.{part}" for part in _parts(field)] if holds_audio(field.type) else [field.name]
-    with pq.ParquetFile(path) as file:
+    with _parquet_file(path) as file:
         yield from file.iter_batches(_BATCH, columns=columns)
 
 
 def _arrow_batches(path: Path, wanted: dict[str, pa.Field]) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(str(path)) as source:
+    with pa.memory_map(os.fsencode(path)) as source:
         for batch in pa.ipc.open_stream(source):
             yield batch.select([field.name for field in wanted.values()])
 
@@ -192,7 +200,7 @@ def _values(column: pa.Array) -> list[object]:
 
 
 def _arrow_cells(path: Path, column: str, numbers: Iterable[int]) -> Iterator[pa.Scalar]:
-    with pa.memory_map(str(path)) as source:
+    with pa.memory_map(os.fsencode(path)) as source:
         cells = pa.ipc.open_stream(source).read_all()[column]
         for number in numbers:
             yield cells[number]
@@ -201,7 +209,7 @@ def _arrow_cells(path: Path, column: str, numbers: Iterable[int]) -> Iterator[pa
 def _parquet_cells(path: Path, column: str, numbers: Iterable[int]) -> Iterator[pa.Scalar]:
     """Yield cells by ascending row number; only row groups that hold one are read, a few rows at a time."""
     wanted = set(numbers)
-    with pq.ParquetFile(path) as file:
+    with _parquet_file(path) as file:
         start = 0
         for group in range(file.num_row_groups):
             stop = start + file.metadata.row_group(group).num_rows

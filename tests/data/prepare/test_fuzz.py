@@ -48,6 +48,7 @@ COLUMNS = [*AUDIO_COLUMNS, "sentence", "text", "language", "locale", "split", "i
 COLUMNS += ["offset", "duration", "sampling_rate", "título", ""]
 NAMES = ["a.wav", "b.flac", "c.mp3", "d.ogg", "train/a.wav", "é.wav", "e\u0301.wav", "no suffix"]
 FOLDERS = ["", "gl", "gl/train", "es/dev", "cv/gl/clips", "cv/gl", "train", "xx", "mañá", "man\u0303a", ".x", "a b"]
+FOLDERS += [os.fsdecode(b"ma\xf1\xe1/gl")]
 TABLES = ["metadata.csv", "metadata.tsv", "metadata.jsonl", "train.csv", "train.tsv", "validated.tsv", "dev.jsonl"]
 TABLES += ["train.json", "test_manifest.json", "DATA.CSV", "data.parquet", "metadata.parquet", "data.arrow"]
 COUNTS = [4, 3, 5, 2, 1, 0]  # of rows
@@ -55,7 +56,8 @@ ENCODINGS = ["utf-8", "utf-8", "utf-8-sig", "utf-16"]
 OTHER_ENCODINGS = ["latin-1", "utf-16-le", "utf-16-be", "utf-32"]
 LETTERS = st.characters(codec="utf-8") | st.sampled_from("\0\"',;|\t\n\r\u2028\ufeff{[")
 TEXTS = st.sampled_from(["ola", "mañá, si", '"si"', 'di "si"', '"mar', "nan", "null", "gl", "train", "0", "1", " "])
-WORDS = TEXTS | st.text(LETTERS, max_size=12) | st.sampled_from(["palabra " * 600, "x" * 300, "ñ" * 300, "../..", "/"])
+LONG = ["palabra " * 600, "x" * 300, "ñ" * 300]
+WORDS = TEXTS | st.text(LETTERS, max_size=12) | st.sampled_from([*LONG, "../..", "/"])
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.lists(st.integers(), max_size=3)
 VALUES |= st.dictionaries(st.sampled_from(["path", "bytes", "array"]), st.none() | st.integers(), max_size=2)
 AUDIO_TYPES = [
@@ -232,10 +234,16 @@ def check_prepared(source: Source, folder: Path) -> int:
     code, printed, said = command([speech, "--out", out, "--jobs", 1, *source.options])
     assert code in CODES, said
     assert "Traceback" not in printed + said
+    assert_short(printed + said)
     assert code == 0 or "problem" in said
     if code == 0:
         check_output(out)
     return code
+
+
+def assert_short(message: str) -> None:
+    """No message shows more than 80 characters of a cell; those of `LONG` are long."""
+    assert not any(text[:81] in message for text in LONG)
 
 
 def check_output(out: Path) -> None:
@@ -243,6 +251,7 @@ def check_output(out: Path) -> None:
     files = [file for split in ("train", "dev", "test") for file in (out / split).glob("*/*.parquet")]
     rows = [row for file in files for row in pq.read_table(file, schema=UTTERANCES).to_pylist()]
     rejected = pq.read_table(out / "rejected.parquet").to_pylist()
+    assert_short("\n".join(row["detail"] for row in rejected))
     assert prepared["utterances"] == len(rows) > 0
     assert prepared["rejected"] == len(rejected)
     assert prepared["rows"] == len(rows) + len(rejected) + prepared["capped"]
