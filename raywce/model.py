@@ -11,7 +11,9 @@ import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from raywce.data.context import FRAMES_A_POSITION
+from raywce.errors import fail, first_line
 from raywce.loss import utterance_losses
+from raywce.whisper_folder import completion
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,11 +31,19 @@ def load_model(
 ) -> WhisperForConditionalGeneration:
     """Load a Whisper with float32 parameters, on the CPU, in training mode.
 
-    Its encoder takes any even number of frames up to the checkpoint's window.
+    Its encoder takes any even number of frames up to the checkpoint's window; what its generation configuration lacks
+    is completed from its tokenizer.
+
+    Raises:
+        InputError: transformers can't open it, or its tokenizer lacks Whisper's tokens.
     """
-    model = WhisperForConditionalGeneration.from_pretrained(
-        checkpoint, revision=revision, dtype=torch.float32, attn_implementation="sdpa"
-    )
+    try:
+        model = WhisperForConditionalGeneration.from_pretrained(
+            checkpoint, revision=revision, dtype=torch.float32, attn_implementation="sdpa"
+        )
+    except Exception as error:  # transformers, torch and safetensors raise many kinds
+        fail(checkpoint, "must be a Whisper that transformers opens", first_line(error))
+    _complete(model, checkpoint, revision)
     # transformers' own SpecAugment draws from numpy's global state: runs could not be repeated.
     model.config.apply_spec_augment = False
     # Whisper's sinusoids are constants; transformers 5 forgets that when it loads them, and would train them.
@@ -60,6 +70,19 @@ def load_average(checkpoints: Sequence[str], revision: str | None = None) -> Whi
             for name, mean in model.named_parameters():
                 mean.lerp_(weights[name], 1 / number)
     return model
+
+
+def _complete(model: WhisperForConditionalGeneration, checkpoint: str, revision: str | None) -> None:
+    """Add to the generation configuration what it lacks for Whisper's prompts and for their end."""
+    config = model.generation_config
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"):
+        if getattr(config, name) is None:
+            setattr(config, name, getattr(model.config, name))
+    lacks = completion(config.to_dict(), lambda: load_tokenizer(checkpoint, revision).get_vocab(), checkpoint)
+    for name, value in lacks.items():
+        setattr(config, name, value)
+    if lacks:  # then these are the prompt of one language
+        config.forced_decoder_ids = None
 
 
 def _take_any_context(encoder: WhisperEncoder) -> None:

@@ -157,13 +157,15 @@ def _parse_tokens(pairs: Sequence[str], problems: Problems) -> dict[str, str]:
 
 def _check_model(model: str, languages: Sequence[str], tokens: Mapping[str, str], problems: Problems) -> None:
     from raywce.experiment.environment import is_hub_id, token_languages
+    from raywce.whisper_folder import problems_of
 
     if not is_hub_id(model):
-        for name in ("config.json", "preprocessor_config.json"):
-            if not (Path(model) / name).is_file():
-                rule = f"must be a transformers folder with {name}, or a Hub id organisation/name"
-                problems.add("MODEL", rule, model)
-                return
+        if not Path(model).is_dir():
+            problems.add("MODEL", "must be a transformers folder that exists, or a Hub id organisation/name", model)
+            return
+        if found := problems_of(Path(model), "MODEL"):
+            problems.found += found
+            return
     known = token_languages(model)
     for language in languages:
         token = tokens.get(language, language)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from raywce import assets
+from raywce import assets, whisper_folder
 from raywce.errors import Absent, InputError, Problem, one_line
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.checks import can_act
 from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources, Search, Sections
 from raywce.experiment.space import Space
-from raywce.experiment.text import Tree
 from raywce.storage.files import is_uri
 from raywce.storage.node_copy import has_parquet, rows_in
-
-_MODEL_FILES = ("config.json", "preprocessor_config.json")
 
 
 def missing(sections: Sections, space: Space) -> list[Problem]:
@@ -50,7 +46,14 @@ def missing(sections: Sections, space: Space) -> list[Problem]:
 def notes(sections: Sections) -> list[str]:
     """Return notes on what comes only later."""
     found = ["the demo corpus is generated on first use"] if assets.is_pending(Path(sections["data"].folder)) else []
+    if lacking := _lacking(sections["model"]):
+        found.append(f"the checkpoint's {whisper_folder.GENERATION} lacks {lacking}: completed from its tokenizer")
     return [*found, "resources are checked on joining the Ray cluster"] if cluster_runs() else found
+
+
+def _lacking(model: Model) -> str:
+    folder = Path(model.checkpoint)
+    return ", ".join(whisper_folder.lacking(folder)) if folder.is_dir() else ""
 
 
 def is_hub_id(checkpoint: str) -> bool:
@@ -102,17 +105,7 @@ def _checkpoint(model: Model) -> Iterator[Problem]:
     if not folder.is_dir():
         yield Absent(path, "must be a transformers folder that exists, or a Hub id organisation/name", name)
         return
-    for file in _MODEL_FILES:
-        if not (folder / file).is_file():
-            yield Problem(path, f"must be a transformers folder with {file}", name)
-    try:
-        generation = _generation_config(name)
-    except ValueError as error:
-        yield Problem(path, "must have a generation_config.json that is JSON", str(error))
-    else:
-        # Whisper's checkpoints for English only have no language tokens.
-        if generation.get("is_multilingual") is False:
-            yield Problem(path, "must be multilingual", name)
+    yield from whisper_folder.problems_of(folder, path)
 
 
 def _languages_without_token(model: Model, languages: Languages) -> Iterator[Problem]:
@@ -131,17 +124,11 @@ def _languages_without_token(model: Model, languages: Languages) -> Iterator[Pro
 
 def token_languages(checkpoint: str) -> set[str]:
     """Return the codes of the languages with a token: a folder's own, or those that transformers knows of Whisper."""
-    if tokens := _generation_config(checkpoint).get("lang_to_id"):
-        return {token.strip("<|>") for token in tokens}
+    if not is_hub_id(checkpoint):
+        return {token.strip("<|>") for token in whisper_folder.language_ids(Path(checkpoint))}
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
     return set(LANGUAGES)
-
-
-def _generation_config(checkpoint: str) -> Tree:
-    file = Path(checkpoint, "generation_config.json")
-    config: Tree = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return config
 
 
 def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:

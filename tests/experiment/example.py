@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import atexit
+import shutil
+import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +15,7 @@ import pytest
 
 from raywce.errors import InputError, Problem
 from raywce.experiment.load import ExperimentFile, load
+from tests.tiny_whisper import write_tiny_whisper
 
 FILE = """
 name: example
@@ -29,21 +33,25 @@ SEARCHED_RATE = "training.optimizer.learning_rate={loguniform: [1e-6, 1e-4]}"
 
 
 def write_example(folder: Path) -> Path:
-    """Write the file, and empty stand-ins of the speech and of the checkpoint that it names."""
+    """Write the file, with a stand-in of the speech and a tiny checkpoint that it names."""
     for split in ("train", "dev", "test"):
         for language in ("gl", "es", "pt"):
             part = folder / "prepared" / split / language
             part.mkdir(parents=True)
             write_rows(part / "0.parquet", 2)
     checkpoint = folder / "whisper"
-    checkpoint.mkdir()
-    for name in ("config.json", "preprocessor_config.json"):
-        (checkpoint / name).write_text("{}")
-    tokens = {f"<|{code}|>": index for index, code in enumerate(("gl", "es", "pt", "en"))}
-    (checkpoint / "generation_config.json").write_text(json.dumps({"lang_to_id": tokens}))
+    shutil.copytree(_whisper(), checkpoint)
     file = folder / "example.yaml"
     file.write_text(FILE.replace("CHECKPOINT", str(checkpoint)).replace("DATA", str(folder / "prepared")))
     return file
+
+
+@cache
+def _whisper() -> Path:
+    """A tiny Whisper, written once for all examples."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return write_tiny_whisper(folder / "whisper", languages=("gl", "es", "pt", "en"))
 
 
 def write_rows(file: Path, count: int) -> None:

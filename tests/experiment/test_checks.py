@@ -415,7 +415,7 @@ def test_a_hub_id_has_the_languages_that_transformers_knows(example: Path) -> No
     assert found[0].path == "languages.low_resource[0]"
 
 
-@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_a_checkpoint_folder_must_be_whole(example: Path, file: str) -> None:
     (example.parent / "whisper" / file).unlink()
     found = problems(example, [])
@@ -425,13 +425,20 @@ def test_a_checkpoint_folder_must_be_whole(example: Path, file: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(json.dumps({"is_multilingual": False}), "must be multilingual"), ("{", "generation_config.json that is JSON")],
+    [(json.dumps({"is_multilingual": False}), "must be multilingual"), ("{", "generation_config.json: must be JSON")],
 )
 def test_a_checkpoint_without_languages_is_refused(example: Path, content: str, words: str) -> None:
     (example.parent / "whisper" / "generation_config.json").write_text(content)
     found = problems(example, [])
     assert [problem.path for problem in found] == ["model.checkpoint"]
     assert words in str(found[0])
+
+
+def test_a_generation_config_that_is_completed_from_the_tokenizer_is_a_note(example: Path) -> None:
+    assert not [note for note in changed(example).notes if "generation_config.json" in note]
+    (example.parent / "whisper" / "generation_config.json").unlink()
+    (note,) = [note for note in changed(example).notes if "generation_config.json" in note]
+    assert "lang_to_id, task_to_id, no_timestamps_token_id" in note
 
 
 def test_a_confirm_phase_needs_its_test_splits(example: Path, tmp_path: Path) -> None:

@@ -1,0 +1,179 @@
+"""What a transformers folder must hold for Whisper to be fine-tuned and to transcribe, looked at without torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from raywce.errors import InputError, Problem, fail, first_line
+
+Tree = Mapping[str, Any]
+
+GENERATION = "generation_config.json"
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_ADAPTER = "adapter_config.json"
+_NEEDED = ("lang_to_id", "task_to_id", "no_timestamps_token_id")
+_LANGUAGE_TOKEN = re.compile(r"<\|[a-z]{2,3}\|>")
+_ENGLISH_ONLY = 51_864  # tokens; Whisper's multilingual vocabularies are larger
+_COPY = "Copy that from the model that this one was fine-tuned from"
+
+
+def problems_of(folder: Path, path: str) -> list[Problem]:
+    """Return why transformers could not open the folder, or Whisper not transcribe with what it opens.
+
+    Args:
+        folder: that exists.
+        path: what a message calls it: the key or argument.
+    """
+    try:
+        return list(_problems(folder, path))
+    except InputError as error:
+        return [replace(one, path=path, rule=f"{one.path}: {one.rule}") for one in error.problems]
+
+
+def language_ids(folder: Path) -> dict[str, int]:
+    """Return the id of each language token (`<|gl|>`) that a folder without `problems_of` has."""
+    ids: dict[str, int] = (_read(folder / GENERATION) | lacking(folder))["lang_to_id"]
+    return ids
+
+
+def lacking(folder: Path) -> dict[str, Any]:
+    """Return the `completion` of a folder's generation configuration by its tokenizer."""
+    generation = _read(folder / GENERATION)
+    return completion(generation, lambda: _vocabulary(folder), str(folder))
+
+
+def completion(generation: Tree, read_vocabulary: Callable[[], Mapping[str, int]], source: str) -> dict[str, Any]:
+    """Return what Whisper's prompts need and a generation configuration lacks, as did those of 2022.
+
+    Args:
+        generation: the configuration, as in its file.
+        read_vocabulary: returns the id of each of the tokenizer's tokens, special ones too; called where needed.
+        source: folder or Hub id, for messages.
+
+    Raises:
+        InputError: the tokenizer does not have Whisper's tokens.
+    """
+    if all(generation.get(name) for name in _NEEDED):
+        return {}
+    vocabulary = read_vocabulary()
+    languages = {token: index for token, index in sorted(vocabulary.items()) if _LANGUAGE_TOKEN.fullmatch(token)}
+    tasks = {name: vocabulary[f"<|{name}|>"] for name in ("transcribe", "translate") if f"<|{name}|>" in vocabulary}
+    found = dict(zip(_NEEDED, (languages, tasks, vocabulary.get("<|notimestamps|>")), strict=True))
+    lacks = {name: value for name, value in found.items() if not generation.get(name)}
+    if not all(lacks.values()):
+        rule = f"must have {', '.join(_NEEDED)}, or its tokenizer the tokens that they name"
+        fail(
+            f"{source}/{GENERATION}", rule, f"neither for {', '.join(name for name in lacks if not lacks[name])}", _COPY
+        )
+    return lacks
+
+
+def _problems(folder: Path, path: str) -> Iterator[Problem]:
+    name = str(folder)
+    if (folder / _ADAPTER).is_file() and not any(_weight_files(folder)):
+        base = _read(folder / _ADAPTER).get("base_model_name_or_path") or "its base model"
+        do = "Merge it with PEFT's merge_and_unload(), save the whole model with its processor, and name that folder"
+        yield Problem(path, "must be a whole model", f"{name}, an adapter (PEFT) of {base}", do)
+        return
+    if not (folder / "config.json").is_file():
+        inner = sorted(file.parent.name for file in folder.glob("*/config.json"))
+        do = f"Name a folder in it: {', '.join(inner)}" if inner else ""
+        yield Problem(path, "must be a transformers folder with config.json", name, do)
+        return
+    config = _read(folder / "config.json")
+    if (kind := config.get("model_type", "whisper")) != "whisper":
+        yield Problem(path, "must be a Whisper", f"{name}, a {kind}")
+        return
+    yield from _weights_problems(folder, path)
+    yield from _extractor_problems(folder, path)
+    yield from _tokens_problems(folder, path, config)
+
+
+def _weights_problems(folder: Path, path: str) -> Iterator[Problem]:
+    from safetensors import SafetensorError, safe_open
+
+    files = list(_weight_files(folder))
+    if not files:
+        rule = (
+            f"must be a transformers folder with weights: {' or '.join(_WEIGHTS)}, whole or in parts with their index"
+        )
+        yield Problem(path, rule, str(folder))
+    for file in files:
+        if not file.is_file():
+            yield Problem(path, "must hold every part of the weights that its index names", f"no {file}")
+        elif file.suffix == ".safetensors":
+            try:
+                with safe_open(file, framework="numpy"):
+                    pass
+            except SafetensorError as error:
+                yield Problem(path, "must hold whole weights", f"{file} ({first_line(error)})", "Copy the file again")
+
+
+def _weight_files(folder: Path) -> Iterator[Path]:
+    """Yield the files of the weights that transformers would open, there or not; none without any."""
+    for name in _WEIGHTS:
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            yield folder / name
+            return
+        if index.is_file():
+            yield from (folder / part for part in sorted(set(_read(index).get("weight_map", {}).values())))
+            return
+
+
+def _extractor_problems(folder: Path, path: str) -> Iterator[Problem]:
+    """Yield a problem where there is no configuration of log-mel features, of its own or in that of the processor."""
+    processor, own = folder / "processor_config.json", folder / "preprocessor_config.json"
+    if "feature_extractor" not in _read(processor) and not _read(own):
+        rule = f"must be a transformers folder with {own.name}, or a {processor.name} with a feature_extractor"
+        yield Problem(path, rule, str(folder), _COPY)
+
+
+def _tokens_problems(folder: Path, path: str, config: Tree) -> Iterator[Problem]:
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        yield Problem(path, "must be a transformers folder with a tokenizer: tokenizer.json", str(folder), _COPY)
+        return
+    generation = _read(folder / GENERATION)
+    # Whisper's checkpoints for English only have no language to select.
+    if generation.get("is_multilingual", config.get("vocab_size") != _ENGLISH_ONLY) is False:
+        yield Problem(path, "must be multilingual", str(folder))
+        return
+    if "<|startoftranscript|>" not in _vocabulary(folder):
+        yield Problem(path, "must have Whisper's tokenizer", f"another in {folder}", _COPY)
+        return
+    lacking(folder)
+
+
+def _vocabulary(folder: Path) -> dict[str, int]:
+    """Return the id of each token, special ones too."""
+    from tokenizers import Tokenizer
+
+    file = folder / "tokenizer.json"
+    try:
+        if file.is_file():
+            vocabulary: dict[str, int] = Tokenizer.from_file(str(file)).get_vocab()
+        else:  # older files, which transformers converts
+            from transformers import AutoTokenizer
+
+            vocabulary = AutoTokenizer.from_pretrained(folder).get_vocab()
+    except Exception as error:  # tokenizers has no kind of its own
+        fail(str(file), "must be a tokenizer that transformers opens", first_line(error), _COPY)
+    return vocabulary
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return a JSON file's keys and values; none where there is no file."""
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        fail(str(file), "must be JSON", first_line(error), _COPY)
+    if not isinstance(found, dict):
+        fail(str(file), "must hold keys and values", type(found).__name__, _COPY)
+    return found

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+from raywce.errors import InputError
+from raywce.model import load_model, load_tokenizer
+from raywce.whisper_folder import completion, language_ids, problems_of
+from tests.tiny_whisper import write_tiny_whisper
+
+NEEDED = ("lang_to_id", "task_to_id", "no_timestamps_token_id")
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_whisper(tmp_path_factory.mktemp("tiny"), languages=("en", "es", "gl"))
+
+
+@pytest.fixture
+def folder(whisper: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(whisper, tmp_path / "whisper")
+
+
+def opens(folder: Path) -> bool:
+    """Whether transformers itself opens all that a fine-tuning takes from a folder."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        WhisperFeatureExtractor.from_pretrained(folder)
+        WhisperForConditionalGeneration.from_pretrained(folder)
+    except Exception:  # of whatever kind
+        return False
+    return len(tokenizer) > 1  # as it is without its file
+
+
+def removed(*names: str) -> Callable[[Path], None]:
+    return lambda folder: [(folder / name).unlink() for name in names] and None
+
+
+def cut(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-100]) and None
+
+
+def sharded(folder: Path) -> None:
+    model = WhisperForConditionalGeneration.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="50KB")
+    assert len(list(folder.glob("*.safetensors"))) > 1
+
+
+def sharded_without_a_part(folder: Path) -> None:
+    sharded(folder)
+    next(folder.glob("*.safetensors")).unlink()
+
+
+def of_another_kind(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "wav2vec2"}))
+
+
+def extractor_of_the_processor_gone(folder: Path) -> None:
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "processor_config.json").write_text(json.dumps({"processor_class": "WhisperProcessor"}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        removed(),
+        removed("preprocessor_config.json"),
+        removed("processor_config.json"),
+        removed("generation_config.json"),
+        sharded,
+        removed("tokenizer_config.json"),
+    ],
+    ids=["whole", "processor alone", "preprocessor alone", "no generation config", "in parts", "no tokenizer config"],
+)
+def test_what_transformers_opens_has_no_problem(folder: Path, change: Callable[[Path], None]) -> None:
+    change(folder)
+    assert opens(folder)
+    assert problems_of(folder, "MODEL") == []
+    assert language_ids(folder).keys() >= {"<|en|>", "<|es|>", "<|gl|>"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (removed("config.json"), "config.json"),
+        (removed("model.safetensors"), "model.safetensors"),
+        (removed("tokenizer.json"), "tokenizer.json"),
+        (removed("preprocessor_config.json", "processor_config.json"), "preprocessor_config.json"),
+        (extractor_of_the_processor_gone, "feature_extractor"),
+        (cut("config.json"), "config.json"),
+        (cut("model.safetensors"), "model.safetensors"),
+        (cut("tokenizer.json"), "tokenizer.json"),
+        (cut("processor_config.json"), "processor_config.json"),
+        (sharded_without_a_part, "every part"),
+    ],
+)
+def test_what_transformers_does_not_open_is_named(folder: Path, change: Callable[[Path], None], said: str) -> None:
+    change(folder)
+    assert not opens(folder)
+    (problem,) = problems_of(folder, "MODEL")
+    assert problem.path == "MODEL"
+    assert str(folder) in str(problem)
+    assert said in str(problem)
+
+
+def test_another_kind_of_model_is_named(folder: Path) -> None:
+    of_another_kind(folder)
+    (problem,) = problems_of(folder, "MODEL")
+    assert str(problem) == f"MODEL: must be a Whisper, but got {folder}, a wav2vec2"
+
+
+def test_an_adapter_alone_says_what_it_is_and_of_what(folder: Path) -> None:
+    for name in ("config.json", "model.safetensors", "generation_config.json"):
+        (folder / name).unlink()
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "openai/whisper-small"}
+    (folder / "adapter_config.json").write_text(json.dumps(adapter))
+    (problem,) = problems_of(folder, "MODEL")
+    assert "an adapter (PEFT) of openai/whisper-small" in problem.got
+    assert "merge_and_unload()" in problem.do
+
+
+def test_an_adapter_beside_whole_weights_is_no_problem(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{}")
+    assert problems_of(folder, "MODEL") == []
+
+
+def test_the_folder_above_checkpoints_says_which_there_are(folder: Path) -> None:
+    above = folder.with_name("run")
+    for name in ("checkpoint-500", "checkpoint-1000"):
+        shutil.copytree(folder, above / name)
+    (problem,) = problems_of(above, "MODEL")
+    assert problem.do == "Name a folder in it: checkpoint-1000, checkpoint-500"
+
+
+@pytest.mark.parametrize("file", [None, {}, {"forced_decoder_ids": [[1, 262], [2, 263]], "lang_to_id": None}])
+def test_a_generation_config_is_completed_from_the_tokenizer(
+    whisper: Path, folder: Path, file: dict[str, object] | None
+) -> None:
+    (folder / "generation_config.json").unlink()
+    if file is not None:
+        (folder / "generation_config.json").write_text(json.dumps(file))
+    before, after = (load_model(str(of)).generation_config for of in (whisper, folder))
+    for name in ("task_to_id", "no_timestamps_token_id"):
+        assert getattr(after, name) == getattr(before, name)
+    assert before.lang_to_id.items() <= after.lang_to_id.items()
+    assert after.lang_to_id == language_ids(folder)
+    assert after.forced_decoder_ids is None
+    for name in ("eos_token_id", "decoder_start_token_id"):
+        assert getattr(after, name) == getattr(before, name)
+
+
+def test_a_whole_generation_config_stays_as_it_is(whisper: Path) -> None:
+    own = WhisperForConditionalGeneration.from_pretrained(whisper).generation_config
+    assert load_model(str(whisper)).generation_config.to_dict() == own.to_dict()
+
+
+def test_a_tokenizer_without_languages_and_no_generation_config_is_named(folder: Path) -> None:
+    (folder / "generation_config.json").unlink()
+    vocabulary = {token: index for token, index in load_tokenizer(str(folder)).get_vocab().items() if token[:2] != "<|"}
+    with pytest.raises(
+        InputError, match=r"whisper/generation_config.json: must have lang_to_id.*neither for lang_to_id"
+    ):
+        completion({}, lambda: vocabulary, "whisper")
+
+
+def test_a_vocabulary_for_english_only_is_told_by_its_size(folder: Path) -> None:
+    (folder / "generation_config.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 51_864}))
+    (problem,) = problems_of(folder, "MODEL")
+    assert problem.rule == "must be multilingual"
+
+
+def test_weights_that_can_not_be_opened_are_named_with_their_folder(folder: Path) -> None:
+    cut("model.safetensors")(folder)
+    with pytest.raises(InputError, match=f"{folder}: must be a Whisper that transformers opens"):
+        load_model(str(folder))
