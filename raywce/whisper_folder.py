@@ -18,6 +18,8 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _ADAPTER = "adapter_config.json"
 _NEEDED = ("lang_to_id", "task_to_id", "no_timestamps_token_id")
 _LANGUAGE_TOKEN = re.compile(r"<\|[a-z]{2,3}\|>")
+_BINS = 80  # transformers' default
+_POINTER = b"version https://git-lfs"
 _ENGLISH_ONLY = 51_864  # tokens; Whisper's multilingual vocabularies are larger
 _COPY = "Copy that from the model that this one was fine-tuned from"
 
@@ -90,7 +92,7 @@ def _problems(folder: Path, path: str) -> Iterator[Problem]:
         yield Problem(path, "must be a Whisper", f"{name}, a {kind}")
         return
     yield from _weights_problems(folder, path)
-    yield from _extractor_problems(folder, path)
+    yield from _extractor_problems(folder, path, config)
     yield from _tokens_problems(folder, path, config)
 
 
@@ -106,12 +108,19 @@ def _weights_problems(folder: Path, path: str) -> Iterator[Problem]:
     for file in files:
         if not file.is_file():
             yield Problem(path, "must hold every part of the weights that its index names", f"no {file}")
+        elif _begins_with(file, _POINTER):
+            yield Problem(path, "must hold the weights themselves", f"{file}, a Git LFS pointer", "Run git lfs pull")
         elif file.suffix == ".safetensors":
             try:
                 with safe_open(file, framework="numpy"):
                     pass
             except SafetensorError as error:
                 yield Problem(path, "must hold whole weights", f"{file} ({first_line(error)})", "Copy the file again")
+
+
+def _begins_with(file: Path, sign: bytes) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(len(sign)) == sign
 
 
 def _weight_files(folder: Path) -> Iterator[Path]:
@@ -126,12 +135,17 @@ def _weight_files(folder: Path) -> Iterator[Path]:
             return
 
 
-def _extractor_problems(folder: Path, path: str) -> Iterator[Problem]:
-    """Yield a problem where there is no configuration of log-mel features, of its own or in that of the processor."""
+def _extractor_problems(folder: Path, path: str, config: Tree) -> Iterator[Problem]:
+    """Yield what is wrong with the configuration of log-mel features: that of the processor, else one of its own."""
     processor, own = folder / "processor_config.json", folder / "preprocessor_config.json"
-    if "feature_extractor" not in _read(processor) and not _read(own):
+    extractor = _read(processor).get("feature_extractor")
+    if extractor is None and not own.is_file():
         rule = f"must be a transformers folder with {own.name}, or a {processor.name} with a feature_extractor"
         yield Problem(path, rule, str(folder), _COPY)
+        return
+    wanted, bins = config.get("num_mel_bins", _BINS), (extractor or _read(own)).get("feature_size", _BINS)
+    if bins != wanted:
+        yield Problem(path, f"must have features of {wanted} mel bins, as its model", f"{bins} in {folder}", _COPY)
 
 
 def _tokens_problems(folder: Path, path: str, config: Tree) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from raywce.errors import InputError
@@ -45,6 +46,22 @@ def cut(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-100]) and None
 
 
+def older_tokenizer(folder: Path) -> None:
+    """The files of the time before tokenizer.json."""
+    written = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").unlink()
+    added = {token["content"]: token["id"] for token in written["added_tokens"]}
+    (folder / "vocab.json").write_text(json.dumps(written["model"]["vocab"]))
+    (folder / "added_tokens.json").write_text(json.dumps(added))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+
+
+def older_weights(folder: Path) -> None:
+    model = WhisperForConditionalGeneration.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+
+
 def sharded(folder: Path) -> None:
     model = WhisperForConditionalGeneration.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
@@ -76,8 +93,19 @@ def extractor_of_the_processor_gone(folder: Path) -> None:
         removed("generation_config.json"),
         sharded,
         removed("tokenizer_config.json"),
+        older_tokenizer,
+        older_weights,
     ],
-    ids=["whole", "processor alone", "preprocessor alone", "no generation config", "in parts", "no tokenizer config"],
+    ids=[
+        "whole",
+        "processor alone",
+        "preprocessor alone",
+        "no generation config",
+        "in parts",
+        "no tokenizer config",
+        "vocab.json",
+        "pytorch_model.bin",
+    ],
 )
 def test_what_transformers_opens_has_no_problem(folder: Path, change: Callable[[Path], None]) -> None:
     change(folder)
@@ -108,6 +136,22 @@ def test_what_transformers_does_not_open_is_named(folder: Path, change: Callable
     assert problem.path == "MODEL"
     assert str(folder) in str(problem)
     assert said in str(problem)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs_is_called_one(folder: Path, name: str) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    (problem,) = problems_of(folder, "MODEL")
+    assert problem.got == f"{folder / name}, a Git LFS pointer"
+
+
+def test_features_of_another_model_are_named(folder: Path) -> None:
+    (folder / "processor_config.json").unlink()
+    extractor = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(extractor | {"feature_size": 128}))
+    (problem,) = problems_of(folder, "MODEL")
+    assert str(problem).startswith(f"MODEL: must have features of 80 mel bins, as its model, but got 128 in {folder}")
 
 
 def test_another_kind_of_model_is_named(folder: Path) -> None:

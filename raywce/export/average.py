@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
-from transformers import AutoConfig
+from transformers import AutoConfig, WhisperFeatureExtractor
 
 from raywce.errors import InputError, Problem, first_line
 from raywce.export.folder import model_folder, write_card
@@ -25,7 +25,11 @@ FARTHEST = 0.5
 _NAMED = 3  # tensors that a message names
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 _TEXTS = {".json", ".txt"}  # what configurations and tokenizers are kept in
-_BESIDE_WEIGHTS = (("tokenizer.json", "vocab.json"), ("preprocessor_config.json",), ("generation_config.json",))
+_BESIDE_WEIGHTS = (
+    ("tokenizer.json", "vocab.json"),
+    ("preprocessor_config.json", "processor_config.json"),
+    ("generation_config.json",),
+)
 _SIZES = (  # heads, which no shape tells, and what the function depends on beside the weights
     "model_type",
     "encoder_attention_heads",
@@ -163,6 +167,8 @@ def average(models: Sequence[Model], out: Path, shares: Sequence[float] | None =
     weights = first.metadata.files_metadata
     with model_folder(str(first.folder), out, lambda name: name in weights or Path(name).suffix in _TEXTS) as folder:
         overwrite(folder, models, shares)
+        if not (folder / "preprocessor_config.json").is_file():  # what other tools read
+            WhisperFeatureExtractor.from_pretrained(folder).save_pretrained(folder)
         members = [Member(model.name, share) for model, share in zip(models, shares, strict=True)]
         record = Average(str(folder), members, json.loads(versions()))
         record.write()

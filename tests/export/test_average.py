@@ -149,6 +149,15 @@ def test_all_else_is_that_of_the_first_but_no_other_weights_and_no_card(start: P
     assert type(AutoProcessor.from_pretrained(tmp_path / "out")).__name__ == "WhisperProcessor"
 
 
+def test_features_kept_with_the_processor_alone_are_written_for_other_tools_too(start: Path, tmp_path: Path) -> None:
+    models = [tuned(start, tmp_path / str(seed), seed) for seed in range(2)]
+    whole = (models[0].folder / "preprocessor_config.json").read_text()
+    (models[0].folder / "preprocessor_config.json").unlink()
+    find_model(models[0].place)
+    average(models, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "preprocessor_config.json").read_text()) == json.loads(whole)
+
+
 def test_the_record_says_what_was_averaged_and_not_where_it_was(start: Path, tmp_path: Path) -> None:
     run = SearchRun.write(tmp_path / "search", start)
     models = [find_model(run.folder.uri), tuned(start, tmp_path / "seed-2" / "model", 2)]
