@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -50,6 +51,7 @@ def _options(
 
 def main() -> None:
     """The `raywce` command; its exit code is 0, 1 for a failed run, 2 for bad input, 130 if interrupted."""
+    _use_utf8()
     try:
         app()
     except InputError as error:
@@ -67,6 +69,20 @@ def main() -> None:
         if os.environ.get("RAYWCE_DEBUG"):
             raise
         _leave(one_line(f"{type(error).__name__}: {error} (RAYWCE_DEBUG=1 shows the trace)"), FAILED)
+
+
+def _use_utf8() -> None:
+    """Read arguments, file names and files as UTF-8 in any locale, and print what a terminal lacks as escapes.
+
+    The encoding of a process is fixed at its start: in another locale the command starts again in Python's UTF-8 mode,
+    which its own processes inherit.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _listed(error: InputError) -> str:

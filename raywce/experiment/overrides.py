@@ -14,6 +14,7 @@ from raywce.experiment import text
 from raywce.experiment.schema import Experiment
 from raywce.experiment.space import KINDS
 from raywce.experiment.text import Tree
+from raywce.storage.files import is_utf8
 
 # Below so many keys, a key is a dotted key path itself.
 _KEYED_BY_PATH = {"search.baseline.": 2, "search.alternatives.": 4}
@@ -41,6 +42,8 @@ def _put(tree: Tree, override: str) -> None:
     path = path.strip()
     if not equals or not all(keys_of(path)):
         fail(override, "an override must be KEY=VALUE", do="For instance weighting.alpha=2")
+    if not is_utf8(override):
+        fail(path, "must be UTF-8", value)
     *sections, last = keys_of(path)
     node = tree
     for depth, key in enumerate(sections):

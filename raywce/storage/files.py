@@ -20,6 +20,11 @@ def is_uri(place: str) -> bool:
     return "://" in place
 
 
+def is_utf8(name: str) -> bool:
+    """Return whether the name of a file, in bytes, is UTF-8: Python has other bytes as surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 def located(place: str) -> tuple[fs.FileSystem, str]:
     """Return the file system of a path or URI, and the path in it.
 

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
+import soundfile
 import typer
 from typer.testing import CliRunner
 
@@ -11,6 +15,7 @@ import raywce
 from raywce import cli
 from raywce.cli import app
 from raywce.errors import InputError, Problem, RunFailed
+from tests.data.conftest import tone
 from tests.screen import readable
 
 COMMANDS = ("prepare", "validate", "profile", "train", "search", "evaluate", "report", "average", "export", "schema")
@@ -31,6 +36,47 @@ def test_help_names_each_command_and_loads_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
     for command in COMMANDS:
         assert f" {command} " in done.stdout
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [ASCII, {**ASCII, "PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}],
+    ids=["locale", "locale and output", "output", "latin-1 output"],
+)
+def test_names_and_text_of_any_language_are_read_in_any_locale(tmp_path: Path, environment: dict[str, str]) -> None:
+    speech = tmp_path / "fala ñ 日本"
+    speech.mkdir()
+    soundfile.write(speech / "á.flac", tone(0.5), 16_000)
+    (speech / "metadata.csv").write_text("file_name,text\ná.flac,olá 世界\nnão.flac,x\n", encoding="utf-8")
+    arguments = ["prepare", speech, "--out", tmp_path / "saída", "--language", "gl", "--split", "train", "--jobs", "1"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "PYTHON"))}
+    where = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    done = subprocess.run(
+        [sys.executable, "-m", "raywce", *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        env=kept | where | environment,
+    )
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    (file,) = (tmp_path / "saída" / "train" / "gl").iterdir()
+    assert pq.read_table(file)["text"].to_pylist() == ["olá 世界"]
+    rejected = pq.read_table(tmp_path / "saída" / "rejected.parquet").to_pylist()
+    assert [(row["reason"], row["detail"]) for row in rejected] == [("missing_file", str(speech / "não.flac"))]
+
+
+@pytest.mark.parametrize("environment", [ASCII, {"PYTHONIOENCODING": "ascii"}])
+def test_a_message_of_any_language_is_printed_in_any_locale(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "raywce", "validate", "não 日本.yaml"],
+        capture_output=True,
+        check=False,
+        env=os.environ | environment,
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith(b".yaml: cannot be read: No such file or directory\n")
 
 
 def test_version() -> None:

@@ -109,6 +109,7 @@ def test_the_last_one_counts() -> None:
         ("weighting.alpha", "must be KEY=VALUE"),
         ("=2", "must be KEY=VALUE"),
         ("weighting..alpha=2", "must be KEY=VALUE"),
+        ("storage=/x/\udce9", "storage: must be UTF-8"),
         ("name.x=2", "name must be a section"),
         ("weighting.alpha=[1", "override weighting.alpha, line 1, column 3: must be YAML"),
         ("weighting.alpha=2 # or 3", "override weighting.alpha: must be a value without a comment, but got # or 3"),

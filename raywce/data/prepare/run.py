@@ -20,7 +20,7 @@ from raywce.data.prepare.summary import Group, Outcome, Prepared, Reject, summar
 from raywce.data.prepare.writer import WORK, GroupWriter, Plan, Progress
 from raywce.data.schema import MAX_SECONDS, PREPARED, REJECTED, SPLITS
 from raywce.errors import Problems, fail
-from raywce.storage.files import replaced
+from raywce.storage.files import is_utf8, replaced
 from raywce.valid_json import as_json
 
 _LAYOUT = 1  # changes with the form of the output
@@ -107,6 +107,7 @@ def run(options: PrepareOptions, progress: Progress = lambda *_: None) -> Prepar
     """
     options = options.check()
     tables = find_tables(list(options.sources), options.form, options.config, options.revision, options.out.resolve())
+    _check_names([*(table.path for table in tables), options.out])
     check_columns(tables, options.rows)
     with _output(options.out, options.settings(), options.overwrite) as work:
         tokenizer = options.tokenizer
@@ -118,6 +119,15 @@ def run(options: PrepareOptions, progress: Progress = lambda *_: None) -> Prepar
             with closing(Workers(options.jobs)) as workers:
                 outcomes = writer.write_all(workers)
             return _finish(options, plan, outcomes, writer.records, unbalanced_quotes)
+
+
+def _check_names(paths: Iterable[Path]) -> None:
+    """Raise an `InputError` naming each path that is not UTF-8: ids and sources are made of it."""
+    problems = Problems()
+    for path in paths:
+        if not is_utf8(str(path)):
+            problems.add(str(path), "must have a name in UTF-8", do="Rename it and the folders above, as with convmv")
+    problems.raise_any()
 
 
 def _scan(tables: list[Table], options: RowOptions, plan: Plan, progress: Progress) -> int:
@@ -185,7 +195,8 @@ def _output(out: Path, settings: Mapping[str, object], overwrite: bool) -> Itera
 def _write_json(path: Path, content: Mapping[str, object]) -> None:
     """Replace a JSON file once its content is written."""
     with replaced(path) as partial:
-        partial.write_text(as_json(content), encoding="utf-8")
+        # A file name that is not UTF-8 becomes an escape, which is valid JSON.
+        partial.write_text(as_json(content), encoding="utf-8", errors="backslashreplace")
 
 
 def _remove_strangers(out: Path, records: set[Path]) -> None:

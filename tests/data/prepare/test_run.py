@@ -435,3 +435,14 @@ def test_silent_and_clipped_clips_are_counted_and_rejected_only_when_asked(
     asked = run(options_for(tmp_path / "gl", tmp_path / "asked", reject_silent=True, jobs=2))
     (group,) = asked.groups
     assert (group.utterances, group.rejected, group.remarks) == (2, {"silent": 1, "clipped": 1}, {"rescaled": 1})
+
+
+def test_names_that_are_not_utf8_are_named(tmp_path: Path, write_audiofolder: WriteFolder) -> None:
+    write_audiofolder(tmp_path / "gl" / "train", ["un", "dous"])
+    (tmp_path / "gl").rename(tmp_path / "gl\udce9")
+    with pytest.raises(InputError) as error:
+        run(options_for(tmp_path / "gl\udce9", tmp_path / "out\udcff"))
+    assert {problem.path for problem in error.value.problems} >= {str(tmp_path / "out\udcff")}
+    assert all(problem.rule == "must have a name in UTF-8" for problem in error.value.problems)
+    assert len(error.value.problems) == 2
+    assert not (tmp_path / "out\udcff").exists()
