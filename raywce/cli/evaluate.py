@@ -117,17 +117,15 @@ def _languages_of(data: Path, split: str) -> list[str]:
 
 
 def _utterances(data: Path, split: str, language: str) -> int:
-    import pyarrow.parquet as pq
+    from raywce.storage.node_copy import rows_in
 
-    from raywce.data.store import language_files
-
-    return sum(pq.read_metadata(file).num_rows for file in language_files(data, split, language))
+    return rows_in(str(data), [f"{split}/{language}"])
 
 
 def _check_data(data: Path, split: str, languages: Sequence[str]) -> Problems:
     from raywce.assets import generation_problems, is_pending
     from raywce.data.store import check_prepared
-    from raywce.errors import Problems
+    from raywce.errors import InputError, Problems
 
     decoded = split in ("dev", "test")
     if is_pending(data):
@@ -138,8 +136,11 @@ def _check_data(data: Path, split: str, languages: Sequence[str]) -> Problems:
             if not languages:
                 problems.add("--data", f"must hold {split}/<language>/*.parquet", data, "Prepare that split.")
             for language in languages:
-                if not _utterances(data, split, language):
-                    problems.add("--data", f"must hold utterances in {split}/{language}", "none")
+                try:
+                    if not _utterances(data, split, language):
+                        problems.add("--data", f"must hold utterances in {split}/{language}", "none")
+                except InputError as error:  # of a damaged file
+                    problems.found += error.problems
     if not decoded:
         problems.add("--split", "must be dev or test", split)
     return problems

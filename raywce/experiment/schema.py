@@ -26,7 +26,7 @@ class Model(Section):
 
     checkpoint: str = Field(
         description="A multilingual Whisper: a transformers folder, a Hub id such as openai/whisper-small, or "
-        "demo:micro-whisper."
+        "demo:micro-whisper. What its generation_config.json lacks for the prompts is taken from its tokenizer."
     )
     revision: str | None = Field(None, description="Git revision of a Hub id; null: its newest.")
     freeze_encoder: bool = Field(False, description="Train the decoder only.")

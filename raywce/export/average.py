@@ -13,7 +13,7 @@ from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingE
 from transformers import AutoConfig, WhisperFeatureExtractor
 
 from raywce.errors import InputError, Problem, first_line
-from raywce.export.folder import model_folder, write_card
+from raywce.export.folder import check_whole, model_folder, write_card
 from raywce.export.record import Average, Member
 from raywce.export.source import find_source
 from raywce.export.weights import Model, overwrite
@@ -83,7 +83,9 @@ def _of_run(place: str) -> Model:
         raise InputError([Problem(place, "must have a single model", f"an average of {1 + len(source.others)}", do)])
     name = source.folder.uri.rpartition("/")[2]
     cache = Path(source.experiment.data.cache).expanduser()
-    return Model(place, f"{name}/{source.trial_id}".rstrip("/"), on_node(source.checkpoint, cache))
+    found = on_node(source.checkpoint, cache)
+    check_whole(found, source.checkpoint)
+    return Model(place, f"{name}/{source.trial_id}".rstrip("/"), found)
 
 
 def problems(models: Sequence[Model]) -> list[Problem]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pyarrow import fs
 from transformers import GenerationConfig
 
-from raywce.errors import fail
+from raywce.errors import InputError, fail
 from raywce.evaluation.decode import PROMPT_TOKENS
 from raywce.export.card import average_card, model_card
 from raywce.export.record import Average
@@ -21,6 +22,7 @@ from raywce.runs.folder import STATE_FILE
 from raywce.storage.failures import patiently
 from raywce.storage.files import is_uri, located
 from raywce.storage.node_copy import on_node
+from raywce.whisper_folder import problems_of
 
 CTRANSLATE2 = "ctranslate2"  # the subfolder of that format
 
@@ -62,6 +64,8 @@ def _average(source: Source, folder: Path) -> None:
     cache = Path(source.experiment.data.cache).expanduser()
     places = [source.checkpoint, *source.others]
     models = [Model(place, place, on_node(place, cache) if is_uri(place) else Path(place)) for place in places]
+    for model in models:
+        check_whole(model.folder, model.place)
     overwrite(folder, models, [1 / len(models)] * len(models))
 
 
@@ -79,9 +83,22 @@ def model_folder(checkpoint: str, out: Path, wanted: Callable[[str], bool]) -> I
         folder = Path(work, out.name)
         folder.mkdir()
         _copy_checkpoint(checkpoint, folder, wanted)
+        check_whole(folder, checkpoint)
         _clear_default_language(folder)
         yield folder
         folder.rename(out)
+
+
+def check_whole(folder: Path, place: str) -> None:
+    """Raise an `InputError` naming what lacks or is damaged in the checkpoint that a run keeps at `place`.
+
+    Args:
+        folder: the checkpoint, or a copy of it.
+        place: path or URI of the checkpoint.
+    """
+    found = problems_of(folder, "RUN")
+    if found:
+        raise InputError([replace(one, got=one.got.replace(str(folder), place)) for one in found])
 
 
 def write_card(source: Source | Average, folder: Path, quantization: str | None = None) -> None:

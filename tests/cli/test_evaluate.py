@@ -130,6 +130,14 @@ def test_a_split_that_is_not_there(run, tmp_path: Path, capsys) -> None:
     assert "must hold dev/<language>/*.parquet" in capsys.readouterr().err
 
 
+def test_a_damaged_file_of_the_speech_is_named(run, data: Path, tmp_path: Path, capsys) -> None:
+    copy = shutil.copytree(data, tmp_path / "copy")
+    file = sorted((copy / "dev" / "gl").glob("*.parquet"))[0]
+    file.write_bytes(file.read_bytes()[:-100])
+    assert run(data=copy) == 2
+    assert f"{file}: must be a parquet file" in capsys.readouterr().err
+
+
 @pytest.fixture
 def generated(data, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Folders into which a demo corpus was generated: here a copy of the tiny one."""

@@ -203,6 +203,16 @@ def test_what_breaks_on_the_way_leaves_nothing(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_damaged_checkpoint_is_named_and_not_exported(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path / "run", checkpoint)
+    source = find_source(run.folder.uri)
+    weights = Path(source.checkpoint, "model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(InputError, match=f"RUN: must hold whole weights, but got {weights} "):
+        export(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_out_must_be_new_or_empty_and_here(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert check_out(str(tmp_path / "empty")) == tmp_path / "empty"

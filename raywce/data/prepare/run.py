@@ -216,7 +216,12 @@ def _record(out: Path, file: Path) -> Path:
 
 def _claim(out: Path, settings: Mapping[str, object], overwrite: bool) -> None:
     file = out / WORK / "settings.json"
-    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else settings
+    try:
+        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() and not overwrite else settings
+    except ValueError as error:
+        fail(
+            str(file), "must be as prepare wrote it", error, "Choose another folder, or start afresh with --overwrite."
+        )
     if overwrite:
         for split in SPLITS:
             shutil.rmtree(out / split, ignore_errors=True)

@@ -149,14 +149,16 @@ def write_shard(shard: Shard) -> ShardResult:
 
 
 def read_result(record: Path, key: str | None = None) -> ShardResult | None:
-    """Return what a shard's record holds; None where there is none, or none for this key."""
+    """Return what a shard's record holds; None where there is none, none for this key, or a damaged one."""
     if not record.exists():
         return None
-    state, *rejects = record.read_text().splitlines()
-    fields = json.loads(state)
+    try:
+        state, *rejects = record.read_text().splitlines()
+        fields, loaded = json.loads(state), [Reject.load(line) for line in rejects]
+    except ValueError:
+        return None
     if key is not None and fields["key"] != key:
         return None
-    loaded = [Reject.load(line) for line in rejects]
     return ShardResult(fields["kept"], fields["samples"], loaded, fields["remarks"])
 
 

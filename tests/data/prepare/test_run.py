@@ -446,3 +446,21 @@ def test_names_that_are_not_utf8_are_named(tmp_path: Path, write_audiofolder: Wr
     assert all(problem.rule == "must have a name in UTF-8" for problem in error.value.problems)
     assert len(error.value.problems) == 2
     assert not (tmp_path / "out\udcff").exists()
+
+
+def test_damaged_files_of_an_earlier_run_are_made_again_or_named(
+    tmp_path: Path, write_audiofolder: WriteFolder
+) -> None:
+    write_audiofolder(tmp_path / "gl" / "train", ["un", "dous"])
+    options = options_for(tmp_path / "gl", tmp_path / "out")
+    first, before = run(options), digests(tmp_path / "out")
+    work = tmp_path / "out" / ".prepare"
+    (record,) = (work / "train").rglob("*.json")
+    record.write_text(record.read_text()[:20])
+    assert run(options) == first
+    assert digests(tmp_path / "out") == before
+
+    (work / "settings.json").write_text("{")
+    with pytest.raises(InputError, match=r"settings\.json: must be as prepare wrote it.*--overwrite"):
+        run(options)
+    assert run(replace(options, overwrite=True)) == first
