@@ -60,6 +60,11 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def first_sentence(error: Exception) -> str:
+    """Return the first sentence of an error's message: those of torch and transformers go on with advice."""
+    return first_line(error).partition(". ")[0].rstrip(".")
+
+
 @dataclass
 class Problems:
     """Collection of problems while checks go on; `raise_any` ends the checking."""

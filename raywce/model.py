@@ -11,7 +11,7 @@ import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from raywce.data.context import FRAMES_A_POSITION
-from raywce.errors import fail, first_line
+from raywce.errors import fail, first_sentence
 from raywce.loss import utterance_losses
 from raywce.whisper_folder import completion
 
@@ -42,7 +42,7 @@ def load_model(
             checkpoint, revision=revision, dtype=torch.float32, attn_implementation="sdpa"
         )
     except Exception as error:  # transformers, torch and safetensors raise many kinds
-        fail(checkpoint, "must be a Whisper that transformers opens", first_line(error))
+        fail(checkpoint, "must be a Whisper that transformers opens", first_sentence(error))
     _complete(model, checkpoint, revision)
     # transformers' own SpecAugment draws from numpy's global state: runs could not be repeated.
     model.config.apply_spec_augment = False

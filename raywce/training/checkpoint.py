@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from raywce.errors import fail, first_line
+from raywce.errors import fail, first_sentence
 from raywce.model import load_model, save_model
 from raywce.runs.folder import CHECKPOINT, STATE_FILE
 from raywce.storage import files
@@ -79,7 +79,7 @@ def _whole(place: str, part: str) -> Iterator[None]:
         before = [other for other in names if other.startswith(CHECKPOINT) and other < name]
         then = f"resumes from {before[-1]}" if before else "begins at the first step"
         do = f"Remove this folder, and the same command {then}"
-        fail(place, "a checkpoint must be whole to resume from it", f"{part}: {first_line(error)}", do)
+        fail(place, "a checkpoint must be whole to resume from it", f"{part}: {first_sentence(error)}", do)
 
 
 def load_state(folder: Path) -> TrainingState:
