@@ -15,13 +15,16 @@ from rich.table import Table
 from raywce import numbers
 from raywce.assets import checkpoint_path
 from raywce.cli.figures import write_figures
+from raywce.data.prepare.forms import Format
 from raywce.data.prepare.rows import CLEAN_UPS, RowOptions
 from raywce.data.prepare.run import PrepareOptions, run
-from raywce.data.prepare.sources import Format
 from raywce.data.prepare.summary import RESCALED, Prepared, Reason
 from raywce.data.prepare.writer import Progress
+from raywce.data.schema import PREPARED
+from raywce.errors import Problems
 from raywce.screen.console import plain_table, show_table
 
+_LINES = 50  # files passed over, texts that are no language
 _REMARKS = {
     Reason.SILENT: "wholly silent",
     Reason.CLIPPED: "heavily clipped",
@@ -37,6 +40,13 @@ def prepare(
     ] = Format.AUTO,
     language: Annotated[str | None, typer.Option(help="Language, where no column has it.")] = None,
     split: Annotated[str | None, typer.Option(help="Split, where no column, folder or file name has it.")] = None,
+    language_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WRITTEN=CODE",
+            help="Code for what a column, folder or file name says (zh-HK=yue); keeps varieties apart. Repeatable.",
+        ),
+    ] = None,
     text_column: Annotated[str | None, typer.Option(help="Column of the transcript, where not recognised.")] = None,
     config: Annotated[str | None, typer.Option(help="Configuration of a Hub dataset (gl_es).")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a Hub dataset (refs/convert/parquet).")] = None,
@@ -62,10 +72,10 @@ def prepare(
 ) -> None:
     """Convert speech to parquet: a folder for each split and language, 16 kHz FLAC, with all rejected rows and why.
 
-    Reads Common Voice releases, audiofolders (metadata.csv), CSV/TSV/JSONL manifests, datasets of save_to_disk,
-    parquet, and datasets of the Hub, and parent folders of all these.
+    Reads Common Voice releases, audiofolders (metadata.csv), CSV/TSV/JSON manifests, datasets of save_to_disk,
+    parquet, and datasets of the Hub, and parent folders of all these. Files that nothing is read from are named.
     """
-    rows = RowOptions(language, split, text_column, tuple(clean_up or ()))
+    rows = RowOptions(language, split, text_column, tuple(clean_up or ()), _language_map(language_map or []))
     jobs = jobs or os.cpu_count() or 1
     tokenizer = tokenizer and checkpoint_path(tokenizer, "--tokenizer")
     options = PrepareOptions(
@@ -88,6 +98,21 @@ def prepare(
         prepared = run(options, progress)
     show_counts(prepared, out)
     write_figures(json_file, asdict(prepared))
+
+
+def _language_map(pairs: list[str]) -> dict[str, str]:
+    """Return the codes by what is written.
+
+    Raises:
+        InputError: pairs without `=`, or with nothing on a side of it.
+    """
+    problems = Problems()
+    split = [tuple(part.strip() for part in pair.rpartition("=")) for pair in pairs]
+    for pair, (written, _, code) in zip(pairs, split, strict=True):
+        if not (written and code):
+            problems.add("--language-map", "must be WRITTEN=CODE", pair, "Example: zh-HK=yue.")
+    problems.raise_any()
+    return {written: code for written, _, code in split}
 
 
 @contextmanager
@@ -121,7 +146,7 @@ class _Lines:
 
 
 def show_counts(prepared: Prepared, out: Path) -> None:
-    """Print the tables, the overlap of the splits, and the sum of all rows."""
+    """Print the tables, the overlap of the splits, what was merged or passed over, and the sum of all rows."""
     show_table("Rows by language and split", _counts(prepared))
     if prepared.rejected:
         show_table("Rejected rows by reason", _reasons(prepared))
@@ -132,8 +157,24 @@ def show_counts(prepared: Prepared, out: Path) -> None:
         typer.echo(f"{overlap.language} in more than one split: speakers {speakers}; sentences {sentences}")
     if prepared.unbalanced_quotes:
         typer.echo(f"rows with an unbalanced quote read as they are written: {prepared.unbalanced_quotes}")
+    _show_languages(prepared)
+    for group in prepared.passed_over[:_LINES]:
+        typer.echo(f"passed over: {group.place}: {group.reason}")
+    more = len(prepared.passed_over) - _LINES
+    if more > 0:
+        typer.echo(f"passed over: {more} more groups of files, all in {out / PREPARED}")
     sums = f"{prepared.utterances} kept + {prepared.rejected} rejected + {prepared.capped} capped"
     typer.echo(f"{sums} = {prepared.rows} rows read, in {out}")
+
+
+def _show_languages(prepared: Prepared) -> None:
+    for language, rows in prepared.merged_languages.items():
+        told = ", ".join(f"{written} ({count} rows)" for written, count in rows.items())
+        typer.echo(f"read as one language, {language}: {told}; --language-map WRITTEN=CODE keeps them apart")
+    for written, count in list(prepared.unread_languages.items())[:_LINES]:
+        typer.echo(
+            f"no language: {written!r} in the column of {count} rows; an option, a name or a folder counts instead"
+        )
 
 
 def _counts(prepared: Prepared) -> Table:

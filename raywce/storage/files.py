@@ -20,9 +20,9 @@ def is_uri(place: str) -> bool:
     return "://" in place
 
 
-def is_utf8(name: str) -> bool:
-    """Return whether the name of a file, in bytes, is UTF-8: Python has other bytes as surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+def is_utf8(text: str) -> bool:
+    """Return whether a name, or a text that was read with `surrogateescape`, is UTF-8: other bytes are surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def located(place: str) -> tuple[fs.FileSystem, str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -55,6 +58,25 @@ def test_prints_counts_that_add_up(
     assert pq.read_table(out / "train/es/").num_rows == 2
 
 
+def test_what_was_merged_or_passed_over_is_printed(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (speech / "gl").rename(speech / "pt-BR")
+    (speech / "es").rename(speech / "pt_pt")
+    (speech / "pt_pt/train/9.flac").touch()
+    assert command(monkeypatch, speech, "--out", tmp_path / "out", "--jobs", 1) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (
+        "read as one language, pt: pt-BR (5 rows), pt_pt (5 rows); --language-map WRITTEN=CODE keeps them apart"
+        in lines
+    )
+    assert f"passed over: {speech}/pt_pt/train/9.flac: audio that no row of a table names" in lines
+    arguments = ["--language-map", "pt_PT=pt-PT", "--language-map", "pt-BR=pt"]
+    assert command(monkeypatch, speech, "--out", tmp_path / "two", "--jobs", 1, *arguments) == 0
+    assert (tmp_path / "two/train/pt-PT").is_dir()
+    assert "read as one language" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -65,6 +87,8 @@ def test_prints_counts_that_add_up(
         (["{speech}", "--cap", "0"], "--cap: must be at least 1"),
         (["{speech}", "--tokenizer", "demo:whisper"], "--tokenizer: must be demo:micro-whisper"),
         (["{speech}", "--text-column", "words"], "Name it with --text-column"),
+        (["{speech}", "--language-map", "zh-HK"], "--language-map: must be WRITTEN=CODE, but got zh-HK"),
+        (["{speech}", "--language-map", "x=no one"], "--language-map: must map to a language's code, but got x=no one"),
     ],
 )
 def test_bad_input_is_exit_code_2_without_a_stack_trace(
@@ -105,6 +129,19 @@ def test_help_names_every_form(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         assert form in printed
 
 
+def test_an_ascii_locale_reads_and_writes_names_in_utf8(speech: Path, tmp_path: Path) -> None:
+    folder = (speech / "gl").rename(speech / "gl, mañá") / "train"
+    (folder / "0.flac").rename(folder / "e\u0301.flac")
+    (folder / "metadata.csv").write_text("file_name,sentence\n\u00e9.flac,á\nnon é.flac,un\n", encoding="utf-8")
+    arguments = [sys.executable, "-m", "raywce", "prepare", str(folder), "--out", str(tmp_path / "ó"), "--language=gl"]
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([*arguments, "--jobs=1"], env=os.environ | ascii_only, capture_output=True, check=False)
+    assert (done.returncode, done.stderr.count(b"Traceback")) == (0, 0)
+    assert pq.read_table(tmp_path / "ó/train/gl/00000.parquet")["id"].to_pylist() == ["train/\u00e9"]
+    (row,) = pq.read_table(tmp_path / "ó/rejected.parquet").to_pylist()
+    assert (row["reason"], row["detail"]) == ("missing_file", str(folder / "non é.flac"))
+
+
 def test_remarks_on_what_was_kept_are_printed_by_group(capsys: pytest.CaptureFixture[str]) -> None:
     remarks = {"clipped": 2, "rescaled": 3, "silent": 1}
     groups = (
@@ -112,7 +149,7 @@ def test_remarks_on_what_was_kept_are_printed_by_group(capsys: pytest.CaptureFix
         GroupSummary("dev", "gl", 9, 9, 0.1, 0, {}, 0, {"rescaled": 4}),
         GroupSummary("test", "gl", 9, 9, 0.1, 0, {}, 0),
     )
-    show_counts(Prepared(27, 27, 0, 0, 0, groups, (), {}), Path("out"))
+    show_counts(Prepared(27, 27, 0, 0, 0, groups, (), (), {}, {}, {}), Path("out"))
     lines = [line for line in capsys.readouterr().out.splitlines() if "of those kept" in line]
     assert lines == [
         "gl train, of those kept: 2 heavily clipped, 3 divided to fit full scale, 1 wholly silent "
@@ -128,7 +165,7 @@ def test_the_counts_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -
         GroupSummary("train", language, 1_234_567, 1_234_567, 12_345.678, 123_456, rejected, 12_345)
         for language in languages
     )
-    prepared = Prepared(7_407_402, 7_407_402, 74_076, 74_070, 0, groups, (), {})
+    prepared = Prepared(7_407_402, 7_407_402, 74_076, 74_070, 0, groups, (), (), {}, {}, {})
     lines = readable.printed(monkeypatch, lambda: show_counts(prepared, Path("out")))
     readable.check(
         lines,

@@ -5,19 +5,19 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import soundfile
 
 from raywce.data.prepare.cells import column_names_of
+from raywce.data.prepare.failures import failures_named
+from raywce.data.prepare.file_names import suffix_of
+from raywce.data.prepare.parquet_files import parquet_reader
 from raywce.data.prepare.records import Fields, Record, checked
-from raywce.errors import fail, first_line
 
 SUFFIXES = (".parquet", ".arrow")
 _BATCH = 1_000  # rows of a table without its audio
@@ -30,9 +30,9 @@ def read_schema(path: Path) -> pa.Schema:
     Raises:
         InputError: the file is damaged, or no parquet file or Arrow stream.
     """
-    with _failures_named(path):
-        if path.suffix.lower() == ".parquet":
-            with _parquet_file(path) as file:
+    with failures_named(path):
+        if suffix_of(path.name) == ".parquet":
+            with parquet_reader(path) as file:
                 return file.schema_arrow
         with pa.memory_map(os.fsencode(path)) as source:
             return pa.ipc.open_stream(source).schema
@@ -79,8 +79,8 @@ def read_arrow_table(path: Path, columns: Collection[str]) -> Iterator[Record]:
     schema = read_schema(path)
     names = dict(zip(column_names_of(tuple(schema.names)), schema.names, strict=True))
     wanted = {name: schema.field(names[name]) for name in names if name in columns}
-    with _failures_named(path):
-        batches = _parquet_batches(path, wanted) if path.suffix.lower() == ".parquet" else _arrow_batches(path, wanted)
+    with failures_named(path):
+        batches = _parquet_batches(path, wanted) if suffix_of(path.name) == ".parquet" else _arrow_batches(path, wanted)
         number = 0
         for batch in batches:
             for start in range(0, batch.num_rows, _BATCH):
@@ -97,8 +97,8 @@ def read_audio(path: Path, column: str, numbers: Iterable[int]) -> Iterator[pa.S
     """
     schema = read_schema(path)
     name = schema.names[list(column_names_of(tuple(schema.names))).index(column)]
-    cells = _parquet_cells if path.suffix.lower() == ".parquet" else _arrow_cells
-    with _failures_named(path):
+    cells = _parquet_cells if suffix_of(path.name) == ".parquet" else _arrow_cells
+    with failures_named(path):
         yield from cells(path, name, numbers)
 
 
@@ -157,17 +157,11 @@ def _parts(field: pa.Field) -> list[str]:
     return sorted(names & {"path", "sampling_rate" if "array" in names else "path"})
 
 
-@contextmanager
-def _parquet_file(path: Path) -> Iterator[pq.ParquetFile]:
-    with pa.OSFile(os.fsencode(path)) as source, pq.ParquetFile(source) as file:  # a name need not be UTF-8
-        yield file
-
-
 def _parquet_batches(path: Path, wanted: dict[str, pa.Field]) -> Iterator[pa.RecordBatch]:
     columns = []
     for field in wanted.values():
         columns += [f"{field.name}.{part}" for part in _parts(field)] if holds_audio(field.type) else [field.name]
-    with _parquet_file(path) as file:
+    with parquet_reader(path) as file:
         yield from file.iter_batches(_BATCH, columns=columns)
 
 
@@ -209,7 +203,7 @@ def _arrow_cells(path: Path, column: str, numbers: Iterable[int]) -> Iterator[pa
 def _parquet_cells(path: Path, column: str, numbers: Iterable[int]) -> Iterator[pa.Scalar]:
     """Yield cells by ascending row number; only row groups that hold one are read, a few rows at a time."""
     wanted = set(numbers)
-    with _parquet_file(path) as file:
+    with parquet_reader(path) as file:
         start = 0
         for group in range(file.num_row_groups):
             stop = start + file.metadata.row_group(group).num_rows
@@ -218,17 +212,3 @@ def _parquet_cells(path: Path, column: str, numbers: Iterable[int]) -> Iterator[
                 cells = enumerate(chain.from_iterable(batch.column(0) for batch in batches), start)
                 yield from (cell for number, cell in cells if number in wanted)
             start = stop
-
-
-@contextmanager
-def _failures_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        kind = "a parquet file" if path.suffix.lower() == ".parquet" else "an Arrow stream"
-        fail(
-            str(path),
-            f"must be {kind} that can be read",
-            first_line(error).rstrip(".")[:200],
-            "Copy or download it again.",
-        )

@@ -7,7 +7,7 @@ import unicodedata
 from functools import lru_cache
 
 _SHOWN = 80  # characters
-_MARK = "\ufeff"  # byte order mark; some tools write two
+MARK = "\ufeff"  # byte order mark; some tools write two
 
 
 class BadCellError(Exception):
@@ -61,13 +61,20 @@ def as_number(name: str, value: object, least: float, most: float) -> float | No
 
 def shown(value: object) -> str:
     """Return a value as a message shows it: in one line that can be printed, cut at 80 characters."""
-    text = repr(value[:_SHOWN] if isinstance(value, str | bytes | list | tuple) else value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+    return cut(repr(value[:_SHOWN] if isinstance(value, str | bytes | list | tuple) else value))
+
+
+def cut(text: str, most: int = _SHOWN) -> str:
+    """Return at most so many characters of a text, with an ellipsis where some are left out."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def readable(text: str) -> str:
-    """Return text that can be written: what is not UTF-8 shows as `?`."""
-    return text.encode("utf-8", "replace").decode()
+    """Return text that can be written: what is not UTF-8 shows as `?`; names that an ASCII locale escaped are whole."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode()
+    except UnicodeError:
+        return text.encode("utf-8", "replace").decode()
 
 
 @lru_cache(maxsize=128)
@@ -86,4 +93,4 @@ def column_names_of(header: tuple[str, ...]) -> tuple[str, ...]:
 
 def plain_name(name: str) -> str:
     """Return a column's name in the form in which names are compared."""
-    return unicodedata.normalize("NFC", readable(name)).replace(_MARK, "").strip().lower()
+    return unicodedata.normalize("NFC", readable(name)).replace(MARK, "").strip().lower()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from raywce.data.prepare import arrow_tables
-from raywce.data.prepare.cells import BadCellError, as_label, as_number, as_text, readable
+from raywce.data.prepare.cells import BadCellError, as_label, as_number, as_text, cut, readable
+from raywce.data.prepare.file_names import suffix_of, with_slashes
 from raywce.data.prepare.records import Fields
-from raywce.data.prepare.sources import AUDIO_COLUMNS
-from raywce.data.prepare.tables import header
+from raywce.data.prepare.tables import check_table, column_names, header
 from raywce.errors import Problems
 
+AUDIO_COLUMNS: tuple[str, ...] = (
+    *("file_name", "audio_filepath", "audio_file", "path", "audio", "file", "audio_path"),
+    *("wav_filename", "wav_path", "wav", "filename", "filepath", "file_path"),
+)
+TEXT_COLUMNS = ("sentence", "text", "transcription", "transcript", "raw_transcription", "normalized_text")
 LANGUAGE_COLUMNS = ("language", "lang", "locale")
 SPEAKER_COLUMNS = ("client_id", "speaker", "speaker_id")
 ID_COLUMNS = ("id", "utterance_id")
@@ -21,24 +26,41 @@ RATE_COLUMNS = ("sampling_rate", "sample_rate")
 TIME_COLUMNS = ("offset", "duration")  # of NeMo's manifests; they mean something else in other tables
 _MOST_SECONDS = 1e9
 _MOST_HERTZ = 1e6
-_SHOWN = 80  # characters of a name; a table without a header has its first row in their place
+_SHOWN = 200  # characters of all names of a table; one without a header has its first row in their place
+NO_TABLE = "must be a table of speech and its transcripts"
 _AUDIO_TYPES = "paths, bytes, {bytes, path}, {array, sampling_rate} or lists of floats"
 
 
-def check_columns_of(path: Path, names: list[str], text_columns: tuple[str, ...], problems: Problems) -> None:
-    """Add a problem for each column that a table lacks, has twice, or holds in a type that can't be used."""
-    found = ", ".join(readable(name)[:_SHOWN] for name in names)
+def missing_columns(names: Sequence[str], text_columns: Sequence[str]) -> str | None:
+    """Return which columns of speech a table lacks and which it has; None where it lacks none."""
+    lacks, do = [], ""
     if not set(AUDIO_COLUMNS) & set(names):
-        problems.add(str(path), f"must have a column of {', '.join(AUDIO_COLUMNS)}", found)
+        lacks.append(f"no column of audio ({', '.join(AUDIO_COLUMNS)})")
     if not set(text_columns) & set(names):
-        rule = f"must have a text column ({', '.join(dict.fromkeys(text_columns))})"
-        problems.add(str(path), rule, found, "Name it with --text-column.")
+        lacks.append(f"no text column ({', '.join(dict.fromkeys(text_columns))})")
+        do = ". Name it with --text-column"
+    has = ", ".join(cut(readable(name)) for name in names)
+    return f"{' and '.join(lacks)}, but {cut(has, _SHOWN)}{do}" if lacks else None
+
+
+def check_columns(path: Path, text_columns: tuple[str, ...]) -> None:
+    """Check a table that is going to be read.
+
+    Raises:
+        InputError: the table can't be read; a column is missing, there twice, or of a type that can't be used.
+    """
+    check_table(path)
+    names, problems = column_names(path), Problems()
+    missing = missing_columns(names, text_columns) if names else None  # else it has no rows
+    if missing:
+        problems.add(str(path), NO_TABLE, missing)
     every, types = header(path), _types(path)
     for name in used_columns(path, text_columns) if types else used_names(names, text_columns):
         if every.count(name) > 1:
             problems.add(str(path), f"must have one column {name}", f"{every.count(name)} columns of that name")
         elif name in types and not _fits(name, types[name], text_columns):
-            problems.add(str(path), f"column {name} must hold {_wanted(name, text_columns)}", str(types[name])[:_SHOWN])
+            problems.add(str(path), f"column {name} must hold {_wanted(name, text_columns)}", cut(str(types[name])))
+    problems.raise_any()
 
 
 def used_columns(path: Path, text_columns: tuple[str, ...]) -> list[str]:
@@ -84,6 +106,15 @@ def typed(fields: Fields, text_columns: tuple[str, ...]) -> tuple[Fields, str]:
 _Reader = Callable[[str, object], object]
 
 
+def audio_of(fields: Fields) -> tuple[str, str]:
+    """Return the audio's column and path in a row of `typed`; the path may be empty."""
+    column = next((name for name in AUDIO_COLUMNS if isinstance(fields.get(name), dict)), None)
+    column = column or next((name for name in AUDIO_COLUMNS if name in fields), "")
+    value = fields.get(column)
+    path = value.get("path") if isinstance(value, dict) else value
+    return column, str(path or "")
+
+
 def _readers(fields: Fields, text_columns: tuple[str, ...]) -> Iterator[tuple[str, _Reader]]:
     embedded = [name for name in AUDIO_COLUMNS if isinstance(fields.get(name), dict)][:1]
     for name in used_names(fields, text_columns, embedded):
@@ -104,8 +135,8 @@ def _readers(fields: Fields, text_columns: tuple[str, ...]) -> Iterator[tuple[st
 def _as_audio(name: str, value: object) -> object:
     """Return a path, or the parts of audio that the table holds."""
     if not isinstance(value, dict):
-        return as_text(name, value)
-    parts: dict[str, object] = {"path": as_text(f"{name}.path", value.get("path"))}
+        return with_slashes(as_text(name, value))
+    parts: dict[str, object] = {"path": with_slashes(as_text(f"{name}.path", value.get("path")))}
     if "sampling_rate" in value:
         parts["sampling_rate"] = _as_hertz(f"{name}.sampling_rate", value["sampling_rate"])
     return parts
@@ -133,7 +164,7 @@ def _first(columns: Collection[str], names: Collection[str]) -> str | None:
 
 
 def _types(path: Path) -> dict[str, pa.DataType]:
-    return arrow_tables.types_by_name(path) if path.suffix.lower() in arrow_tables.SUFFIXES else {}
+    return arrow_tables.types_by_name(path) if suffix_of(path.name) in arrow_tables.SUFFIXES else {}
 
 
 def _wanted(name: str, text_columns: tuple[str, ...]) -> str:

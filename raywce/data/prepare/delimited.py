@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 
 from raywce.data.prepare.cells import column_names_of
+from raywce.data.prepare.file_names import AUDIO_SUFFIXES, suffix_of
 from raywce.data.prepare.records import Fields, Record, broken, checked
 from raywce.data.prepare.summary import Reason
 from raywce.data.prepare.text_files import read_lines
 
-AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".oga", ".aiff", ".aif", ".m4a", ".au"}
 _CONTINUATION = 100  # lines a quoted cell may run over
 DELIMITED = {".tsv": "\t,;|", ".csv": ",;\t|"}  # separators by suffix; the first of them that the header holds
 _ALWAYS_QUOTED = ",;"
@@ -50,7 +50,7 @@ def read_header(path: Path) -> Header | None:
         number, line = next(lines, (0, ""))
     if not line:
         return None
-    known = DELIMITED[path.suffix.lower()]
+    known = DELIMITED[suffix_of(path.name)]
     separator = stated[1] if stated else next((mark for mark in known if mark in line), known[0])
     return Header(number, line, separator, column_names_of(tuple(_parse(line, separator) or line.split(separator))))
 
@@ -142,7 +142,7 @@ def _continued(line: str, names: Sequence[str], separator: str, ahead: deque[tup
 def _is_row(cells: list[str] | None, names: Sequence[str]) -> bool:
     if cells is None or len(cells) != len(names):
         return False
-    return any(Path(cell).suffix.lower() in AUDIO_SUFFIXES for cell in cells)
+    return any(suffix_of(cell) in AUDIO_SUFFIXES for cell in cells)
 
 
 def _unbalanced(number: int, names: Sequence[str], line: str, separator: str) -> Record:

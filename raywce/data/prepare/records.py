@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from raywce.data.prepare.cells import readable
 from raywce.data.prepare.summary import Reason
-from raywce.data.prepare.text_files import is_utf8
+from raywce.storage.files import is_utf8
 
 Fields = Mapping[str, object]
 """Values of a row, by column."""

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,18 +17,20 @@ from raywce.data.prepare.columns import (
     LANGUAGE_COLUMNS,
     RATE_COLUMNS,
     SPEAKER_COLUMNS,
+    TEXT_COLUMNS,
     TIME_COLUMNS,
-    check_columns_of,
+    audio_of,
     typed,
     used_columns,
 )
-from raywce.data.prepare.file_names import find_file
+from raywce.data.prepare.file_names import find_file, suffix_of
+from raywce.data.prepare.forms import Table
+from raywce.data.prepare.languages import LanguageMap, ReadLanguage, language_of_name, read_language
 from raywce.data.prepare.records import Fields, Record
-from raywce.data.prepare.sources import AUDIO_COLUMNS, TEXT_COLUMNS, Table, language_of, split_of
+from raywce.data.prepare.splits import split_of, split_of_path
 from raywce.data.prepare.summary import Reason, Reject
-from raywce.data.prepare.tables import check_table, column_names, read_records
+from raywce.data.prepare.tables import read_records
 from raywce.data.schema import SAMPLE_RATE
-from raywce.errors import InputError, Problems
 
 _BEFORE_CLOSING = re.compile(r"\s+([,.;:!?…)\]}»”]+)(?=\s|$)")
 _AFTER_OPENING = re.compile(r"(?<!\S)([(\[{«“¿¡]+)\s+")
@@ -36,12 +38,13 @@ _AFTER_OPENING = re.compile(r"(?<!\S)([(\[{«“¿¡]+)\s+")
 
 @dataclass(frozen=True)
 class RowOptions:
-    """Options for reading rows: fallbacks for what the tables don't say, the text's column and its clean-ups."""
+    """Options for reading rows: fallbacks for what the tables don't say, the text's column and clean-ups, languages."""
 
     language: str | None = None
     split: str | None = None
     text_column: str | None = None
     clean_ups: tuple[str, ...] = ()
+    language_map: LanguageMap = field(default_factory=dict)
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -95,61 +98,74 @@ class Row:
         return Reject(self.source, self.split, self.language, self.id, self.text, reason, detail)
 
 
-def check_columns(tables: list[Table], options: RowOptions) -> None:
-    """Raise an `InputError` naming each table that can't be read, and each column missing or of a wrong type."""
-    problems = Problems()
-    for table in tables:
-        try:
-            check_table(table.path)
-            names = column_names(table.path)
-            if names:  # else it has no rows
-                check_columns_of(table.path, names, options.text_columns, problems)
-        except InputError as error:
-            problems.found += error.problems
-    problems.raise_any()
+@dataclass(frozen=True)
+class ReadRow:
+    """One row as read, usable or not.
+
+    Attributes:
+        item: the row, or why it can't be used.
+        audio: the audio file that it names, whether there is one or not; None where it names none.
+        language: its language and the text that this was read from; None where unknown.
+        unread_language: what its column of languages holds, where no language could be read from that.
+        unbalanced_quote: whether an unbalanced quote in it was taken as it is written.
+    """
+
+    item: Row | Reject
+    audio: str | None
+    language: ReadLanguage | None
+    unread_language: str
+    unbalanced_quote: bool
 
 
-def read_rows(table: Table, options: RowOptions) -> Iterator[tuple[Row | Reject, bool]]:
-    """Yield each row of a table, usable or not, and whether an unbalanced quote in it was taken as it is written."""
+def read_rows(table: Table, options: RowOptions) -> Iterator[ReadRow]:
+    """Yield each row of a table."""
     for record in read_records(table.path, used_columns(table.path, options.text_columns)):
-        yield _row(table, record, options), record.unbalanced_quote
+        yield _row(table, record, options)
 
 
-def _row(table: Table, record: Record, options: RowOptions) -> Row | Reject:
+def _row(table: Table, record: Record, options: RowOptions) -> ReadRow:
     fields, malformed = typed(record.fields, options.text_columns)
-    column, audio = _audio(fields)
-    language = _language(table, fields, options)
-    split = split_of(_text(fields, ("split",))) or _split_of_path(audio) or table.split or options.split
+    column, audio = audio_of(fields)
+    in_column = _language_column(fields)
+    told = read_language(in_column, options.language_map) if in_column else None
+    language = told or _language(table, audio, options)
+    split = split_of(_text(fields, ("split",))) or table.split or split_of_path(audio)
+    split = split or table.folder_split or options.split
     text = clean(_text(fields, options.text_columns), options.clean_ups)
-    embedded = table.path.suffix.lower() in arrow_tables.SUFFIXES and isinstance(fields.get(column), dict)
+    embedded = isinstance(fields.get(column), dict) and suffix_of(table.path.name) in arrow_tables.SUFFIXES
     offset, seconds = _times(fields)
     given = "" if record.broken else _given_id(fields)  # the cells of a broken row may be shifted
     identifier = readable(given or _made_id(table, record, audio, split, embedded, offset))
     source = readable(f"{table.path}:{record.number}")
+    path = str(table.path if embedded else _resolve(table, audio))
     problem = record.broken or ((Reason.MALFORMED_ROW, malformed) if malformed else None)
     problem = problem or _problem(language, split, text, fields)
     if not problem and not audio and not embedded:
         problem = Reason.MISSING_FILE, f"no path in column {column}"
+    item: Row | Reject
     if problem or language is None or split is None:
         reason, detail = problem or (Reason.MALFORMED_ROW, "")
-        return Reject(source, split, language, identifier, text, reason, detail)
-    path = str(table.path if embedded else _resolve(table, audio))
-    index = record.number if embedded else None
-    rate = _rate(fields, column) if embedded else None
-    speaker = _text(fields, SPEAKER_COLUMNS) or None
-    return Row(source, identifier, text, language, split, speaker, path, index, column, offset, seconds, rate)
+        item = Reject(source, split, language and language.code, identifier, text, reason, detail)
+    else:
+        index = record.number if embedded else None
+        rate = _rate(fields, column) if embedded else None
+        speaker = _text(fields, SPEAKER_COLUMNS) or None
+        item = Row(source, identifier, text, language.code, split, speaker, path, index, column, offset, seconds, rate)
+    unread = "" if told else in_column
+    named = str(table.path.parent / audio) if embedded else path
+    return ReadRow(item, named if audio else None, language, unread, record.unbalanced_quote)
 
 
-def _problem(language: str | None, split: str | None, text: str, fields: Fields) -> tuple[Reason, str] | None:
+def _problem(language: ReadLanguage | None, split: str | None, text: str, fields: Fields) -> tuple[Reason, str] | None:
     if language is None:
         value = _text(fields, LANGUAGE_COLUMNS)
-        return Reason.UNKNOWN_LANGUAGE, f"{shown(value)} in the column" if value else "no column, folder or --language"
+        said = f"{shown(value)} in the column is no language; " if value else ""
+        return Reason.UNKNOWN_LANGUAGE, f"{said}no name or folder says it: use --language or --language-map"
     if split is None:
         value = _text(fields, ("split",))
-        return Reason.UNKNOWN_SPLIT, f"{shown(value)} in the column" if value else "no column, folder or --split"
-    if not text:
-        return Reason.EMPTY_TRANSCRIPT, ""
-    return None
+        said = f"{shown(value)} in the column is no split; " if value else ""
+        return Reason.UNKNOWN_SPLIT, f"{said}no name or folder says it: use --split"
+    return None if text else (Reason.EMPTY_TRANSCRIPT, "")
 
 
 def _text(fields: Fields, columns: tuple[str, ...]) -> str:
@@ -158,28 +174,21 @@ def _text(fields: Fields, columns: tuple[str, ...]) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _audio(fields: Fields) -> tuple[str, str]:
-    """Return the audio's column and path; the path within an embedding table may be empty."""
-    column = next((name for name in AUDIO_COLUMNS if isinstance(fields.get(name), dict)), None)
-    column = column or next((name for name in AUDIO_COLUMNS if name in fields), "")
-    value = fields.get(column)
-    path = value.get("path") if isinstance(value, dict) else value
-    return column, str(path or "")
-
-
-def _language(table: Table, fields: Fields, options: RowOptions) -> str | None:
-    """Return the language by column, else by option, else by folder; a value that is no language stays unknown."""
+def _language_column(fields: Fields) -> str:
+    """Return the text of the language's column; a number is a class label, which says nothing here."""
     value = _text(fields, LANGUAGE_COLUMNS)
-    if value and not value.isdigit():  # a number is a class label, which says nothing here
-        return language_of(value) or options.language
-    return options.language or table.language
+    return "" if value.isdigit() else value
 
 
-def _split_of_path(audio: str) -> str | None:
-    """Return the split that a folder in a relative audio path names (`train/clip.wav`)."""
-    path = Path(audio)
-    folders = () if path.is_absolute() else reversed(path.parent.parts)
-    return next((found for folder in folders if (found := split_of(folder))), None)
+def _language(table: Table, audio: str, options: RowOptions) -> ReadLanguage | None:
+    """Return the language where no column says it: by option, the table's name, its folders, the audio's folders."""
+    folders = () if table.language or table.folder_language else reversed(Path(audio).parent.parts)
+    mapping = options.language_map
+    by_audio = next((found for folder in folders if (found := language_of_name(folder, mapping))), None)
+    named = table.language or table.folder_language or by_audio
+    if options.language:
+        return ReadLanguage(options.language, named.written if named else options.language)
+    return named
 
 
 def _times(fields: Fields) -> tuple[float | None, float | None]:

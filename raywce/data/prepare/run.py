@@ -12,15 +12,18 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from raywce.data.prepare.cells import readable
-from raywce.data.prepare.rows import CLEAN_UPS, RowOptions, check_columns, read_rows
+from raywce.data.prepare.cells import cut, readable
+from raywce.data.prepare.forms import FindOptions, Format
+from raywce.data.prepare.languages import is_code, map_key, read_language
+from raywce.data.prepare.rows import CLEAN_UPS, RowOptions, read_rows
 from raywce.data.prepare.shards import ShardOptions, Workers, load_label_limit, read_result
-from raywce.data.prepare.sources import Format, Table, find_tables, language_of, split_of
-from raywce.data.prepare.summary import Group, Outcome, Prepared, Reject, summarise, write_rejects
+from raywce.data.prepare.sources import Found, as_problems, audio_files, find_tables
+from raywce.data.prepare.splits import split_of
+from raywce.data.prepare.summary import Group, Notes, Outcome, Prepared, Reject, summarise, write_rejects
 from raywce.data.prepare.writer import WORK, GroupWriter, Plan, Progress
 from raywce.data.schema import MAX_SECONDS, PREPARED, REJECTED, SPLITS
-from raywce.errors import Problems, fail
-from raywce.storage.files import is_utf8, replaced
+from raywce.errors import InputError, Problem, Problems, fail
+from raywce.storage.files import replaced
 from raywce.valid_json import as_json
 
 _LAYOUT = 1  # changes with the form of the output
@@ -65,7 +68,9 @@ class PrepareOptions:
     def check(self) -> PrepareOptions:
         """Return the options with language and split in their own spelling, or raise an `InputError`."""
         problems = Problems()
-        rows, language, split = self.rows, language_of(self.rows.language), split_of(self.rows.split)
+        rows, split = self.rows, split_of(self.rows.split)
+        mapping = {map_key(written): code for written, code in rows.language_map.items()}
+        language, cap_to = (read_language(text or "", mapping) for text in (rows.language, self.cap_to))
         if not self.sources:
             problems.add("SOURCE", "at least one is needed")
         if rows.language and not language:
@@ -78,15 +83,25 @@ class PrepareOptions:
             problems.add("--cap", "must be at least 1", self.cap)
         if self.cap is not None and self.cap_to is not None:
             problems.add("--cap", "can't go with --cap-to", do="Give one of them.")
-        cap_to = language_of(self.cap_to)
         if self.cap_to and not cap_to:
             problems.add("--cap-to", "must be a language code or name", self.cap_to)
         if not 0 < self.max_seconds <= MAX_SECONDS:
             problems.add("--max-seconds", f"must be above 0 and at most {MAX_SECONDS:g}", self.max_seconds)
         if self.jobs < 1:
             problems.add("--jobs", "must be at least 1", self.jobs)
+        for written, code in rows.language_map.items():
+            if not is_code(code):
+                problems.add("--language-map", "must map to a language's code", f"{written}={code}")
         problems.raise_any()
-        return replace(self, rows=replace(rows, language=language, split=split), cap_to=cap_to)
+        rows = replace(rows, language=language and language.code, split=split, language_map=mapping)
+        return replace(self, rows=rows, cap_to=cap_to and cap_to.code)
+
+    def find(self) -> FindOptions:
+        """Return the options for finding tables."""
+        rows, skip = self.rows, self.out.resolve()
+        return FindOptions(
+            self.form, self.config, self.revision, skip, rows.split, rows.text_columns, rows.language_map
+        )
 
     def settings(self) -> dict[str, object]:
         """Return what the output depends on: all but its place and the number of workers."""
@@ -106,57 +121,58 @@ def run(options: PrepareOptions, progress: Progress = lambda *_: None) -> Prepar
         InputError: options or sources can't be used, the output holds something else, or nothing was kept.
     """
     options = options.check()
-    tables = find_tables(list(options.sources), options.form, options.config, options.revision, options.out.resolve())
-    _check_names([*(table.path for table in tables), options.out])
-    check_columns(tables, options.rows)
+    found = find_tables(list(options.sources), options.find())
     with _output(options.out, options.settings(), options.overwrite) as work:
         tokenizer = options.tokenizer
         limit = load_label_limit(tokenizer, work / "tokenizer.json") if tokenizer else None
         shard_options = ShardOptions(options.max_seconds, limit, options.reject_silent)
         with closing(Plan(work / "plan.sqlite", options.seed)) as plan:
-            unbalanced_quotes = _scan(tables, options.rows, plan, progress)
+            notes = _scan(found, options, plan, progress)
             writer = GroupWriter(options.out, plan, options.cap, options.cap_to, shard_options, progress)
             with closing(Workers(options.jobs)) as workers:
                 outcomes = writer.write_all(workers)
-            return _finish(options, plan, outcomes, writer.records, unbalanced_quotes)
+            return _finish(options, plan, outcomes, writer.records, notes)
 
 
-def _check_names(paths: Iterable[Path]) -> None:
-    """Raise an `InputError` naming each path that is not UTF-8: ids and sources are made of it."""
-    problems = Problems()
-    for path in paths:
-        if not is_utf8(str(path)):
-            problems.add(str(path), "must have a name in UTF-8", do="Rename it and the folders above, as with convmv")
-    problems.raise_any()
-
-
-def _scan(tables: list[Table], options: RowOptions, plan: Plan, progress: Progress) -> int:
-    """Put every row of every table into the plan; return the number of quotes taken as they are written."""
-    unbalanced_quotes = 0
-    for table in tables:
+def _scan(found: Found, options: PrepareOptions, plan: Plan, progress: Progress) -> Notes:
+    """Put every row of every table into the plan; note what the rows don't say, audio without a row among it."""
+    notes = Notes(passed_over=found.passed_over)
+    for table in found.tables:
         prefix = None if table.clip_ids else readable(str(Path(table.prefix, table.path.name)))
-        for item, has_unbalanced_quote in read_rows(table, options):
-            plan.add(item, prefix)
-            unbalanced_quotes += has_unbalanced_quote
+        for row in read_rows(table, options.rows):
+            plan.add(row.item, prefix)
+            if row.audio:
+                plan.add_audio(row.audio)
+            if row.language:
+                notes.languages[row.language] += 1
+            if row.unread_language:
+                notes.unread_languages[cut(row.unread_language)] += 1
+            notes.unbalanced_quotes += row.unbalanced_quote
             if plan.rows_read % 1000 == 0:
                 progress("rows read", plan.rows_read, 0)
     if plan.rows_read == 0:
-        fail("SOURCE", "must hold at least one row", f"{len(tables)} empty tables")
-    return unbalanced_quotes
+        fail("SOURCE", "must hold at least one row", f"{len(found.tables)} empty tables")
+    for folder, name in audio_files(found, options.out.resolve()):
+        if not plan.names_audio(str(folder / name)):
+            notes.passed_over.add(folder, name, "audio that no row of a table names")
+    return notes
 
 
 def _finish(
-    options: PrepareOptions, plan: Plan, outcomes: dict[Group, Outcome], records: set[Path], unbalanced_quotes: int
+    options: PrepareOptions, plan: Plan, outcomes: dict[Group, Outcome], records: set[Path], notes: Notes
 ) -> Prepared:
     """Tidy up, list the rejects, count; `prepared.json` comes last, so that it stands for a whole output."""
     _remove_strangers(options.out, records)
     write_rejects(options.out / REJECTED, _rejects(plan, records))
     settings = options.settings()
-    prepared = summarise(options.out, outcomes, _rejects(plan, records), plan.rows_read, unbalanced_quotes, settings)
+    prepared = summarise(options.out, outcomes, _rejects(plan, records), plan.rows_read, notes, settings)
     if prepared.utterances == 0:
         reasons = Counter(reject.reason for reject in _rejects(plan, records))
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        fail("SOURCE", "must hold a row that can be kept", counts, f"See {options.out / REJECTED}.")
+        first = next(_rejects(plan, records))
+        do = f"See {options.out / REJECTED}; the first, {first.source}: {first.detail or first.reason}."
+        nothing = Problem("SOURCE", "must hold a row that can be kept", counts, do)
+        raise InputError([nothing, *as_problems(notes.passed_over)])
     _write_json(options.out / PREPARED, asdict(prepared))
     return prepared
 
@@ -195,8 +211,7 @@ def _output(out: Path, settings: Mapping[str, object], overwrite: bool) -> Itera
 def _write_json(path: Path, content: Mapping[str, object]) -> None:
     """Replace a JSON file once its content is written."""
     with replaced(path) as partial:
-        # A file name that is not UTF-8 becomes an escape, which is valid JSON.
-        partial.write_text(as_json(content), encoding="utf-8", errors="backslashreplace")
+        partial.write_text(as_json(content), encoding="utf-8")
 
 
 def _remove_strangers(out: Path, records: set[Path]) -> None:
@@ -216,12 +231,7 @@ def _record(out: Path, file: Path) -> Path:
 
 def _claim(out: Path, settings: Mapping[str, object], overwrite: bool) -> None:
     file = out / WORK / "settings.json"
-    try:
-        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() and not overwrite else settings
-    except ValueError as error:
-        fail(
-            str(file), "must be as prepare wrote it", error, "Choose another folder, or start afresh with --overwrite."
-        )
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else settings
     if overwrite:
         for split in SPLITS:
             shutil.rmtree(out / split, ignore_errors=True)

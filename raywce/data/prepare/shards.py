@@ -19,13 +19,14 @@ from itertools import groupby, islice
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
 from raywce.data.prepare.arrow_tables import audio_file, audio_path, read_audio
 from raywce.data.prepare.audio import BadAudioError, decode, encode_flac
-from raywce.data.prepare.cells import readable
-from raywce.data.prepare.file_names import find_file
+from raywce.data.prepare.cells import cut, readable
+from raywce.data.prepare.file_names import find_file, with_slashes
+from raywce.data.prepare.files import LFS_HEAD, LFS_POINTER
+from raywce.data.prepare.parquet_files import parquet_writer
 from raywce.data.prepare.rows import Row
 from raywce.data.prepare.summary import RESCALED, Reason, Reject
 from raywce.data.schema import CONTENT_KEY, SAMPLE_RATE, UTTERANCES
@@ -35,7 +36,7 @@ from raywce.storage.files import replaced
 _ROW_GROUP = 64  # utterances held in memory at a time
 _EMBEDDED_BATCH = 16  # rows of an embedding parquet file read at a time
 _AROUND = 4  # labels around a transcript: language token, task, no timestamps; end token
-_LONGEST_NAME, _LONGEST_PATH = 80, 400  # characters shown
+_LONGEST_PATH = 400  # characters shown
 _QUEUED = 2  # shards a worker, so that none waits for the main process
 
 _Kept = tuple[Row, bytes, int]
@@ -181,7 +182,7 @@ def _write_parquet(path: Path, batch: list[_Kept], utterances: Iterator[_Kept]) 
     """Write row groups of bounded size, then the digest of all rows; return utterances and samples."""
     digest, kept, samples = sha256(), 0, 0
     options = {"compression": "none", "use_dictionary": ["language", "speaker"], "write_statistics": False}
-    with pq.ParquetWriter(path, UTTERANCES, **options) as writer:
+    with parquet_writer(path, UTTERANCES, **options) as writer:
         while batch:
             for row, flac, count in batch:
                 values = [sha256(flac).hexdigest(), row.id, row.text, row.language, row.speaker]
@@ -209,6 +210,8 @@ def _utterances(shard: Shard, rejects: list[Reject], remarks: Counter[str]) -> I
                 raise BadAudioError(Reason.LABEL_LIMIT, f"{labels} labels, limit {limit.labels}")
             if isinstance(data, BadAudioError):
                 raise data
+            if data.startswith(LFS_HEAD):
+                raise BadAudioError(Reason.UNDECODABLE_AUDIO, LFS_POINTER)
             clip = decode(data, shard.options.max_seconds, row.offset or 0.0, row.seconds)
             if (flaw := clip.flaw) and shard.options.reject_silent:
                 raise BadAudioError(*flaw)
@@ -241,8 +244,7 @@ def _read(file: Path) -> bytes | BadAudioError:
 
 def _shown(file: Path) -> str:
     """Return a path as a detail shows it: one that is too long for a disk is cut."""
-    name = file.name if len(file.name) <= _LONGEST_NAME else f"{file.name[:_LONGEST_NAME]}…"
-    return readable(str(file.with_name(name)) if name else str(file))[:_LONGEST_PATH]
+    return cut(readable(str(file.with_name(cut(file.name))) if file.name else str(file)), _LONGEST_PATH)
 
 
 def _embedded(table: Path, column: str, rows: list[Row]) -> Iterator[tuple[Row, bytes | BadAudioError]]:
@@ -264,7 +266,7 @@ def _of_cell(table: Path, cell: pa.Scalar, rate: int | None) -> bytes | BadAudio
         return BadAudioError(Reason.MALFORMED_ROW, str(error))
     if data is not None:
         return data
-    path = audio_path(cell)
+    path = with_slashes(audio_path(cell))
     return _read(find_file(table.parent / path)) if path else BadAudioError(Reason.MISSING_FILE, "an empty cell")
 
 
@@ -276,7 +278,7 @@ def _key(shard: Shard) -> str:
     for path in dict.fromkeys(row.path for row in shard.rows):
         stat = _stat(Path(path))
         state = f" {stat.st_size} {stat.st_mtime_ns}" if stat else ""
-        digest.update(os.fsencode(path) + state.encode())
+        digest.update(f"{path}{state}".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
 

@@ -1,103 +1,87 @@
-"""Sources of speech: the tables in them, and the languages and splits that columns, folders and files name."""
+"""Sources of speech: folders, files and Hub datasets, the tables in them, and what is passed over."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raywce.data.prepare.tables import READERS, column_names
-from raywce.data.schema import REJECTED
-from raywce.errors import InputError, Problems, fail, first_line
+from raywce.data.prepare.columns import NO_TABLE, check_columns
+from raywce.data.prepare.file_names import suffix_of
+from raywce.data.prepare.files import file_names, folders, is_audio, is_table
+from raywce.data.prepare.forms import (
+    ASK,
+    OF_SAVED_DATASET,
+    Candidate,
+    FindOptions,
+    Format,
+    Table,
+    candidate,
+    candidates,
+    chosen,
+    placed,
+)
+from raywce.data.prepare.languages import read_language
+from raywce.data.prepare.passed_over import PassedOverFiles
+from raywce.data.prepare.splits import split_of
+from raywce.data.prepare.tables import READERS
+from raywce.errors import InputError, Problem, Problems, fail, first_line
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-AUDIO_COLUMNS = ("file_name", "audio_filepath", "audio_file", "path", "audio", "file", "audio_path")
-TEXT_COLUMNS = ("sentence", "text", "transcription", "transcript", "raw_transcription", "normalized_text")
-_CLIP_FOLDERS = ("clips", "audios")
-_NOT_SPEECH = {REJECTED, "trials.parquet"}
-_SPLITS = {
-    **dict.fromkeys(["train", "training"], "train"),
-    **dict.fromkeys(["dev", "devel", "development", "valid", "val", "validation"], "dev"),
-    **dict.fromkeys(["test", "testing"], "test"),
-}
-_CODE = re.compile(r"([a-z]{2,3})(?:[-_][A-Za-z0-9]{2,10})*")
-# Three-letter folder names that are languages of Common Voice, FLEURS or Whisper, not "wav", "tmp" or "raw".
-_THREE_LETTERS = """
-ady arn ast bas bew btv bxr ceb ckb cmn cnh dar dav dsb dyu fil gom guc guj guz haw hbo hch hsb jbo jqr kab kam
-kbd kea kln kmr koo lad lij lke ltg lth luo lus lzz mai maj mau mbf mdf mfe mhr mmc mni mos mrj myv nan ndi nhe
-nhi nia nmz nso nsy oji pez pne qup qur qus qux quy rap rwm sah sat sba sco sei shi skr syr szy tig tob tok top
-trv tsz tui tyv tyz udm umb vec vmw vot xho xkl yaq yav yrl yua yue zgh zoc zul zza
-"""
-
-
-class Format(StrEnum):
-    """Forms of a source; `auto` chooses by what is there."""
-
-    AUTO = "auto"
-    COMMON_VOICE = "common-voice"
-    AUDIOFOLDER = "audiofolder"
-    MANIFEST = "manifest"
-    SAVED_DATASET = "saved-dataset"
-    PARQUET = "parquet"
-    HUB = "hub"
+_LISTED = 20  # files passed over, in an error
 
 
 @dataclass(frozen=True)
-class Table:
-    """One table of utterances.
+class Found:
+    """Tables of all sources.
 
     Attributes:
-        path: the file: TSV, CSV, JSON lines, parquet or Arrow stream.
-        audio_folder: what relative audio paths are relative to.
-        prefix: goes before ids made from a path: the source's name and the folder in it.
-        split: the split that its place names; None where it names none.
-        language: likewise the language.
-        clip_ids: whether a clip's file name alone is its id (Common Voice), the same in every release.
+        tables: those to read: by what says their split, then in the order of the sources, parents first, by name.
+        folders: the sources that are folders.
+        passed_over: files that look like tables and are not read.
     """
 
-    path: Path
-    audio_folder: Path
-    prefix: str
-    split: str | None = None
-    language: str | None = None
-    clip_ids: bool = False
+    tables: list[Table] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    passed_over: PassedOverFiles = field(default_factory=PassedOverFiles)
 
 
-def find_tables(
-    sources: list[str],
-    form: Format = Format.AUTO,
-    config: str | None = None,
-    revision: str | None = None,
-    skip: Path | None = None,
-) -> list[Table]:
-    """Return all tables of all sources, in the order given, then by path.
-
-    Args:
-        sources: folders, files or Hub ids.
-        form: what the sources are.
-        config: the Hub dataset's configuration.
-        revision: its revision (`refs/convert/parquet` for FLEURS, whose script is dead).
-        skip: a folder that is not looked into: the output.
+def find_tables(sources: list[str], options: FindOptions) -> Found:
+    """Find all tables of all sources: folders, files or Hub ids.
 
     Raises:
-        InputError: for each source that is not there or holds nothing readable.
+        InputError: for each source that is not there or holds nothing readable, and each damaged table.
     """
-    tables: list[Table] = []
+    found = Found()
     problems = Problems()
     for source, prefix in zip(sources, _prefixes(sources), strict=True):
         try:
-            tables += _of_source(source, prefix, form, config, revision, skip)
+            found.tables.extend(_of_source(source, prefix, options, found))
+        except InputError as error:
+            problems.found += error.problems
+    for table in found.tables:
+        try:
+            check_columns(table.path, options.text_columns)
         except InputError as error:
             problems.found += error.problems
     problems.raise_any()
-    return tables
+    found.tables.sort(key=lambda table: table.split_told_by)
+    return found
+
+
+def audio_files(found: Found, skip: Path | None) -> Iterator[tuple[Path, str]]:
+    """Yield the folder and name of each audio file in the sources' folders."""
+    for root in found.folders:
+        yield from _audio(root, skip)
+
+
+def _audio(root: Path, skip: Path | None) -> Iterator[tuple[Path, str]]:
+    for folder in folders(root, skip, PassedOverFiles()):
+        yield from ((folder, name) for name in file_names(folder) if is_audio(name))
 
 
 def _prefixes(sources: list[str]) -> list[str]:
@@ -111,153 +95,114 @@ def _prefixes(sources: list[str]) -> list[str]:
     ]
 
 
-def _of_source(
-    source: str, prefix: str, form: Format, config: str | None, revision: str | None, skip: Path | None
-) -> list[Table]:
+def _of_source(source: str, prefix: str, options: FindOptions, found: Found) -> list[Table]:
     path = Path(source)
-    if form is Format.HUB or (form is Format.AUTO and not path.exists() and _is_hub_id(source)):
-        return _from_hub(source, config, revision)
+    if options.form is Format.HUB or (options.form is Format.AUTO and not path.exists() and _is_hub_id(source)):
+        return _from_hub(source, options)
     if not path.exists():
         fail(source, "must be a folder, a file or a Hub id (owner/name)", do="There is no such folder or file.")
     root = path.resolve()
     if root.is_file():
-        if root.suffix.lower() not in READERS:
-            fail(source, f"a file must be one of {', '.join(READERS)}", root.suffix or "no suffix")
-        return [_placed(Table(root, root.parent, ""), root.parent, prefix)]
-    tables = [_placed(table, root, prefix) for table in _walk(root, form, skip)]
+        return [placed(_of_file(source, root, options), root.parent, prefix, options.language_map)]
+    found.folders.append(root)
+    passed_over = PassedOverFiles()
+    tables = _of_folder(root, prefix, options, passed_over)
+    found.passed_over.update(passed_over)
     if not tables:
-        wanted = "nothing that prepare can read" if form is Format.AUTO else f"nothing of the form {form}"
-        fail(source, "must hold speech with its transcripts", wanted, "See raywce prepare --help for the forms.")
+        for folder, name in _audio(root, options.skip):
+            passed_over.add(folder, name, "audio without a table of its transcripts")
+        got = "nothing that prepare can read" if options.form is Format.AUTO else f"nothing of the form {options.form}"
+        do = "See raywce prepare --help for the forms."
+        nothing = Problem(source, "must hold speech with its transcripts", got, do)
+        raise InputError([nothing, *as_problems(passed_over)])
     return tables
 
 
-def _walk(folder: Path, form: Format, skip: Path | None) -> Iterator[Table]:
-    """Yield the tables of a folder if it has one of the forms, else those of its sub-folders."""
-    finders = _FINDERS.values() if form is Format.AUTO else [_FINDERS[form]]
-    found = next((tables for finder in finders if (tables := finder(folder))), [])
-    if found:
-        yield from found
-        return
-    for child in sorted(folder.iterdir()):
-        if child.is_dir() and not child.name.startswith(".") and child != skip:
-            yield from _walk(child, form, skip)
+def as_problems(passed_over: PassedOverFiles) -> list[Problem]:
+    """Return the first groups of files passed over as problems, for where nothing else is left."""
+    return [Problem(group.place, group.reason) for group in passed_over.groups()[:_LISTED]]
 
 
-def _common_voice(folder: Path) -> list[Table]:
-    """Find a release: `clips/` with train, dev and test.tsv, or `audios/` with ss-corpus-*.tsv (spontaneous speech)."""
-    clips = next((folder / name for name in _CLIP_FOLDERS if (folder / name).is_dir()), None)
-    if clips is None:
-        return []
-    named = [folder / f"{name}.tsv" for name in ("train", "dev", "test")]
-    files = [file for file in named if file.is_file()] or sorted(folder.glob("ss-corpus-*.tsv"))
-    return [Table(file, clips, "", clip_ids=True) for file in files]
+def _of_file(source: str, path: Path, options: FindOptions) -> Table:
+    """Return the table that a source is; Common Voice's find their clips."""
+    if suffix_of(path.name) not in READERS:
+        fail(source, f"a file must be one of {', '.join(READERS)}", suffix_of(path.name) or "no suffix")
+    made = candidate(path, options)
+    if isinstance(made, str):
+        fail(source, NO_TABLE, made)
+    return made.table
 
 
-def _audiofolder(folder: Path) -> list[Table]:
-    names = ("metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet")
-    return [Table(folder / name, folder, "") for name in names if (folder / name).is_file()]
+def _of_folder(root: Path, prefix: str, options: FindOptions, passed_over: PassedOverFiles) -> list[Table]:
+    """Return the tables to read of a folder and of all folders below it."""
+    found: list[Candidate] = []
+    saved: list[Path] = []
+    problems = Problems()
+    for folder in folders(root, options.skip, passed_over):
+        try:
+            if any(folder.is_relative_to(path) for path in saved):
+                continue  # the folder of one of its splits
+            if options.form in (Format.AUTO, Format.SAVED_DATASET) and _is_saved_dataset(folder):
+                saved.append(folder)
+                tables = _saved_dataset(folder)
+                found += [Candidate(table, Format.SAVED_DATASET) for table in tables]
+                _pass_over_rest(folder, {table.path for table in tables}, passed_over)
+            else:
+                found += candidates(folder, root, options, passed_over)
+        except InputError as error:
+            problems.found += error.problems
+    problems.raise_any()
+    found = [replace(one, table=placed(one.table, root, prefix, options.language_map)) for one in found]
+    return chosen(found, options, passed_over)
+
+
+def _is_saved_dataset(folder: Path) -> bool:
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
 def _saved_dataset(folder: Path) -> list[Table]:
-    """Find a Dataset or DatasetDict of `save_to_disk`; its Arrow files are read as they are, audio undecoded."""
-    if not ((folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()):
-        return []
+    """Return the tables of a Dataset or DatasetDict of `save_to_disk`: its Arrow files as they are, audio undecoded."""
     import datasets
 
     try:
-        loaded = datasets.load_from_disk(str(folder))
+        return _of_loaded(datasets.load_from_disk(str(folder)), folder)
     except Exception as error:  # the library raises many kinds; the user needs the one line
-        fail(str(folder), "must hold a dataset as save_to_disk wrote it", first_line(error), "Save or copy it again.")
-    return _of_loaded(loaded, folder)
+        do = "Save it again, or move it out of the source."
+        fail(str(folder), "must be a whole dataset of save_to_disk", first_line(error), do)
+
+
+def _pass_over_rest(folder: Path, used: set[Path], passed_over: PassedOverFiles) -> None:
+    """Pass over the tables in a saved dataset's folders that it doesn't name."""
+    for parent in folders(folder, None, PassedOverFiles()):
+        for name in file_names(parent):
+            if is_table(name) and parent / name not in used and name not in OF_SAVED_DATASET:
+                passed_over.add(parent, name, f"no part of the saved dataset around it; {ASK}")
 
 
 def _of_loaded(loaded: Dataset | DatasetDict, folder: Path) -> list[Table]:
     splits = loaded.items() if isinstance(loaded, dict) else [("", loaded)]
     return [
-        Table(Path(file["filename"]), folder, "", split=split_of(name))
+        Table(Path(file["filename"]), folder, split=split_of(name))
         for name, dataset in splits
         for file in dataset.cache_files
     ]
-
-
-def _parquet(folder: Path) -> list[Table]:
-    files = [file for file in sorted(folder.glob("*.parquet")) if file.name not in _NOT_SPEECH]
-    return [Table(file, folder, "") for file in files]
-
-
-def _manifests(folder: Path) -> list[Table]:
-    """Find tables beside other files: only those with a column for audio and one for text."""
-    files = [file for kind in ("*.jsonl", "*.csv", "*.tsv", "*manifest*.json") for file in folder.glob(kind)]
-    wanted = [(file, set(column_names(file))) for file in sorted(files)]
-    return [
-        Table(file, folder, "") for file, names in wanted if names & set(AUDIO_COLUMNS) and names & set(TEXT_COLUMNS)
-    ]
-
-
-_FINDERS = {
-    Format.COMMON_VOICE: _common_voice,
-    Format.SAVED_DATASET: _saved_dataset,
-    Format.AUDIOFOLDER: _audiofolder,
-    Format.PARQUET: _parquet,
-    Format.MANIFEST: _manifests,
-}
-
-
-def _placed(table: Table, root: Path, prefix: str) -> Table:
-    """Read split and language from the file's name and its folders, the nearest first, up to the source's own."""
-    inside = table.path.relative_to(root) if table.path.is_relative_to(root) else Path(table.path.name)
-    folders = [*reversed(inside.parent.parts), root.name]
-    if split_of(root.name):
-        folders.append(root.parent.name)
-    places = [table.path.stem, *folders]
-    split = table.split or next((found for name in places if (found := split_of(name))), None)
-    language = next((found for name in folders if (found := language_of_folder(name))), None)
-    return replace(table, prefix=str(Path(prefix, inside.parent)), split=split, language=language)
 
 
 def _is_hub_id(source: str) -> bool:
     return source.count("/") == 1 and not source.startswith((".", "/", "~")) and not source.endswith("/")
 
 
-def _from_hub(source: str, config: str | None, revision: str | None) -> list[Table]:
+def _from_hub(source: str, options: FindOptions) -> list[Table]:
     """Download through `datasets`, which leaves Arrow files in its cache; audio stays undecoded."""
     import datasets
 
+    config = options.config
     try:
-        loaded = datasets.load_dataset(source, config, revision=revision)
+        loaded = datasets.load_dataset(source, config, revision=options.revision)
     except Exception as error:  # the library raises many kinds; the user needs the one line
         offline = "set" if os.environ.get("HF_HUB_OFFLINE") else "not set"
         do = f"Check the id, the network and --config/--revision (HF_HUB_OFFLINE is {offline}): {first_line(error)}"
         fail(source, "must be a folder here, or a dataset of the Hub that can be reached", do=do)
     prefix = f"{source}/{config}" if config else source
-    language = language_of(config) if config else None
-    return [replace(table, prefix=prefix, language=language) for table in _of_loaded(loaded, Path.cwd())]
-
-
-def split_of(name: str | None) -> str | None:
-    """Return `train`, `dev` or `test` where `name` holds exactly one of them as a word (`gl_valid.tsv`)."""
-    words = re.split(r"[^a-z]+", (name or "").lower())
-    found = {_SPLITS[word] for word in words if word in _SPLITS}
-    return found.pop() if len(found) == 1 else None
-
-
-def language_of(value: str | None) -> str | None:
-    """Return the language code in a column's or option's value (`gl`, `pt_br`, `sv-SE`, `Galician`), without region."""
-    value = (value or "").strip()
-    code = _CODE.fullmatch(value if value[3:] else value.lower())
-    return code[1] if code else _codes_by_name().get(value.lower())
-
-
-def language_of_folder(name: str) -> str | None:
-    """Return the language code that a folder's name is; stricter than `language_of`, as any folder is looked at."""
-    code = _CODE.fullmatch(name)
-    if code and (len(code[1]) == 2 or code[1] in _THREE_LETTERS.split()):
-        return code[1]
-    return _codes_by_name().get(name.lower())
-
-
-@lru_cache(maxsize=1)
-def _codes_by_name() -> dict[str, str]:
-    from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
-
-    return {name: code for name, code in TO_LANGUAGE_CODE.items() if len(name) > 3}
+    language = read_language(config, options.language_map) if config else None
+    return [replace(table, prefix=prefix, folder_language=language) for table in _of_loaded(loaded, Path.cwd())]

@@ -12,14 +12,17 @@ from itertools import combinations, islice
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from raywce.data.prepare.languages import ReadLanguage, merged
+from raywce.data.prepare.parquet_files import parquet_reader, parquet_writer
+from raywce.data.prepare.passed_over import PassedOver, PassedOverFiles
 from raywce.data.schema import SAMPLE_RATE, SPLITS
 from raywce.storage.files import replaced
 
 UNKNOWN = "unknown"  # in place of a split or language that a rejected row doesn't have
 RESCALED = "rescaled"  # a remark on a kept utterance, as are Reason.SILENT and Reason.CLIPPED
 _BATCH = 10_000  # rejects written at a time
+_TEXTS = 100  # that no language could be read from, the most frequent
 
 
 class Reason(StrEnum):
@@ -32,6 +35,7 @@ class Reason(StrEnum):
     UNKNOWN_SPLIT = "unknown_split"
     EMPTY_TRANSCRIPT = "empty_transcript"
     REPEATED_ID = "repeated_id"
+    REPEATED_AUDIO = "repeated_audio"
     LABEL_LIMIT = "label_limit"
     MISSING_FILE = "missing_file"
     UNREADABLE_FILE = "unreadable_file"
@@ -130,7 +134,13 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Prepared:
-    """The whole result; `rows` read are `utterances` + `rejected` + `capped`."""
+    """The whole result; `rows` read are `utterances` + `rejected` + `capped`.
+
+    Attributes:
+        passed_over: files of the sources that nothing was read from.
+        merged_languages: for languages that more than one variety was read as: rows by what tables or folders say.
+        unread_languages: rows by what stands in a column of languages and is none; other evidence was taken for them.
+    """
 
     rows: int
     utterances: int
@@ -139,7 +149,27 @@ class Prepared:
     unbalanced_quotes: int
     groups: tuple[GroupSummary, ...]
     overlap: tuple[Overlap, ...]
+    passed_over: tuple[PassedOver, ...]
+    merged_languages: Mapping[str, Mapping[str, int]]
+    unread_languages: Mapping[str, int]
     settings: Mapping[str, object]
+
+
+@dataclass
+class Notes:
+    """Notes taken while rows are read.
+
+    Attributes:
+        unbalanced_quotes: rows with an unbalanced quote that was taken as it is written.
+        languages: rows of each language and text it was read from.
+        unread_languages: rows of each text in a column of languages that is none.
+        passed_over: files that nothing was read from.
+    """
+
+    unbalanced_quotes: int = 0
+    languages: Counter[ReadLanguage] = field(default_factory=Counter)
+    unread_languages: Counter[str] = field(default_factory=Counter)
+    passed_over: PassedOverFiles = field(default_factory=PassedOverFiles)
 
 
 def summarise(
@@ -147,7 +177,7 @@ def summarise(
     outcomes: dict[Group, Outcome],
     rejects: Iterable[Reject],
     rows: int,
-    unbalanced_quotes: int,
+    notes: Notes,
     settings: Mapping[str, object],
 ) -> Prepared:
     """Count what stands in `out`, and check that every row read is kept, rejected or capped.
@@ -167,7 +197,19 @@ def summarise(
     if kept + rejected + capped != rows:
         raise RuntimeError(f"{rows} rows were read, but {kept} kept + {rejected} rejected + {capped} capped")
     overlap = tuple(_overlap(out, language) for language in sorted({group.language for group in outcomes}))
-    return Prepared(rows, kept, rejected, capped, unbalanced_quotes, tuple(groups), overlap, settings)
+    return Prepared(
+        rows=rows,
+        utterances=kept,
+        rejected=rejected,
+        capped=capped,
+        unbalanced_quotes=notes.unbalanced_quotes,
+        groups=tuple(groups),
+        overlap=overlap,
+        passed_over=notes.passed_over.groups(),
+        merged_languages=merged(notes.languages),
+        unread_languages=dict(notes.unread_languages.most_common(_TEXTS)),
+        settings=settings,
+    )
 
 
 def _order(group: Group) -> tuple[str, int]:
@@ -193,8 +235,9 @@ def _overlap(out: Path, language: str) -> Overlap:
 def _values(out: Path, group: Group, column: str) -> Iterator[str]:
     """Yield a column of a group's files without its nulls; audio is not read."""
     for file in sorted((out / group.split / group.language).glob("*.parquet")):
-        for batch in pq.ParquetFile(file).iter_batches(columns=[column]):
-            yield from (value for value in batch.column(0).to_pylist() if value is not None)
+        with parquet_reader(file) as reader:
+            for batch in reader.iter_batches(columns=[column]):
+                yield from (value for value in batch.column(0).to_pylist() if value is not None)
 
 
 def shared(values: Mapping[str, Iterable[str]]) -> dict[str, int]:
@@ -217,6 +260,6 @@ def sentence_key(text: str) -> str:
 def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
     """Replace `rejected.parquet` once all rejects are written."""
     remaining = iter(rejects)
-    with replaced(path) as partial, pq.ParquetWriter(partial, REJECT_SCHEMA) as writer:
+    with replaced(path) as partial, parquet_writer(partial, REJECT_SCHEMA) as writer:
         while batch := list(islice(remaining, _BATCH)):
             writer.write_table(pa.Table.from_pylist([asdict(reject) for reject in batch], schema=REJECT_SCHEMA))

@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from raywce.data.prepare.cells import readable, shown
+from raywce.data.prepare.cells import MARK, readable, shown
+from raywce.data.prepare.failures import failures_named
 from raywce.errors import Problem
+from raywce.storage.files import is_utf8
 
 _START = 65_536  # bytes in which the first line end is looked for
 _FIRST_LINE_END = re.compile(r"\r*\n|\r")
@@ -26,16 +28,25 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
     The encoding is that of the byte order mark, UTF-16 where every second byte of the first characters is 0, else
     UTF-8, with a surrogate for each byte that is none. Lines end as the first one does: LF, CR LF or CR.
+
+    Raises:
+        InputError: the file can't be read.
     """
-    with path.open("rb") as file:
-        start = file.read(_START)
-    encoding = _encoding(start)
-    first = _FIRST_LINE_END.search(start.decode(encoding, "ignore"))
-    newline = "\r" if first and first[0] == "\r" else "\n"
-    with path.open(encoding=encoding, errors=_errors(encoding), newline=newline) as text:
-        for number, line in enumerate(text, start=1):
-            if line.strip():
-                yield number, line.strip("\r\n")
+    with failures_named(path):
+        encoding, start = _found_encoding(path)
+        first = _FIRST_LINE_END.search(start.decode(encoding, "ignore"))
+        newline = "\r" if first and first[0] == "\r" else "\n"
+        with path.open(encoding=encoding, errors=_errors(encoding), newline=newline) as text:
+            for number, line in enumerate(text, start=1):
+                if line.strip():
+                    yield number, line.strip("\r\n")
+
+
+def read_text(path: Path) -> str:
+    """Return a whole text, without a byte order mark; encoding and errors are as in `read_lines`."""
+    with failures_named(path):
+        encoding, _ = _found_encoding(path)
+        return path.read_text(encoding, _errors(encoding)).lstrip(MARK)
 
 
 def encoding_problem(path: Path) -> Problem | None:
@@ -43,24 +54,22 @@ def encoding_problem(path: Path) -> Problem | None:
 
     Eight-bit encodings can't be told apart, and a wrong guess changes letters: a file is refused where no line beyond
     ASCII is UTF-8. Where some are, the others are broken rows of a UTF-8 file.
+
+    Raises:
+        InputError: the file can't be read.
     """
-    with path.open("rb") as file:
-        encoding = _encoding(file.read(_START))
-    try:
+    with failures_named(path):
+        encoding, _ = _found_encoding(path)
         got = _first_foreign_line(path) if _errors(encoding) == "surrogateescape" else _undecodable(path, encoding)
-    except OSError as error:
-        return Problem(str(path), "must be a file that can be read", str(error.strerror))
     rule = "must be UTF-8 text, or UTF-16 with its byte order mark"
     return Problem(str(path), rule, got, "Save it as UTF-8.") if got else None
 
 
-def is_utf8(text: str) -> bool:
-    """Return whether a text read by `read_lines`, or from JSON, has no bytes or surrogates that UTF-8 can't hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _found_encoding(path: Path) -> tuple[str, bytes]:
+    """Return a file's encoding and its first bytes."""
+    with path.open("rb") as file:
+        start = file.read(_START)
+    return _encoding(start), start
 
 
 def _encoding(start: bytes) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
+from raywce.data.prepare.files import audio_key
 from raywce.data.prepare.rows import Row
 from raywce.data.prepare.shards import Shard, ShardOptions, Workers
 from raywce.data.prepare.summary import Group, Outcome, Reason, Reject
@@ -20,6 +21,8 @@ Progress = Callable[[str, int, int], None]  # what is done, how many rows of it,
 _TABLES = """
 CREATE TABLE rows (seq INTEGER PRIMARY KEY, id TEXT UNIQUE, split TEXT, language TEXT, rank INTEGER, row TEXT);
 CREATE INDEX by_group ON rows (split, language, rank);
+CREATE TABLE audio (key INTEGER PRIMARY KEY);
+CREATE TABLE utterances (key INTEGER PRIMARY KEY, source TEXT);
 CREATE TABLE rejects (seq INTEGER PRIMARY KEY, reject TEXT);
 """
 
@@ -47,7 +50,7 @@ class Plan:
         """Take one row as read.
 
         Args:
-            item: the row. The second of an id in a table is rejected, and so is the same audio under the same id.
+            item: the row. The second of an id in a table is rejected, and so is an audio file that another table has.
             prefix: goes before an id that another table has; None where an id names a clip in every table.
         """
         if isinstance(item, Row):
@@ -58,11 +61,19 @@ class Plan:
 
     def _added(self, row: Row, prefix: str | None) -> Row | Reject:
         """Put a row into the plan and return it, or the reject in its place."""
+        key = None if row.index is not None else _digest(f"{audio_key(row.path)}\0{row.offset}")
+        same = self._database.execute("SELECT source FROM utterances WHERE key = ?", (key,)).fetchone()
+        if same and _table(same[0]) != _table(row.source):
+            return row.reject(Reason.REPEATED_AUDIO, f"first in {same[0]}")
         first = self._insert(row)
-        if first and prefix and not _is_repeated(row, first):
+        if first and prefix and _table(first.source) != _table(row.source):
             row = replace(row, id=f"{prefix}/{row.id}")
             first = self._insert(row)
-        return row.reject(Reason.REPEATED_ID, f"first in {first.source}") if first else row
+        if first:
+            return row.reject(Reason.REPEATED_ID, f"first in {first.source}")
+        if key is not None:
+            self._database.execute("INSERT OR IGNORE INTO utterances VALUES (?, ?)", (key, row.source))
+        return row
 
     def _insert(self, row: Row) -> Row | None:
         """Put a row into the plan, or return the one that has its id."""
@@ -73,6 +84,15 @@ class Plan:
             (line,) = self._database.execute("SELECT row FROM rows WHERE id = ?", (row.id,)).fetchone()
             return Row.load(line)
         return None
+
+    def add_audio(self, path: str) -> None:
+        """Remember that a row names an audio file."""
+        self._database.execute("INSERT OR IGNORE INTO audio VALUES (?)", (_digest(audio_key(path)),))
+
+    def names_audio(self, path: str) -> bool:
+        """Return whether a row names an audio file."""
+        query = "SELECT 1 FROM audio WHERE key = ?"
+        return self._database.execute(query, (_digest(audio_key(path)),)).fetchone() is not None
 
     def sizes(self) -> dict[Group, int]:
         """Return the number of rows of each group."""
@@ -101,15 +121,16 @@ class Plan:
             yield [Row.load(line) for (line,) in lines]
 
     def _rank(self, identifier: str) -> int:
-        digest = blake2b(f"{self._seed}\0{identifier}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big", signed=True)
+        return _digest(f"{self._seed}\0{identifier}")
 
 
-def _is_repeated(row: Row, first: Row) -> bool:
-    """Return whether two rows of one id are of one table, or of one recording."""
-    tables = [each.source.rpartition(":")[0] for each in (row, first)]
-    recordings = [(each.path, each.index, each.offset) for each in (row, first)]
-    return tables[0] == tables[1] or recordings[0] == recordings[1]
+def _digest(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True)
+
+
+def _table(source: str) -> str:
+    """Return the table of a row's source."""
+    return source.rpartition(":")[0]
 
 
 class GroupWriter:

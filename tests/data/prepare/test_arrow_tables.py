@@ -95,6 +95,20 @@ def test_a_path_in_place_of_bytes(tmp_path: Path, write_audio: WriteAudio) -> No
     assert rejected(tmp_path) == [("missing_file", str(tmp_path / "in" / "b.wav"))]
 
 
+def test_a_path_in_place_of_bytes_may_have_backslashes(tmp_path: Path, write_audio: WriteAudio) -> None:
+    write_audio(tmp_path / "in" / "wav" / "a.wav")
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    assert len(prepare(tmp_path, {"audio": pa.array([{"path": r"wav\a.wav"}], kind)})) == 1
+
+
+def test_an_lfs_pointer_in_place_of_bytes(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
+    prepare(tmp_path, {"audio": [clip(), pointer]})
+    ((reason, detail),) = rejected(tmp_path)
+    assert reason == "undecodable_audio"
+    assert "git lfs pull" in detail
+
+
 def test_text_by_its_type(tmp_path: Path) -> None:
     texts = pa.array(["un", None, "nan"]).dictionary_encode()
     rows = prepare(tmp_path, {"audio": [clip()] * 3, "text": texts, "speaker": [1, 2, 3], "id": [4, 4, 4]})

@@ -8,10 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raywce.data.prepare.columns import check_columns_of, typed, used_names
-from raywce.data.prepare.sources import TEXT_COLUMNS
-from raywce.data.prepare.tables import column_names
-from raywce.errors import Problems
+from raywce.data.prepare.columns import TEXT_COLUMNS, check_columns, typed, used_names
+from raywce.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -54,9 +52,9 @@ def test_missing_cells_and_numbers_that_name_nothing_are_no_problem() -> None:
 
 
 def problems(path: Path) -> list[str]:
-    found = Problems()
-    check_columns_of(path, column_names(path), TEXT_COLUMNS, found)
-    return [str(problem).removeprefix(f"{path}: ") for problem in found.found]
+    with pytest.raises(InputError) as error:
+        check_columns(path, TEXT_COLUMNS)
+    return [str(problem).removeprefix(f"{path}: ") for problem in error.value.problems]
 
 
 @pytest.mark.parametrize(

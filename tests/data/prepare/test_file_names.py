@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from raywce.data.prepare.file_names import find_file
+from raywce.data.prepare.file_names import find_file, suffix_of
+
+
+def test_suffix_is_that_of_a_path() -> None:
+    for name in ("a.WAV", "a.tar.gz", ".hidden", "a", "..a.b"):
+        assert suffix_of(name) == Path(name).suffix.lower()
 
 
 @pytest.mark.parametrize("folder", ["NFC", "NFD"])

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
+from raywce.data.prepare.forms import FindOptions, Format
 from raywce.data.prepare.rows import RowOptions
 from raywce.data.prepare.run import PrepareOptions, run
-from raywce.data.prepare.sources import Format, find_tables, language_of, language_of_folder, split_of
+from raywce.data.prepare.sources import find_tables
 from raywce.errors import InputError
 from tests.data.conftest import WriteAudio, WriteFolder, tone
 
@@ -174,11 +175,11 @@ def test_saved_dataset_dict(tmp_path: Path, write_audio: WriteAudio) -> None:
     assert np.array_equal(again, soundfile.read(tmp_path / "wav/4.wav", dtype="int16")[0])
 
 
-@pytest.mark.parametrize("row_group", [2, 100])
-def test_parquet_folder(tmp_path: Path, write_audio: WriteAudio, row_group: int) -> None:
+@pytest.mark.parametrize(("row_group", "suffix"), [(2, "parquet"), (100, "PARQUET")])
+def test_parquet_folder(tmp_path: Path, write_audio: WriteAudio, row_group: int, suffix: str) -> None:
     table = pa.Table.from_pylist(hf_rows(write_audio, tmp_path / "wav", 40))
     (tmp_path / "hub" / "data").mkdir(parents=True)
-    pq.write_table(table, tmp_path / "hub/data/test-00000-of-00001.parquet", row_group_size=row_group)
+    pq.write_table(table, tmp_path / f"hub/data/test-00000-of-00001.{suffix}", row_group_size=row_group)
     rows = prepare(tmp_path / "hub", tmp_path / "out")
     assert [row["text"] for row in rows] == [f"frase {i}" for i in range(40)]
     for i in (0, 17, 39):
@@ -208,7 +209,7 @@ def test_hub_options_reach_the_library(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(InputError, match=r"google/fleurs.*Couldn't reach the Hub") as error:
-        find_tables(["google/fleurs"], config="gl_es", revision="refs/convert/parquet")
+        find_tables(["google/fleurs"], FindOptions(config="gl_es", revision="refs/convert/parquet"))
     assert asked == [(("google/fleurs", "gl_es"), {"revision": "refs/convert/parquet"})]
     assert len(str(error.value).splitlines()) == 1
 
@@ -222,14 +223,9 @@ def test_hub_dataset_takes_its_language_from_the_config(
         "parquet", data_files={"validation": str(tmp_path / "0000.parquet")}, cache_dir=str(tmp_path / "cache")
     )
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: cached)
-    options = PrepareOptions(("google/fleurs",), tmp_path / "out", Format.HUB, "ast_es")
-    with pytest.raises(InputError, match="3 unknown_language"):
-        run(options)
-    options = PrepareOptions(
-        ("google/fleurs",), tmp_path / "out2", Format.HUB, "ast_es", rows=RowOptions(language="ast")
-    )
-    run(options)
-    assert [row["language"] for row in prepared_rows(tmp_path / "out2")] == ["ast"] * 3
+    prepared = run(PrepareOptions(("google/fleurs",), tmp_path / "out", Format.HUB, "ast_es"))
+    assert [row["language"] for row in prepared_rows(tmp_path / "out")] == ["ast"] * 3
+    assert prepared.unread_languages == {"Unlisted tongue": 3}
 
 
 def test_every_bad_source_is_named(tmp_path: Path) -> None:
@@ -237,7 +233,7 @@ def test_every_bad_source_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.xyz").write_text("x")
     sources = [str(tmp_path / name) for name in ("empty", "a.xyz", "not there")]
     with pytest.raises(InputError) as error:
-        find_tables(sources)
+        find_tables(sources, FindOptions())
     assert [problem.path for problem in error.value.problems] == sources
 
 
@@ -245,46 +241,3 @@ def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("file_name,words\na.wav,ola\n")
     with pytest.raises(InputError, match=r"text column.*file_name, words.*--text-column"):
         run(PrepareOptions((str(tmp_path),), tmp_path / "out"))
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("train", "train"),
-        ("validation", "dev"),
-        ("gl_valid", "dev"),
-        ("train.clean.100", "train"),
-        ("train-00000-of-00002", "train"),
-        ("test_manifest", "test"),
-        ("train_test", None),
-        ("latest", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_split_of(name: str | None, expected: str | None) -> None:
-    assert split_of(name) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("gl", "gl"),
-        ("GL", "gl"),
-        ("sv-SE", "sv"),
-        ("gl_es", "gl"),
-        ("Galician", "gl"),
-        ("ast", "ast"),
-        ("none known", None),
-        ("", None),
-    ],
-)
-def test_language_of(value: str, expected: str | None) -> None:
-    assert language_of(value) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"), [("gl", "gl"), ("pt_br", "pt"), ("ast", "ast"), ("wav", None), ("speech", None)]
-)
-def test_language_of_folder(name: str, expected: str | None) -> None:
-    assert language_of_folder(name) == expected

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from raywce.data.prepare.summary import Reason
-from raywce.data.prepare.tables import read_records
+from raywce.data.prepare.tables import column_names, read_records
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -61,6 +61,53 @@ def test_json_lines(tmp_path: Path) -> None:
     records = list(read_records(write(tmp_path / "a.jsonl", text)))
     assert [bool(record.broken) for record in records] == [False, True, True, False]
     assert records[0].fields["text"] == "un\u2028dous"
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+@pytest.mark.parametrize(
+    ("text", "texts", "broken"),
+    [
+        ('[{"text": "un"}, {"text": "dous"}]', ["un", "dous"], []),
+        ('\ufeff \n[\n {"text":\n "un"}\n,{"text": "]"}\n]\n', ["un", "]"], []),
+        ("[]", [], []),
+        ('[{"text": "un"}, 7, ["x"], {"text": "dous"}]', ["un", "dous"], [2, 3]),
+        ('[{"text": "un"}, {"text": "do', ["un"], [2]),
+        ('[{"text": "un"}', ["un"], [2]),
+        ('[{"text": "un"}]\n{"text": "dous"}', ["un"], [2]),
+        ('[{"text": "un"} {"text": "dous"}]', ["un", "dous"], []),
+        ("[" * 100_000, [], [1]),
+    ],
+)
+def test_one_json_array(tmp_path: Path, suffix: str, text: str, texts: list[str], broken: list[int]) -> None:
+    records = list(read_records(write(tmp_path / f"a{suffix}", text)))
+    assert [record.fields["text"] for record in records if not record.broken] == texts
+    assert [record.number for record in records if record.broken] == broken
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_one_json_array_in_another_encoding(tmp_path: Path, encoding: str) -> None:
+    text = '[{"Text": "mañá"},\n {"Text": "nan"}]'.encode(encoding)
+    records = list(read_records(write(tmp_path / "a.json", text)))
+    assert [record.fields for record in records] == [{"text": "mañá"}, {"text": "nan"}]
+
+
+def test_json_that_is_nested_too_deep_is_a_broken_row(tmp_path: Path) -> None:
+    text = '{"text": ' + "[" * 100_000 + '\n{"text": "un"}\n'
+    assert [bool(record.broken) for record in read_records(write(tmp_path / "a.jsonl", text))] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.CSV", "path,text\n", []),
+        ("a.csv", "path,text\nx,un,dous\n", ["path", "text"]),
+        ("a.jsonl", 'no\n{"path": "x"}\n', ["path"]),
+        ("a.json", "{\n}\n", []),
+        ("a.json", '[1, {"path": "x"}]', ["path"]),
+    ],
+)
+def test_column_names(tmp_path: Path, name: str, text: str, expected: list[str]) -> None:
+    assert column_names(write(tmp_path / name, text)) == expected
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".jsonl", ".csv"])
