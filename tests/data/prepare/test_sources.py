@@ -237,6 +237,12 @@ def test_every_bad_source_is_named(tmp_path: Path) -> None:
     assert [problem.path for problem in error.value.problems] == sources
 
 
+def test_a_folder_that_only_looks_like_a_saved_dataset_is_named(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text("{}")
+    with pytest.raises(InputError, match=f"{tmp_path}: must hold a dataset as save_to_disk wrote it"):
+        find_tables([str(tmp_path)])
+
+
 def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
     (tmp_path / "metadata.csv").write_text("file_name,words\na.wav,ola\n")
     with pytest.raises(InputError, match=r"text column.*file_name, words.*--text-column"):
