@@ -231,7 +231,11 @@ def _record(out: Path, file: Path) -> Path:
 
 def _claim(out: Path, settings: Mapping[str, object], overwrite: bool) -> None:
     file = out / WORK / "settings.json"
-    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else settings
+    try:
+        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() and not overwrite else settings
+    except ValueError as error:
+        do = "Choose another folder, or start again with --overwrite."
+        fail(str(file), "must be as prepare wrote it", error, do)
     if overwrite:
         for split in SPLITS:
             shutil.rmtree(out / split, ignore_errors=True)

@@ -239,8 +239,8 @@ def test_every_bad_source_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_that_only_looks_like_a_saved_dataset_is_named(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text("{}")
-    with pytest.raises(InputError, match=f"{tmp_path}: must hold a dataset as save_to_disk wrote it"):
-        find_tables([str(tmp_path)])
+    with pytest.raises(InputError, match=f"{tmp_path}: must be a whole dataset of save_to_disk"):
+        find_tables([str(tmp_path)], FindOptions())
 
 
 def test_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
