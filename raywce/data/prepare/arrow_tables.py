@@ -168,7 +168,17 @@ def _parquet_batches(path: Path, wanted: dict[str, pa.Field]) -> Iterator[pa.Rec
 def _arrow_batches(path: Path, wanted: dict[str, pa.Field]) -> Iterator[pa.RecordBatch]:
     with pa.memory_map(os.fsencode(path)) as source:
         for batch in pa.ipc.open_stream(source):
-            yield batch.select([field.name for field in wanted.values()])
+            chosen = batch.select([field.name for field in wanted.values()])
+            for column in chosen.columns:
+                _check_offsets(column)
+            yield chosen
+
+
+def _check_offsets(column: pa.Array) -> None:
+    """Raise an `ArrowInvalid` where offsets lead out of a column's data: pyarrow reads a damaged stream as it is."""
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = column.view(pa.binary() if pa.types.is_string(column.type) else pa.large_binary())  # of any encoding
+    column.validate(full=True)
 
 
 def _rows(batch: pa.RecordBatch, wanted: dict[str, pa.Field]) -> Iterator[Fields]:

@@ -116,9 +116,10 @@ def test_text_by_its_type(tmp_path: Path) -> None:
     assert rejected(tmp_path) == [("empty_transcript", "")]
 
 
-def test_text_that_is_not_utf8_is_rejected(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_text_that_is_not_utf8_is_rejected(tmp_path: Path, suffix: str) -> None:
     texts = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ma\xf1\xe1", "mañá".encode()]).buffers())
-    rows = prepare(tmp_path, {"audio": [clip()] * 2, "text": texts})
+    rows = prepare(tmp_path, {"audio": [clip()] * 2, "text": texts}, suffix)
     assert [row["text"] for row in rows] == ["mañá"]
     assert rejected(tmp_path) == [("not_utf8", "in column text; save the table as UTF-8")]
 
@@ -138,3 +139,13 @@ def test_a_damaged_table_is_named(tmp_path: Path, suffix: str) -> None:
         options = PrepareOptions((str(file),), tmp_path / "again", rows=RowOptions("gl"))
         with pytest.raises(InputError, match=rf"train\{suffix}: must be .* that can be read.*download it again"):
             run(options)
+
+
+def test_offsets_out_of_an_arrow_stream_are_damage(tmp_path: Path) -> None:
+    prepare(tmp_path, {"audio": [clip()] * 2}, ".arrow")
+    file = tmp_path / "in" / "train.arrow"
+    offsets = np.array([0, 7, 14], np.int32).tobytes()  # of the texts
+    assert file.read_bytes().count(offsets) == 1
+    file.write_bytes(file.read_bytes().replace(offsets, np.array([0, 2**30, 7], np.int32).tobytes()))
+    with pytest.raises(InputError, match=r"train\.arrow: must be a whole \.arrow file"):
+        run(PrepareOptions((str(file),), tmp_path / "again", rows=RowOptions("gl")))

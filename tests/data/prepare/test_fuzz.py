@@ -25,6 +25,11 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from raywce.cli import main
+from raywce.data.prepare.cells import readable
+from raywce.data.prepare.files import is_table
+from raywce.data.prepare.forms import OF_SAVED_DATASET, FindOptions, Format
+from raywce.data.prepare.rows import RowOptions
+from raywce.data.prepare.sources import find_tables
 from raywce.data.schema import SAMPLE_RATE, UTTERANCES
 from tests.data.conftest import tone
 
@@ -43,7 +48,7 @@ CLIPS = [clip(form, kind, rate, n, 0.1) for form, kind in FORMATS for rate, n in
 CLIPS += [b"", b"RIFF", clip("WAV", "PCM_16", 16_000, 1, 0.0), b"version https://git-lfs.github.com/spec/v1\n"]
 
 
-AUDIO_COLUMNS = ("file_name", "path", "audio", "audio_filepath")
+AUDIO_COLUMNS = ("file_name", "path", "audio", "audio_filepath", "wav_filename")
 COLUMNS = [*AUDIO_COLUMNS, "sentence", "text", "language", "locale", "split", "id", "speaker", "client_id", "up_votes"]
 COLUMNS += ["offset", "duration", "sampling_rate", "título", ""]
 NAMES = ["a.wav", "b.flac", "c.mp3", "d.ogg", "train/a.wav", "é.wav", "e\u0301.wav", "no suffix"]
@@ -51,6 +56,7 @@ FOLDERS = ["", "gl", "gl/train", "es/dev", "cv/gl/clips", "cv/gl", "train", "xx"
 FOLDERS += [os.fsdecode(b"ma\xf1\xe1/gl")]
 TABLES = ["metadata.csv", "metadata.tsv", "metadata.jsonl", "train.csv", "train.tsv", "validated.tsv", "dev.jsonl"]
 TABLES += ["train.json", "test_manifest.json", "DATA.CSV", "data.parquet", "metadata.parquet", "data.arrow"]
+TABLES += ["other.tsv", "._train.csv", "all.PARQUET"]
 COUNTS = [4, 3, 5, 2, 1, 0]  # of rows
 ENCODINGS = ["utf-8", "utf-8", "utf-8-sig", "utf-16"]
 OTHER_ENCODINGS = ["latin-1", "utf-16-le", "utf-16-be", "utf-32"]
@@ -238,6 +244,7 @@ def check_prepared(source: Source, folder: Path) -> int:
     assert code == 0 or "problem" in said
     if code == 0:
         check_output(out)
+        check_every_table_is_read_or_named(speech, json.loads((out / "prepared.json").read_text(encoding="utf-8")))
     return code
 
 
@@ -262,6 +269,18 @@ def check_output(out: Path) -> None:
         assert rate == SAMPLE_RATE
         assert len(samples) == round(row["duration"] * rate) > 0
         assert row["text"].strip() == row["text"] != ""
+
+
+def check_every_table_is_read_or_named(speech: Path, prepared: dict[str, Any]) -> None:
+    form, rows = Format(prepared["settings"]["form"]), prepared["settings"]["rows"]
+    text_columns = RowOptions(text_column=rows["text_column"]).text_columns
+    found = find_tables([str(speech)], FindOptions(form, split=rows["split"], text_columns=text_columns))
+    read = {readable(str(table.path)) for table in found.tables}
+    named = {str(Path(group["folder"], name)) for group in prepared["passed_over"] for name in group["names"]}
+    files = (file for file in speech.rglob("*") if is_table(file.name) and file.name not in OF_SAVED_DATASET)
+    there = {readable(str(file)) for file in files}
+    assert read | named >= there
+    assert not read & named
 
 
 def a_round(number: int, check: Callable[[Source], object]) -> None:
