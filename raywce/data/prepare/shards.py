@@ -34,7 +34,6 @@ from raywce.errors import InputError, RunFailed, fail, first_line
 from raywce.storage.files import replaced
 
 _ROW_GROUP = 64  # utterances held in memory at a time
-_EMBEDDED_BATCH = 16  # rows of an embedding parquet file read at a time
 _AROUND = 4  # labels around a transcript: language token, task, no timestamps; end token
 _LONGEST_PATH = 400  # characters shown
 _QUEUED = 2  # shards a worker, so that none waits for the main process
