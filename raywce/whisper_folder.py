@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from raywce.errors import InputError, Problem, fail, first_line
+from raywce.storage.git_lfs import is_pointer
 
 Tree = Mapping[str, Any]
 
@@ -19,7 +20,6 @@ _ADAPTER = "adapter_config.json"
 _NEEDED = ("lang_to_id", "task_to_id", "no_timestamps_token_id")
 _LANGUAGE_TOKEN = re.compile(r"<\|[a-z]{2,3}\|>")
 _BINS = 80  # transformers' default
-_POINTER = b"version https://git-lfs"
 _ENGLISH_ONLY = 51_864  # tokens; Whisper's multilingual vocabularies are larger
 _COPY = "Copy that from the model that this one was fine-tuned from"
 
@@ -108,7 +108,7 @@ def _weights_problems(folder: Path, path: str) -> Iterator[Problem]:
     for file in files:
         if not file.is_file():
             yield Problem(path, "must hold every part of the weights that its index names", f"no {file}")
-        elif _begins_with(file, _POINTER):
+        elif is_pointer(file):
             yield Problem(path, "must hold the weights themselves", f"{file}, a Git LFS pointer", "Run git lfs pull")
         elif file.suffix == ".safetensors":
             try:
@@ -116,11 +116,6 @@ def _weights_problems(folder: Path, path: str) -> Iterator[Problem]:
                     pass
             except SafetensorError as error:
                 yield Problem(path, "must hold whole weights", f"{file} ({first_line(error)})", "Copy the file again")
-
-
-def _begins_with(file: Path, sign: bytes) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(len(sign)) == sign
 
 
 def _weight_files(folder: Path) -> Iterator[Path]:

@@ -23,7 +23,7 @@ ALLOWED = {
     "storage": "errors",
     "data": "errors storage valid_json",
     "loss": "data",
-    "whisper_folder": "errors",
+    "whisper_folder": "errors storage",
     "model": "data errors loss whisper_folder",
     "augmentation": "errors data storage",
     "evaluation": "data model storage",

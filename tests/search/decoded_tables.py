@@ -24,7 +24,7 @@ UTTERANCES, WORDS, SPEAKERS = 60, 10, 30
 def decoded(rates: Mapping[str, float], seed: int = 0, speakers: int = SPEAKERS) -> pa.Table:
     """For each language, utterances of ten words with so many substitutions; WERs are the rates to within 0.2 points.
 
-    Which words are wrong depends on the seed: a rate's whole errors are spread anew. CERs are the same: words have one
+    Which words are wrong depends on the seed: a rate's whole errors are spread again. CERs are the same: words have one
     character.
     """
     rows = []

@@ -12,7 +12,6 @@ from raywce.data.prepare.file_names import AUDIO_SUFFIXES, suffix_of
 from raywce.data.prepare.passed_over import PassedOverFiles
 from raywce.data.prepare.tables import READERS
 
-LFS_HEAD = b"version https://git-lfs.github.com/spec/"
 _OTHER_TABLES = {".xlsx", ".xls", ".ods", ".feather", ".orc", ".avro", ".ndjson", ".tab", ".psv", ".scp", ".stm"}
 _KALDI = {"text", "segments", "utt2spk", "spk2utt"}
 _LINE = 4096  # bytes looked at
@@ -105,12 +104,6 @@ def reason_by_cells(path: Path) -> str | None:
     except OSError as error:
         return f"text that can't be read: {error.strerror}"
     return _OTHER_TABLE_REASON if b"\t" in line or b"|" in line else None
-
-
-def is_lfs_pointer(path: Path) -> bool:
-    """Return whether a file is what Git leaves where Git LFS keeps the content elsewhere."""
-    with path.open("rb") as file:
-        return file.read(len(LFS_HEAD)) == LFS_HEAD
 
 
 def audio_key(path: str) -> str:

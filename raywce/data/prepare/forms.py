@@ -17,7 +17,6 @@ from raywce.data.prepare.files import (
     LFS_POINTER,
     file_names,
     is_audio,
-    is_lfs_pointer,
     is_table,
     reason_by_cells,
     reason_by_name,
@@ -30,6 +29,7 @@ from raywce.data.prepare.tables import column_names, read_records
 from raywce.data.prepare.text_files import encoding_problem
 from raywce.data.schema import PREPARED, REJECTED
 from raywce.errors import InputError, Problems, fail
+from raywce.storage.git_lfs import is_pointer
 
 _CLIP_FOLDERS = ("clips", "audios")
 _RELEASE = ("train", "dev", "test")  # Common Voice's own tables that share out its validated clips
@@ -294,7 +294,7 @@ def _is_of_form(one: Candidate, form: Format) -> bool:
 
 def _columns(path: Path) -> list[str]:
     with failures_named(path):
-        if is_lfs_pointer(path):
+        if is_pointer(path):
             fail(str(path), "must be a table", LFS_POINTER)
     return column_names(path)
 

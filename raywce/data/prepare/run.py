@@ -230,11 +230,10 @@ def _record(out: Path, file: Path) -> Path:
 
 
 def _claim(out: Path, settings: Mapping[str, object], overwrite: bool) -> None:
-    file = out / WORK / "settings.json"
+    file, do = out / WORK / "settings.json", "Choose another folder, or start again with --overwrite."
     try:
         before = json.loads(file.read_text(encoding="utf-8")) if file.exists() and not overwrite else settings
     except ValueError as error:
-        do = "Choose another folder, or start again with --overwrite."
         fail(str(file), "must be as prepare wrote it", error, do)
     if overwrite:
         for split in SPLITS:
@@ -242,7 +241,6 @@ def _claim(out: Path, settings: Mapping[str, object], overwrite: bool) -> None:
             shutil.rmtree(out / WORK / split, ignore_errors=True)
     elif before != settings:
         changed = ", ".join(name for name in settings if settings[name] != before.get(name))
-        do = "Choose another folder, or start afresh with --overwrite."
         fail("--out", "must have been prepared with the same settings", f"other {changed} in {out}", do)
     _remove([out / PREPARED, out / REJECTED])
     _write_json(file, settings)

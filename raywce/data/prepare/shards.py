@@ -25,13 +25,14 @@ from raywce.data.prepare.arrow_tables import audio_file, audio_path, read_audio
 from raywce.data.prepare.audio import BadAudioError, decode, encode_flac
 from raywce.data.prepare.cells import cut, readable
 from raywce.data.prepare.file_names import find_file, with_slashes
-from raywce.data.prepare.files import LFS_HEAD, LFS_POINTER
+from raywce.data.prepare.files import LFS_POINTER
 from raywce.data.prepare.parquet_files import parquet_writer
 from raywce.data.prepare.rows import Row
 from raywce.data.prepare.summary import RESCALED, Reason, Reject
 from raywce.data.schema import CONTENT_KEY, SAMPLE_RATE, UTTERANCES
 from raywce.errors import InputError, RunFailed, fail, first_line
 from raywce.storage.files import replaced
+from raywce.storage.git_lfs import POINTER_HEAD
 
 _ROW_GROUP = 64  # utterances held in memory at a time
 _AROUND = 4  # labels around a transcript: language token, task, no timestamps; end token
@@ -209,7 +210,7 @@ def _utterances(shard: Shard, rejects: list[Reject], remarks: Counter[str]) -> I
                 raise BadAudioError(Reason.LABEL_LIMIT, f"{labels} labels, limit {limit.labels}")
             if isinstance(data, BadAudioError):
                 raise data
-            if data.startswith(LFS_HEAD):
+            if data.startswith(POINTER_HEAD):
                 raise BadAudioError(Reason.UNDECODABLE_AUDIO, LFS_POINTER)
             clip = decode(data, shard.options.max_seconds, row.offset or 0.0, row.seconds)
             if (flaw := clip.flaw) and shard.options.reject_silent:

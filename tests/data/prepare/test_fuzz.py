@@ -1,6 +1,6 @@
 """Random sources through `raywce prepare`: it reads them or names what is wrong, and loses no row.
 
-RAYWCE_FUZZ_S=600 goes on with other inputs for that many seconds; -s prints how many were tried.
+RAYWCE_FUZZ_S=600 tries other inputs for that many seconds; -s prints how many were tried.
 """
 
 from __future__ import annotations
