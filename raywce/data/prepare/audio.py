@@ -24,6 +24,7 @@ _UNSCALED = 128.0  # float samples beyond it are no loud ones of full scale 1
 _OVERSHOOT = 1.25  # how far resampling takes samples beyond their full scale
 _SILENCE = 16 / _FULL_SCALE  # -66 dB; A-law has no smaller sample than half of it
 _TOP, _CLIPPED = 0.98, 0.01  # mu-law ends at 0.98; ordinary speech has next to no flat tops there
+_CONVERT = "If it can be played, convert it to WAV or FLAC"
 _OPEN_SIZES, _NEAR = (2**31, 2**32), 8192  # what writers to a pipe state; they round it to whole frames
 
 
@@ -84,7 +85,8 @@ def decode(data: bytes, max_seconds: float, offset: float = 0.0, seconds: float 
     try:
         file = soundfile.SoundFile(io.BytesIO(data))
     except soundfile.LibsndfileError as error:
-        raise BadAudioError(Reason.UNDECODABLE_AUDIO, error.error_string) from error
+        said = error.error_string.rstrip(".")
+        raise BadAudioError(Reason.UNDECODABLE_AUDIO, f"{said}; it starts with {data[:16]!r}. {_CONVERT}") from error
     with file:
         samples = _read(file, max_seconds, offset, seconds)
         rate, is_float = file.samplerate, file.subtype in ("FLOAT", "DOUBLE")

@@ -15,7 +15,7 @@ from raywce.data.prepare.tables import check_table, column_names, header
 from raywce.errors import Problems
 
 AUDIO_COLUMNS: tuple[str, ...] = (
-    *("file_name", "audio_filepath", "audio_file", "path", "audio", "file", "audio_path"),
+    *("file_name", "audio_filepath", "audio_filename", "audio_file", "path", "audio", "file", "audio_path"),
     *("wav_filename", "wav_path", "wav", "filename", "filepath", "file_path"),
 )
 TEXT_COLUMNS = ("sentence", "text", "transcription", "transcript", "raw_transcription", "normalized_text")
@@ -23,7 +23,8 @@ LANGUAGE_COLUMNS = ("language", "lang", "locale")
 SPEAKER_COLUMNS = ("client_id", "speaker", "speaker_id")
 ID_COLUMNS = ("id", "utterance_id")
 RATE_COLUMNS = ("sampling_rate", "sample_rate")
-TIME_COLUMNS = ("offset", "duration")  # of NeMo's manifests; they mean something else in other tables
+NEMO_AUDIO = {"audio_filepath", "audio_filename"}  # what NeMo's manifests name the audio
+TIME_COLUMNS = ("offset", "duration")  # of those manifests; they mean something else in other tables
 _MOST_SECONDS = 1e9
 _MOST_HERTZ = 1e6
 _SHOWN = 200  # characters of all names of a table; one without a header has its first row in their place
@@ -83,8 +84,8 @@ def used_names(names: Collection[str], text_columns: tuple[str, ...], audio: Col
     chosen += [name for name in ID_COLUMNS if name in names]
     if audio:
         chosen.append(_first(RATE_COLUMNS, names))
-    elif "audio_filepath" in names:
-        chosen += ["audio_filepath", *(name for name in TIME_COLUMNS if name in names)]
+    elif chosen[0] in NEMO_AUDIO:
+        chosen += [name for name in TIME_COLUMNS if name in names]
     return list(dict.fromkeys(name for name in chosen if name))
 
 

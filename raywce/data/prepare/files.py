@@ -12,8 +12,10 @@ from raywce.data.prepare.file_names import AUDIO_SUFFIXES, suffix_of
 from raywce.data.prepare.passed_over import PassedOverFiles
 from raywce.data.prepare.tables import READERS
 
-_OTHER_TABLES = {".xlsx", ".xls", ".ods", ".feather", ".orc", ".avro", ".ndjson", ".tab", ".psv", ".scp", ".stm"}
-_KALDI = {"text", "segments", "utt2spk", "spk2utt"}
+_OTHER_TABLES = {".xlsx", ".xls", ".ods", ".feather", ".orc", ".avro", ".ndjson", ".tab", ".psv"}
+_OTHER_TABLES |= {".scp", ".stm", ".ctm", ".lst", ".list", ".mlf"}
+_KALDI = {"text", "segments", "utt2spk", "spk2utt", "audio_paths"}
+_TRANSCRIPTS = {".lab", ".srt", ".vtt", ".textgrid", ".eaf", ".trs", ".cha"}
 _LINE = 4096  # bytes looked at
 _PACKED = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"}
 
@@ -22,6 +24,7 @@ APPLE_DOUBLE = "macOS keeps its own notes in files named ._*; they hold no speec
 LFS_POINTER = "a Git LFS pointer, not the file itself; fetch it with git lfs pull"
 _PACKED_REASON = "packed; unpack it to have it read"
 _OTHER_TABLE_REASON = f"a table or list of a kind that is not read; write it as one of {', '.join(READERS)}"
+_TRANSCRIPT_REASON = "one recording's transcript; such files are not read: write one table of them all"
 
 
 def folders(root: Path, skip: Path | None, passed_over: PassedOverFiles) -> Iterator[Path]:
@@ -90,12 +93,14 @@ def reason_by_name(name: str) -> str | None:
         return APPLE_DOUBLE if known else None
     if suffix in _PACKED:
         return _PACKED_REASON
+    if suffix in _TRANSCRIPTS:
+        return _TRANSCRIPT_REASON
     is_list = suffix in _OTHER_TABLES or name in _KALDI or name.lower().endswith(".trans.txt")
     return _OTHER_TABLE_REASON if is_list else None
 
 
 def reason_by_cells(path: Path) -> str | None:
-    """Return the reason of `reason_by_name` for a text file whose first line has cells; None for another one."""
+    """Return the reason of `reason_by_name` for text whose first line has cells, or beside audio of its name."""
     if suffix_of(path.name) != ".txt":
         return None
     try:
@@ -103,7 +108,9 @@ def reason_by_cells(path: Path) -> str | None:
             line = file.readline(_LINE)
     except OSError as error:
         return f"text that can't be read: {error.strerror}"
-    return _OTHER_TABLE_REASON if b"\t" in line or b"|" in line else None
+    if b"\t" in line or b"|" in line:
+        return _OTHER_TABLE_REASON
+    return _TRANSCRIPT_REASON if any(path.with_suffix(suffix).exists() for suffix in AUDIO_SUFFIXES) else None
 
 
 def audio_key(path: str) -> str:

@@ -15,6 +15,7 @@ from raywce.data.prepare.cells import plain_name, readable, shown
 from raywce.data.prepare.columns import (
     ID_COLUMNS,
     LANGUAGE_COLUMNS,
+    NEMO_AUDIO,
     RATE_COLUMNS,
     SPEAKER_COLUMNS,
     TEXT_COLUMNS,
@@ -133,7 +134,7 @@ def _row(table: Table, record: Record, options: RowOptions) -> ReadRow:
     split = split or table.folder_split or options.split
     text = clean(_text(fields, options.text_columns), options.clean_ups)
     embedded = isinstance(fields.get(column), dict) and suffix_of(table.path.name) in arrow_tables.SUFFIXES
-    offset, seconds = _times(fields)
+    offset, seconds = _times(fields) if column in NEMO_AUDIO else (None, None)
     given = "" if record.broken else _given_id(fields)  # the cells of a broken row may be shifted
     identifier = readable(given or _made_id(table, record, audio, split, embedded, offset))
     source = readable(f"{table.path}:{record.number}")
@@ -165,7 +166,9 @@ def _problem(language: ReadLanguage | None, split: str | None, text: str, fields
         value = _text(fields, ("split",))
         said = f"{shown(value)} in the column is no split; " if value else ""
         return Reason.UNKNOWN_SPLIT, f"{said}no name or folder says it: use --split"
-    return None if text else (Reason.EMPTY_TRANSCRIPT, "")
+    if any(map(str.isalnum, text)):
+        return None
+    return Reason.EMPTY_TRANSCRIPT, f"{shown(text)} has no letter and no digit" if text else ""
 
 
 def _text(fields: Fields, columns: tuple[str, ...]) -> str:
@@ -193,7 +196,7 @@ def _language(table: Table, audio: str, options: RowOptions) -> ReadLanguage | N
 
 def _times(fields: Fields) -> tuple[float | None, float | None]:
     """Return NeMo's offset and duration, seconds."""
-    times = (fields.get(name) if "audio_filepath" in fields else None for name in TIME_COLUMNS)
+    times = (fields.get(name) for name in TIME_COLUMNS)
     offset, seconds = (time if isinstance(time, float) else None for time in times)
     return offset, seconds
 

@@ -170,7 +170,7 @@ def _finish(
         reasons = Counter(reject.reason for reject in _rejects(plan, records))
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         first = next(_rejects(plan, records))
-        do = f"See {options.out / REJECTED}; the first, {first.source}: {first.detail or first.reason}."
+        do = f"See {options.out / REJECTED}; the first, {first.source}: {(first.detail or first.reason).rstrip('.')}."
         nothing = Problem("SOURCE", "must hold a row that can be kept", counts, do)
         raise InputError([nothing, *as_problems(notes.passed_over)])
     _write_json(options.out / PREPARED, asdict(prepared))

@@ -102,10 +102,11 @@ def test_a_table_with_less_evidence_of_its_split_adds_only_what_others_lack(
     assert rejected[0]["detail"] == f"first in {tmp_path / 'speech/gl/train.csv'}:2"
 
 
-def test_segments_of_one_file_are_not_repeated_audio(tmp_path: Path, write_audio: WriteAudio) -> None:
+@pytest.mark.parametrize("key", ["audio_filepath", "audio_filename"])
+def test_segments_of_one_file_are_not_repeated_audio(tmp_path: Path, write_audio: WriteAudio, key: str) -> None:
     write_audio(tmp_path / "gl" / "a.wav", 1.0)
     for split, offset in (("train", 0.0), ("dev", 0.5)):
-        row = {"audio_filepath": "a.wav", "text": split, "offset": offset, "duration": 0.4}
+        row = {key: "a.wav", "text": split, "offset": offset, "duration": 0.4}
         (tmp_path / "gl" / f"{split}.jsonl").write_text(json.dumps(row))
     assert counts(prepare(tmp_path / "gl", tmp_path / "out")) == {("gl", "train"): 1, ("gl", "dev"): 1}
 
@@ -133,6 +134,10 @@ def test_what_is_no_table_of_speech_is_named(tmp_path: Path, write_table: WriteT
         "list.xlsx": "PK",
         "filelist.txt": "a.wav|frase\n",
         "wav.scp": "a a.wav\n",
+        "train.lst": "a a.wav 100.0 frase\n",
+        "a.srt": "1\n00:00:00,000 --> 00:00:01,000\nfrase\n",
+        "a.TextGrid": "x",
+        "a.txt": "frase\n",
         "wav.tar.gz": "x",
         ".ipynb_checkpoints/train.csv": "file_name,text\na.wav,x\n",
         "rejected.parquet": "x",

@@ -54,7 +54,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, write_audiofolder: WriteFol
 
 def damaged(folder: Path, write_audio: WriteAudio) -> Path:
     """One row for each thing that can be wrong, between good ones."""
-    for name in ("good", "cut", "no_text", "quote", "after", "many_words", "again", "header"):
+    for name in ("good", "cut", "no_text", "no_words", "quote", "after", "many_words", "again", "header"):
         write_audio(folder / f"{name}.flac", 1.0)
     data = (folder / "cut.flac").read_bytes()
     (folder / "cut.flac").write_bytes(data[: len(data) // 2])
@@ -71,6 +71,7 @@ def damaged(folder: Path, write_audio: WriteAudio) -> Path:
         "empty.flac,Baleiro,empty,gl",
         "missing.flac,Falta,missing,gl",
         "no_text.flac,  ,no_text,gl",
+        "no_words.flac,♪ … ♪,no_words,gl",
         'quote.flac,"Sen, fin,quote,gl',
         "after.flac,Despois,after,gl",
         "long.flac,Longo,long,gl",
@@ -101,14 +102,19 @@ def test_each_bad_row_has_its_own_reason(tmp_path: Path, write_audio: WriteAudio
         "empty": "empty_file",
         "missing": "missing_file",
         "no_text": "empty_transcript",
+        "no_words": "empty_transcript",
         "long": "too_long",
         "many_words": "label_limit",
         "none": "no_samples",
         "tongue": "unknown_language",
     }
     assert rejected["many_words"]["detail"] == "484 labels, limit 448"
+    assert rejected["no_words"]["detail"] == "'♪ … ♪' has no letter and no digit"
+    assert rejected["header"]["detail"].endswith(
+        "starts with b'fLaC but nothing'. If it can be played, convert it to WAV or FLAC"
+    )
     assert rejected["long"]["detail"] == "31.00 s, limit 30 s"
-    assert (prepared.utterances, prepared.rejected, prepared.rows) == (3, 11, 14)
+    assert (prepared.utterances, prepared.rejected, prepared.rows) == (3, 12, 15)
 
 
 @pytest.mark.parametrize(("name", "reason"), [("n" * 300, "unreadable_file"), ("a\0b", "malformed_row")])
