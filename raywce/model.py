@@ -35,14 +35,20 @@ def load_model(
     is completed from its tokenizer.
 
     Raises:
-        InputError: transformers can't open it, or its tokenizer lacks Whisper's tokens.
+        InputError: transformers can't open it, a weight lacks, or its tokenizer lacks Whisper's tokens.
     """
     try:
-        model = WhisperForConditionalGeneration.from_pretrained(
-            checkpoint, revision=revision, dtype=torch.float32, attn_implementation="sdpa"
+        model, loaded = WhisperForConditionalGeneration.from_pretrained(
+            checkpoint,
+            revision=revision,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            output_loading_info=True,
         )
     except Exception as error:  # transformers, torch and safetensors raise many kinds
         fail(checkpoint, "must be a Whisper that transformers opens", first_sentence(error))
+    if missing := sorted(loaded["missing_keys"]):  # transformers would go on with random numbers in their place
+        fail(checkpoint, "must hold every weight of the model", f"{len(missing)} missing: {', '.join(missing[:3])}")
     _complete(model, checkpoint, revision)
     # transformers' own SpecAugment draws from numpy's global state: runs could not be repeated.
     model.config.apply_spec_augment = False

@@ -1,13 +1,16 @@
 import copy
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import WhisperForConditionalGeneration
 from transformers.models.whisper.modeling_whisper import shift_tokens_right
 
 from raywce.data.labels import IGNORED, pad_labels
+from raywce.errors import InputError
 from raywce.model import UtteranceLosses, decoder_inputs, load_average, load_model, save_model
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -24,6 +27,15 @@ def test_the_start_token_stands_once_in_front(source: str) -> None:
     config = model.config
     assert torch.equal(inputs, shift_tokens_right(labels, config.pad_token_id, config.decoder_start_token_id))
     assert (inputs == config.decoder_start_token_id).sum(dim=1).tolist() == [1, 1]
+
+
+def test_a_weight_that_is_not_there_is_no_random_one(source: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(source, tmp_path / "whisper"))
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.encoder.conv1.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"must hold every weight of the model, but got 1 missing: .*conv1\.weight"):
+        load_model(str(folder))
 
 
 def test_a_frozen_encoder_has_no_trainable_parameter(source: str) -> None:
