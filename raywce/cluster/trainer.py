@@ -58,7 +58,7 @@ def make_trainer(
 ) -> TorchTrainer:
     """Return a trainer whose workers call `worker` with `config`, each with the CPUs and GPUs of `resources`.
 
-    Workers that share a GPU exchange through gloo: NCCL refuses two ranks on one device.
+    Workers with whole GPUs exchange through NCCL. One with a share of a GPU is alone: gloo takes no memory of it.
     """
     look_often()
     of_worker = {"CPU": resources.cpus_per_worker}

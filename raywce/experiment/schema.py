@@ -464,7 +464,11 @@ class Resources(Section):
 
     workers: Count = Field(1, description="Workers of a trial, which share each batch.")
     cpus_per_worker: Positive = Field(1, description="CPUs of a worker: torch has as many threads.")
-    gpus_per_worker: NotNegative = Field(0, description="GPUs of a worker; 0 trains on the CPU.")
+    gpus_per_worker: NotNegative = Field(
+        0,
+        description="GPUs of a worker; 0 trains on the CPU. Below 1, with one worker: the share of a GPU, and of its "
+        "memory, that a trial has, so that several trials run on one.",
+    )
     loader_threads: Count = Field(2, description="Threads a worker decodes audio with.")
     prefetch: Count = Field(4, description="Micro-batches kept ready.")
     wait_s: NotNegative = Field(600, description="Seconds to wait for an autoscaler's nodes, without room for a trial.")
