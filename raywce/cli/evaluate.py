@@ -44,7 +44,7 @@ def evaluate(
     ] = None,
     workers: Annotated[int, typer.Option(help="Workers; more than one run on a Ray cluster, joined or started.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Utterances per worker and batch.")] = 8,
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="auto, fp32, tf32, bf16 or fp16.")] = "fp32",
     encoder_context: Annotated[
         str, typer.Option(help="full: the whole window; batch: the longest utterance of a batch and the margin.")
     ] = "full",
@@ -180,13 +180,13 @@ def _check_options(settings: DecodeSettings, workers: int, files: Sequence[Path 
 
     from raywce.data.context import FromBatch
     from raywce.evaluation.normalizer import NORMALIZERS
-    from raywce.model import AUTOCAST_DTYPES
+    from raywce.precision import PRECISIONS
 
     for option, number in {"--workers": workers, "--batch-size": settings.batch_size}.items():
         if number < 1:
             problems.add(option, "must be at least 1", number)
     for option, value, known in (
-        ("--precision", settings.precision, list(AUTOCAST_DTYPES)),
+        ("--precision", settings.precision, list(PRECISIONS)),
         ("--normalizer", settings.normalizer, list(NORMALIZERS)),
         ("--encoder-context", settings.encoder_context, list(get_args(FromBatch))),
     ):

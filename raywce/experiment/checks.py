@@ -370,6 +370,6 @@ def _phrases(sections: Sections) -> Iterator[str]:
 def _slower_together(resources: Resources) -> Iterator[str]:
     if 0 < resources.gpus_per_worker < 1:
         yield (
-            f"each trial may take {resources.gpus_per_worker:g} of a GPU's memory, and trials on one GPU slow each other "
-            "down: raywce profile measures one that is alone, so that its estimate of the search is a lower bound"
+            f"each trial may take {resources.gpus_per_worker:g} of a GPU's memory, and trials on one GPU slow each "
+            "other down: raywce profile measures one that is alone, so that its estimate of a search is a lower bound"
         )
