@@ -50,7 +50,7 @@ def load_model(
     if freeze_encoder:
         model.model.encoder.requires_grad_(False)
     if gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     return model.train()
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from raywce.errors import first_sentence
+from raywce.errors import RunFailed, first_sentence
 
 # What torch, CUDA's libraries and NCCL say. A library that can't be initialised had no memory for its workspace.
 _TEXTS = (
@@ -21,7 +21,7 @@ _TEXTS = (
 )
 
 
-class OutOfMemory(Exception):
+class OutOfMemory(RunFailed):
     """Error of a worker that had too little memory: the same training would fail again."""
 
 
