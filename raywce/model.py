@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of each precision; None: no autocast
-
 
 def load_model(
     checkpoint: str,
@@ -58,7 +56,7 @@ def load_model(
     if freeze_encoder:
         model.model.encoder.requires_grad_(False)
     if gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     return model.train()
 
 

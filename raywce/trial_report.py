@@ -35,6 +35,11 @@ class Report:
         alpha: weight in force, by low-resource language.
         ratios: loss ratio of each step since the report before (`raywce.weighting.LossSums.ratio`).
         learning_rate: of the last step.
+        precision: that the training computes in: what `auto` stands for.
+        skipped_steps: since the report before, whose fp16 gradients overflowed: they changed no weight; None without
+            fp16.
+        loss_scale: by which fp16's losses are multiplied from the next step on; None without fp16.
+        warning: what the card lacks for the precision.
         rates: fractions by name (`wer`, `cer`, `wer_raw`, …) and language; empty without an evaluation.
         objective: what is minimised, a fraction: mean low-resource rate, or with WERs and CERs among them the mean of
             their shares of the baseline's (`raywce.selection.objective`), which is their geometric mean in a training
@@ -63,6 +68,10 @@ class Report:
     alpha: Mapping[str, float] = field(default_factory=dict)
     ratios: Sequence[float | None] = ()
     learning_rate: float | None = None
+    precision: str | None = None
+    skipped_steps: int | None = None
+    loss_scale: float | None = None
+    warning: str | None = None
     rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     objective: float | None = None
     intermediate: bool = False

@@ -61,7 +61,7 @@ def test_gradient_checkpointing_changes_no_gradient(source: str) -> None:
     gradients = []
     for wanted in (False, True):
         model = load_model(source, gradient_checkpointing=wanted)
-        assert model.is_gradient_checkpointing is wanted
+        assert model.is_activation_checkpointing is wanted
         features = torch.randn(2, 80, 300, generator=torch.Generator().manual_seed(0))
         model(
             input_features=features, decoder_input_ids=torch.ones(2, 3, dtype=torch.long)

@@ -15,6 +15,7 @@ from raywce.augmentation.keys import DrawKey
 from raywce.augmentation.spec_augment import SpecAugment
 from raywce.augmentation.transforms import Transform
 from raywce.data.schema import SAMPLE_RATE
+from raywce.precision import products
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,10 @@ class Augmenter:
         rows = [row for row, key in enumerate(keys) if key]
         if not rows or not self.transforms:
             return waveforms, list(lengths)
-        chosen, own = self._chain(
-            waveforms[rows], [lengths[row] for row in rows], [key for key in keys if key is not None]
-        )
+        with products("fp32"):  # resampling is a convolution
+            chosen, own = self._chain(
+                waveforms[rows], [lengths[row] for row in rows], [key for key in keys if key is not None]
+            )
         new_lengths = list(lengths)
         for row, length in zip(rows, own, strict=True):
             new_lengths[row] = length

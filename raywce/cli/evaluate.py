@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -44,7 +45,7 @@ def evaluate(
     ] = None,
     workers: Annotated[int, typer.Option(help="Workers; more than one run on a Ray cluster, joined or started.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Utterances per worker and batch.")] = 8,
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="auto, fp32, tf32, bf16 or fp16.")] = "fp32",
     encoder_context: Annotated[
         str, typer.Option(help="full: the whole window; batch: the longest utterance of a batch and the margin.")
     ] = "full",
@@ -96,12 +97,30 @@ def _decode(evaluation: Evaluation, workers: int, open_test_again: bool) -> pa.T
     from raywce.cluster.decode import run_evaluation
     from raywce.demo.generate import provide_speech
     from raywce.runs.test_openings import EVALUATE, open_test_split, run_of_model
+    from raywce.training.memory import explained
 
     provide_speech(Path(evaluation.data))
     if evaluation.split == "test" and (run := run_of_model(evaluation.model)):
         open_test_split(run, EVALUATE, [evaluation.model], open_test_again)
-    with _progress(evaluation) as on_batch:
+    settings = evaluation.settings
+    if workers == 1:
+        _set_up_gpu(settings.precision)
+    doing = f"decoding {settings.batch_size} utterances at once (encoder context: {settings.encoder_context})"
+    with _progress(evaluation) as on_batch, explained(doing, "Lower --batch-size"):
         return run_evaluation(evaluation, workers, on_batch)
+
+
+def _set_up_gpu(precision: str) -> None:
+    """Have torch allocate on this machine's GPU as workers do, and say what the card lacks; nothing without a GPU."""
+    import torch
+
+    from raywce.cluster.gpu import allocator_settings
+    from raywce.precision import shortcoming
+
+    if torch.cuda.is_available():
+        os.environ |= allocator_settings()
+        if lacking := shortcoming(precision, torch.device("cuda")):
+            typer.echo(f"warning: {lacking}", err=True)
 
 
 def _languages_of(data: Path, split: str) -> list[str]:
@@ -180,13 +199,13 @@ def _check_options(settings: DecodeSettings, workers: int, files: Sequence[Path 
 
     from raywce.data.context import FromBatch
     from raywce.evaluation.normalizer import NORMALIZERS
-    from raywce.model import AUTOCAST_DTYPES
+    from raywce.precision import PRECISIONS
 
     for option, number in {"--workers": workers, "--batch-size": settings.batch_size}.items():
         if number < 1:
             problems.add(option, "must be at least 1", number)
     for option, value, known in (
-        ("--precision", settings.precision, list(AUTOCAST_DTYPES)),
+        ("--precision", settings.precision, list(PRECISIONS)),
         ("--normalizer", settings.normalizer, list(NORMALIZERS)),
         ("--encoder-context", settings.encoder_context, list(get_args(FromBatch))),
     ):

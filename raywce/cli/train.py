@@ -58,6 +58,8 @@ def train(
             with cluster.room(experiment, typer.echo).wanted(1):
                 folder.open(loaded.resolved_yaml())
                 outcome = train_run(experiment, folder, lambda report: typer.echo(report_line(report, metrics)))
+        if outcome.reports[-1].warning:
+            typer.echo(f"warning: {outcome.reports[-1].warning}", err=True)
     show_outcome(outcome, experiment)
     write_figures(json, outcome.as_json())
 
@@ -74,6 +76,8 @@ def report_line(report: Report, metrics: Metrics) -> str:
         if found:
             values = " ".join(f"{name} {form(value)}" for name, value in found.items())
             parts.append(f"{heading} {values}{unit}")
+    if report.skipped_steps:
+        parts.append(f"steps skipped, as gradients overflowed: {report.skipped_steps} (scale {report.loss_scale:g})")
     if report.restarts:
         parts.append(f"worker groups restarted: {report.restarts}")
     return " | ".join(parts)

@@ -147,8 +147,14 @@ def _of_worker(resources: Resources) -> Node:
 
 
 def _workers_on(node: Node, resources: Resources) -> int:
-    # 0.3 / 0.1 is a little less than 3.
-    return min(math.floor(node.get(name, 0.0) / amount + 1e-9) for name, amount in _of_worker(resources).items())
+    return min(_times(node.get(name, 0.0), amount, name) for name, amount in _of_worker(resources).items())
+
+
+def _times(there: float, amount: float, name: str) -> int:
+    """Return how often an amount of a resource fits."""
+    if name == "GPU" and amount < 1:  # a share is one of a single GPU: what is left of two makes no third
+        return int(there) * _times(1.0, amount, "")
+    return math.floor(there / amount + 1e-9)  # 0.3 / 0.1 is a little less than 3
 
 
 def _needed(resources: Resources) -> str:

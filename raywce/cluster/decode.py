@@ -14,6 +14,7 @@ from ray.train import RunConfig
 
 from raywce.cluster.capacity import Node, check_resources
 from raywce.cluster.connect import connect
+from raywce.cluster.gpu import limit_memory
 from raywce.cluster.trainer import TrainerFailed, fit, make_trainer, message_queue
 from raywce.errors import RunFailed, fail
 from raywce.evaluation.evaluate import Evaluation, decode_share, evaluate, utterance_table
@@ -87,7 +88,8 @@ def run_evaluations(
     with connect(), tempfile.TemporaryDirectory() as folder:
         logging.getLogger("ray.train").setLevel(logging.WARNING)
         queue = message_queue()
-        config = {"evaluations": list(evaluations), "queue": queue, "threads": resources.threads_per_worker}
+        config = {"evaluations": list(evaluations), "queue": queue}
+        config |= {"threads": resources.threads_per_worker, "gpus": resources.gpus_per_worker}
         run_config = RunConfig(name="evaluate", storage_path=folder)  # nothing is stored: the queue has the rows
         try:
             fit(make_trainer(_worker, config, resources, run_config), queue, receive)
@@ -98,6 +100,7 @@ def run_evaluations(
 def _worker(config: Mapping[str, Any]) -> None:
     """Ray Train's entry point: progress of each rank and the rows from rank 0 go into the queue."""
     torch.set_num_threads(config["threads"])
+    limit_memory(config["gpus"])
     context, queue = ray.train.get_context(), config["queue"]
     rank, workers = context.get_world_rank(), context.get_world_size()
     for index, evaluation in enumerate(config["evaluations"]):

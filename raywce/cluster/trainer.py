@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Empty, Queue
 
+from raywce.cluster.gpu import allocator_settings
 from raywce.experiment.schema import Resources
 
 PATIENCE_S = 0.2  # between two looks at whether the trainer has ended
@@ -58,12 +60,13 @@ def make_trainer(
 ) -> TorchTrainer:
     """Return a trainer whose workers call `worker` with `config`, each with the CPUs and GPUs of `resources`.
 
-    Workers that share a GPU exchange through gloo: NCCL refuses two ranks on one device.
+    Workers with whole GPUs exchange through NCCL. One with a share of a GPU is alone: gloo takes no memory of it.
     """
     look_often()
     of_worker = {"CPU": resources.cpus_per_worker}
     if resources.gpus_per_worker:
         of_worker["GPU"] = resources.gpus_per_worker
+        run_config = replace(run_config, worker_runtime_env={"env_vars": allocator_settings()})
     return TorchTrainer(
         worker,
         train_loop_config=dict(config),

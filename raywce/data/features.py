@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import WhisperFeatureExtractor
 
+from raywce.precision import computing
+
 SILENCE = -10.0  # log10 of the smallest power that Whisper tells from none, 1e-10
 DYNAMIC_RANGE = 8.0  # log10 units below an utterance's loudest bin
 
@@ -62,7 +64,7 @@ class LogMel(torch.nn.Module):
         length, room = waveforms.shape[-1], frames * self.hop_length
         if length > room:
             raise ValueError(f"audio must be at most {room} samples long, but got {length}")
-        with torch.autocast(waveforms.device.type, enabled=False):  # half precision would be off by 0.004
+        with computing("fp32", waveforms.device):  # half precision would be off by 0.004
             return self._log_mel(waveforms, frames)
 
     def _log_mel(self, waveforms: Tensor, frames: int) -> Tensor:

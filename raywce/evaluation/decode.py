@@ -20,7 +20,7 @@ from raywce.data.store import Utterance, Utterances
 from raywce.evaluation import greedy
 from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import UtteranceResult, score
-from raywce.model import AUTOCAST_DTYPES
+from raywce.precision import computing, resolved
 
 PROMPT_TOKENS = 4  # <|startoftranscript|> <|language|> <|transcribe|> <|notimestamps|>
 
@@ -173,10 +173,9 @@ def evaluate_utterances(
     """
     durations = [utterances[index].duration for index in range(len(utterances))]
     batches = batch_by_duration(durations, settings.batch_size)
-    dtype = AUTOCAST_DTYPES[settings.precision]
-    autocast = torch.autocast(model.device.type, dtype, enabled=dtype is not None)
+    precision = resolved(settings.precision, model.device)
     rows: list[UtteranceResult] = []
-    with evaluating(model), autocast:
+    with evaluating(model), computing(precision, model.device):
         for batch in batches[rank::world_size]:  # sorted by length: all ranks get similar work
             chosen = [utterances[index] for index in batch]
             rows += _decode_batch(model, tokenizer, chosen, load_features(batch), settings)

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from raywce.evaluation.loops import is_endless
+from raywce.precision import computing
 
 if TYPE_CHECKING:
     from transformers import WhisperForConditionalGeneration
@@ -49,12 +50,12 @@ def decode(
     never = list(config.suppress_tokens or [])
     forbidden = [*never, *(config.begin_suppress_tokens or [])]  # of the first token; `never` of the others
     states = state.advance(prompts)
-    of_first = model.proj_out(states[:, 0])
+    of_first = _scores(model, states[:, 0])
     out: list[list[int]] = [[] for _ in bounds]
     rows = list(range(len(out)))  # those in the batch, ended or not
     ended = [False] * len(rows)
     while True:
-        scores = model.proj_out(states[:, -1])
+        scores = _scores(model, states[:, -1])
         scores[:, forbidden] = -torch.inf
         chosen = scores.argmax(dim=-1)
         forbidden = never
@@ -71,6 +72,13 @@ def decode(
             state.keep(kept)
             rows, ended, chosen = [rows[place] for place in kept], [False] * len(kept), chosen[kept]
         states = state.advance(chosen[:, None])
+
+
+def _scores(model: WhisperForConditionalGeneration, states: Tensor) -> Tensor:
+    """Return (B, vocabulary) float32 scores of (B, D) states: rounded ones tie, and the batch's size would decide."""
+    with computing("fp32", states.device):
+        scores: Tensor = model.proj_out(states.to(model.proj_out.weight.dtype))
+    return scores
 
 
 class _DecoderState:

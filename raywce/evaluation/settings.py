@@ -17,7 +17,7 @@ class DecodeSettings:
     Attributes:
         language_tokens: Whisper's code for a language that takes another's token; others stand for themselves.
         batch_size: utterances that a worker decodes at once.
-        precision: a key of `raywce.model.AUTOCAST_DTYPES`.
+        precision: one of `raywce.precision.PRECISIONS`.
         normalizer: a key of `raywce.evaluation.normalizer.NORMALIZERS`.
         identify_language: also find the language token that the model holds for the likeliest.
         encoder_context: `full`, or `batch`: as much as a batch's longest utterance takes, and the margin.

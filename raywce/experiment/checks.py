@@ -195,6 +195,14 @@ def _whole_resources(resources: Resources) -> Iterator[Problem]:
             yield Problem(f"resources.{name}", "must be whole above 1 (Ray's rule)", f"{value:g}")
 
 
+def _shared_gpu(resources: Resources) -> Iterator[Problem]:
+    workers, share = resources.workers, resources.gpus_per_worker
+    if workers > 1 and 0 < share < 1:
+        rule = "must be 0 or at least 1 with several workers, as NCCL takes one worker a GPU"
+        do = "Set resources.workers: 1, so that whole trials share a GPU, or a GPU for each worker"
+        yield Problem("resources.gpus_per_worker", rule, f"{share:g} for each of {workers} workers", do)
+
+
 def _baseline_values(search: Search, space: Space) -> Iterator[Problem]:
     if not space:  # a file for one training: nothing is searched, and its search section is not used
         return
@@ -321,6 +329,7 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _both_kinds_fit: ("training", "data", "weighting", "space"),
     _intervals: ("training",),
     _whole_resources: ("resources",),
+    _shared_gpu: ("resources",),
     _baseline_values: ("search", "space"),
     _early_stopping: ("search", "training", "weighting", "space"),
     _stop_loops: ("evaluation",),
@@ -333,7 +342,11 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
 
 def notes(sections: Sections) -> list[str]:
     """Return a note on what can be run, but is hardly what is meant."""
-    return [*_short_context(sections["training"], sections["evaluation"]), *_phrases(sections)]
+    return [
+        *_short_context(sections["training"], sections["evaluation"]),
+        *_phrases(sections),
+        *_slower_together(sections["resources"]),
+    ]
 
 
 def _short_context(training: Training, evaluation: Evaluation) -> Iterator[str]:
@@ -351,4 +364,12 @@ def _phrases(sections: Sections) -> Iterator[str]:
         yield (
             f"words of {', '.join(languages)} have no spaces between them, so that a WER counts whole phrases: "
             "evaluation.metric: auto has the CER of such languages"
+        )
+
+
+def _slower_together(resources: Resources) -> Iterator[str]:
+    if 0 < resources.gpus_per_worker < 1:
+        yield (
+            f"each trial may take {resources.gpus_per_worker:g} of a GPU's memory, and trials on one GPU slow each "
+            "other down: raywce profile measures one that is alone, so that its estimate of a search is a lower bound"
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raywce.experiment.environment import is_hub_id
-from raywce.experiment.schema import Experiment, Model
+from raywce.experiment.schema import Confirm, Experiment, Model
 from raywce.storage.files import is_uri
 from raywce.storage.node_copy import size_of
 
@@ -32,7 +32,8 @@ class Disk:
     Attributes:
         finished: in the storage, of the models that stay.
         trial: in the storage, of a trial while it runs: its checkpoints with the optimizer's state.
-        node: in each node's cache, of the speech.
+        node: on each node: in its cache the speech, and models that come from a URI to be evaluated; in its temporary
+            folder a checkpoint of the trial that it saves or resumes.
     """
 
     finished: int
@@ -47,20 +48,37 @@ def disk_of(experiment: Experiment, trials: int, parameters: Parameters, speech:
         experiment: with the search's settings.
         trials: of the search phase.
         parameters: of the checkpoint.
-        speech: bytes of the prepared speech; a node has one copy as Arrow, and one as it is where it comes from a URI.
+        speech: bytes of a node's copies of the prepared speech (`speech_bytes`).
     """
     search, training = experiment.search, experiment.training
     model = _WEIGHT * parameters.total
     checkpoint = model + _ADAMW * parameters.trained
     saved = math.ceil(training.steps / (training.checkpoint_every or training.evaluate_every or training.steps))
     models = search.baseline_seeds + min(search.keep_models, trials) + search.confirm.trainings
-    copies = 2 if is_uri(experiment.data.folder) else 1
-    return Disk(models * model, min(saved, _MOST) * checkpoint, copies * speech)
+    return Disk(
+        finished=models * model,
+        trial=min(saved, _MOST) * checkpoint,
+        node=speech + checkpoint + _evaluated(search.confirm, experiment.storage) * model,
+    )
+
+
+def _evaluated(confirm: Confirm, storage: str) -> int:
+    """Count the models that a node may copy to evaluate them: the seeds of baseline and winner."""
+    return confirm.of_baseline(confirm.seeds) + confirm.seeds if confirm.candidates and is_uri(storage) else 0
 
 
 def speech_bytes(experiment: Experiment) -> int:
-    """Return the size of the prepared speech that trials read: train and dev of the experiment's languages."""
-    return size_of(experiment.data.folder, experiment.languages.parts)
+    """Return the size of a node's copies of the prepared speech: as Arrow, and as it is where it comes from a URI.
+
+    It is train and dev of the experiment's languages, and with a confirm phase what its test splits hold.
+    """
+    confirm, data = experiment.search.confirm, experiment.data
+    sizes = {data.folder: size_of(data.folder, experiment.languages.parts)}
+    tests = [data.folder, *data.extra_test.values()] if confirm.candidates and confirm.test else []
+    parts = [f"test/{language}" for language in experiment.languages.decoded]
+    for folder in dict.fromkeys(tests):
+        sizes[folder] = sizes.get(folder, 0) + size_of(folder, parts)
+    return sum(size * (2 if is_uri(folder) else 1) for folder, size in sizes.items())
 
 
 def parameters_of(model: Model) -> Parameters | None:

@@ -252,7 +252,7 @@ Weighting = Annotated[
     Field(discriminator="kind"),
 ]
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]  # those of `raywce.precision`, which needs torch
 
 
 class Optimizer(Section):
@@ -275,7 +275,10 @@ class Training(Section):
     batch_size: Count = Field(16, description="Utterances of one optimizer step, over all workers.")
     accumulation_steps: Count = Field(1, description="Micro-batches into which a worker's part is split: less memory.")
     precision: Precision = Field(
-        "fp32", description="On a CPU, bf16 is faster only where the processor has it (AMX, AVX512-BF16)."
+        "fp32",
+        description="tf32: a GPU rounds the inputs of products and convolutions; bf16 and fp16: mixed, with weights in "
+        "fp32. auto: bf16 where the card (compute capability 8.0 or later) or the processor (AMX, AVX512-BF16) has it, "
+        "else fp32. fp16 leaves out steps whose gradients overflow; a loss that overflows ends the trial.",
     )
     encoder_context: Literal["full", "batch"] | Positive = Field(
         "full",
@@ -464,7 +467,11 @@ class Resources(Section):
 
     workers: Count = Field(1, description="Workers of a trial, which share each batch.")
     cpus_per_worker: Positive = Field(1, description="CPUs of a worker: torch has as many threads.")
-    gpus_per_worker: NotNegative = Field(0, description="GPUs of a worker; 0 trains on the CPU.")
+    gpus_per_worker: NotNegative = Field(
+        0,
+        description="GPUs of a worker; 0 trains on the CPU. Below 1, with one worker: the share of a GPU, and of its "
+        "memory, that a trial has, so that several trials run on one.",
+    )
     loader_threads: Count = Field(2, description="Threads a worker decodes audio with.")
     prefetch: Count = Field(4, description="Micro-batches kept ready.")
     wait_s: NotNegative = Field(600, description="Seconds to wait for an autoscaler's nodes, without room for a trial.")

@@ -38,7 +38,8 @@ class Memory:
     def room(self, workers: int) -> float:
         """Return the gigabytes that this worker's peak may reach, where so many of a CPU's share what is free."""
         if self._device.type == "cuda":
-            return float(torch.cuda.get_device_properties(self._device).total_memory) / 1e9
+            share = torch.cuda.get_per_process_memory_fraction(self._device)
+            return share * torch.cuda.get_device_properties(self._device).total_memory / 1e9
         memory = psutil.virtual_memory()
         free = max(0.0, memory.available - _KEPT_FREE * memory.total)
         return (psutil.Process().memory_info().rss + free / workers) / 1e9

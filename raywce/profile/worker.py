@@ -20,6 +20,7 @@ from raywce.profile.measured import Batches
 from raywce.profile.memory import Memory
 from raywce.profile.parts import Parts, now
 from raywce.training.dev import count
+from raywce.training.memory import is_out_of_memory
 from raywce.training.optimizer import learning_rate, set_learning_rate
 from raywce.training.setup import Worker, on_any_rank, work
 from raywce.training.step import NotFiniteError, Stepper, update
@@ -151,7 +152,9 @@ class _Profile:
         try:
             self._step(stepper, batches)
             seconds, _ = self._step(stepper, batches)
-        except torch.OutOfMemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
             problem = "out of memory"
         except NotFiniteError as error:
             problem = str(error)

@@ -120,7 +120,9 @@ def _schema(space: Space, languages: Languages) -> pa.Schema:
     `violation` is the largest one. Rows without an evaluation hold nulls there; so do the baseline's, with which others
     are compared, and each row for a watched language without a limit.
     `restarts` is how often the trial's workers had to be started again; `utterances` is the file of the row's decoded
-    utterances; `ratios` has the loss ratio of each step since the row before.
+    utterances; `ratios` has the loss ratio of each step since the row before. With fp16, `skipped_steps` counts the
+    steps since the row before that changed no weight, as their gradients overflowed; `loss_scale` multiplies the
+    losses. `precision` is what the training computes in, and `warning` what the card lacks for it.
     """
     fixed = [("phase", pa.string()), ("trial_id", pa.string()), ("candidate", pa.string())]
     fixed += [("seed", pa.int64()), ("step", pa.int64())]
@@ -133,6 +135,8 @@ def _schema(space: Space, languages: Languages) -> pa.Schema:
     configs = [(f"{CONFIG}{path}", _column_type(distribution)) for path, distribution in space.items()]
     last = [("objective", pa.float64()), ("time_s", pa.float64())]
     last += [("restarts", pa.int64()), ("utterances", pa.string()), ("ratios", pa.list_(pa.float64()))]
+    last += [("skipped_steps", pa.int64()), ("loss_scale", pa.float64())]
+    last += [("precision", pa.string()), ("warning", pa.string())]
     return pa.schema([*fixed, *configs, *((name, pa.float64()) for name in by_language), *last])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Protocol
 
@@ -56,6 +56,7 @@ class PlainView:
         self.console, self.languages, self.leaves = console, experiment.languages, leaves
         self.training, self.metrics, self.progress = experiment.training, experiment.metrics, progress
         self._printed: set[tuple[str, str | int]] = set()  # states and steps of trials
+        self._warned: set[str] = set()
         self._running: dict[str, Sequence[Row]] = {}
         self._throttle = Throttle(ALIVE_S, at_once=False)
 
@@ -64,6 +65,10 @@ class PlainView:
         row = rows[-1]
         state, step = row["state"], row.get("step")
         self._running.pop(row["trial_id"], None)
+        for warning in _warnings([rows]):
+            if warning not in self._warned:
+                self._warned.add(warning)
+                self._print(row, warning)
         if state == RUNNING:
             self._running[row["trial_id"]] = rows
             if self._is_new(row, state):
@@ -169,6 +174,7 @@ class TerminalView:
         hidden = len(self._trials) - len(self._with_room())
         failed = [rows[-1] for rows in self._trials.values() if rows[-1]["state"] == FAIL]
         notes = [f"and {hidden} trials that have ended"] if hidden else []
+        notes += _warnings(self._trials.values())
         return notes + [f"{row['trial_id']} {_state(row)}" for row in failed[-1:]]
 
     def _with_room(self) -> list[str]:
@@ -188,6 +194,12 @@ class TerminalView:
         cells = [numbers.percent(rates.get(language)) for language in languages]
         step = "" if last.get("step") is None else str(last["step"])
         return [last["trial_id"], step, *cells, numbers.points(report.violation), *values, _short_state(last)]
+
+
+def _warnings(trials: Iterable[Sequence[Row]]) -> list[str]:
+    """Return what the trials' cards lack, each lack once."""
+    found = {row["warning"] for rows in trials for row in rows if row.get("warning")}
+    return [f"warning: {text}" for text in sorted(found)]
 
 
 def _state(row: Row) -> str:

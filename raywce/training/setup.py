@@ -11,27 +11,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray.train
+import ray.train.collective
 import ray.train.torch
 import torch
 import transformers
 from torch.nn.parallel import DistributedDataParallel
 
+from raywce.cluster.gpu import limit_memory
 from raywce.data.context import EncoderContext
 from raywce.data.features import LogMel
 from raywce.data.labels import LabelEncoder
-from raywce.data.loader import Corpus, Loader
+from raywce.data.loader import Corpus, Loader, StepBatch
 from raywce.data.sampler import BatchSampler, language_shares, with_both_kinds, with_copies
+from raywce.data.schema import SAMPLE_RATE
 from raywce.data.store import label_lengths, open_split
 from raywce.errors import InputError
 from raywce.experiment.schema import Experiment
 from raywce.model import UtteranceLosses, load_model, load_tokenizer
+from raywce.precision import resolved, shortcoming
 from raywce.runs.folder import checkpoint_name
 from raywce.storage.node_copy import on_node
 from raywce.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from raywce.training.dev import DevSet
+from raywce.training.memory import explained
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
 from raywce.training.step import NotFiniteError, Stepper
 from raywce.trial_report import Report
+
+_LESS = (
+    "Lower training.batch_size, raise training.accumulation_steps, or set training.encoder_context: batch or "
+    "model.gradient_checkpointing: true"
+)
 
 if TYPE_CHECKING:
     from raywce.augmentation.augmenter import Augmenter
@@ -43,20 +53,28 @@ def work(config: Mapping[str, object], do: Callable[[Worker], object]) -> None:
     Args:
         config: the `experiment`, as plain values, and the trial's `folder`, a path or URI for its tables.
         do: called once model and data are open.
+
+    Raises:
+        OutOfMemory: of this rank alone, while the others may wait for it.
     """
     experiment = Experiment.model_validate(config["experiment"])
     logging.getLogger("ray.train").setLevel(logging.WARNING)  # it prints each report in full, from each worker
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(experiment.resources.threads_per_worker)
+    limit_memory(experiment.resources.gpus_per_worker)
     run, problem = None, ""
     try:
-        run = Worker(experiment, str(config["folder"]))
+        with explained("opening the model and the data", f"{_LESS}, or take a smaller model"):
+            run = Worker(experiment, str(config["folder"]))
     except InputError as error:
         problem = "; ".join(map(str, error.problems))
+    # Not by the process group, which is there already: a node that copies its speech may take longer than it waits.
+    ray.train.collective.barrier()
     problem = on_any_rank(problem)
     try:
         if run and not problem:
-            do(run)
+            with explained("the training", _LESS):
+                do(run)
     except NotFiniteError as error:
         problem = str(error)
     if problem:
@@ -91,6 +109,7 @@ class Worker:
         self.seconds_before = 0.0
         self.first_step = 0
         self.last_evaluation = Report()
+        self.precision = resolved(self.training.precision, self.device)
         self._open_model()
         self._open_data()
         self.augmenter: Augmenter | None = None
@@ -110,7 +129,7 @@ class Worker:
         self.settings = OptimizerSettings(**self.training.optimizer.model_dump())
         self.tokenizer = load_tokenizer(model.checkpoint, model.revision)
         self.log_mel = LogMel.from_checkpoint(model.checkpoint, model.revision).to(self.device)
-        self.scaler = torch.amp.GradScaler(self.device.type) if self.training.precision == "fp16" else None
+        self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
             self.model.to(self.device)
@@ -191,11 +210,18 @@ class Worker:
             languages=self.experiment.languages.all,
             steps=self.training.steps,
             scope=self.experiment.weighting.scope,
-            precision=self.training.precision,
+            precision=self.precision,
             seed=self.training.seed,
             scaler=self.scaler,
             augmenter=self.augmenter,
         )
+
+    def memory_of(self, batch: StepBatch) -> tuple[str, str]:
+        """Return what takes a step's memory, and what to lower where there is too little."""
+        frames = self.log_mel.n_frames if batch.frames is None else batch.frames
+        seconds = frames * self.log_mel.hop_length / SAMPLE_RATE
+        most = max(map(len, batch.micro_batches))
+        return f"a step with {most} utterances at once and an encoder context of {seconds:g} s", _LESS
 
     def report(self, report: Report, save: bool = False) -> None:
         """Give a report to the controller, with a checkpoint where asked for; each rank calls it."""
@@ -205,6 +231,8 @@ class Worker:
             report,
             final=report.step == self.training.steps,
             time_s=seconds,
+            precision=self.precision,
+            warning=shortcoming(self.precision, self.device),
             left_out=self.left_out["left_out"],
             beyond_context=self.left_out["beyond_context"],
             placement_group_id=group.id.hex() if group else "",

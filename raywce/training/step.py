@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raywce.data.loader import MicroBatch, StepBatch
 from raywce.loss import utterance_weights, weighted_loss
-from raywce.model import AUTOCAST_DTYPES
+from raywce.precision import computing, products
 from raywce.weighting import AlphaSchedule, LossSums, alphas_in_force
 
 if TYPE_CHECKING:  # a training without augmentation starts sooner without torch-audiomentations
@@ -52,7 +52,7 @@ class Stepper:
         languages: all languages, in the order in which ranks exchange their sums.
         steps: optimizer steps of the training.
         scope: `utterance` or `batch`.
-        precision: `fp32`, `bf16` or `fp16` autocast.
+        precision: `fp32`, `tf32`, `bf16` or `fp16`.
         seed: of dropout.
         scaler: of the loss, for fp16.
         augmenter: what augmented copies go through; None: no augmentation.
@@ -78,6 +78,10 @@ class Stepper:
         Raises:
             NotFiniteError: on all ranks alike.
         """
+        with products(self.precision):  # those of the backward pass too
+            return self._gradients(batch, step)
+
+    def _gradients(self, batch: StepBatch, step: int) -> StepResult:
         ahead = None
         if self._adaptive and len(batch.micro_batches) > 1:
             ahead = self._over_ranks(self._forward_only(batch, step))
@@ -124,8 +128,7 @@ class Stepper:
         labels = micro_batch.labels.to(self._device, non_blocking=True)
         with torch.no_grad():
             features = self._features(micro_batch, frames)
-        dtype = AUTOCAST_DTYPES[self.precision]
-        with torch.autocast(self._device.type, dtype, enabled=dtype is not None):
+        with computing(self.precision, self._device):
             losses: Tensor = self.model(features, labels)
         return losses
 
@@ -179,13 +182,17 @@ def update(
     optimizer: torch.optim.Optimizer,
     max_gradient_norm: float | None,
     scaler: torch.amp.GradScaler | None = None,
-) -> None:
+) -> bool:
     """Clip, update, and clear the gradients.
 
+    Returns:
+        Whether the weights were updated. With a scaler, gradients overflow now and then: it leaves the update out and
+        lowers its scale.
+
     Raises:
-        NotFiniteError: the gradient's norm is not finite. With a scaler that is expected now and then: it leaves the
-            update out and lowers its scale.
+        NotFiniteError: the gradient's norm is not finite, without a scaler.
     """
+    scale = scaler.get_scale() if scaler else 0.0
     if scaler:
         scaler.unscale_(optimizer)
     norm = torch.nn.utils.clip_grad_norm_(
@@ -199,3 +206,4 @@ def update(
     else:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    return not scaler or scaler.get_scale() >= scale

@@ -15,6 +15,7 @@ from raywce.cluster.trainer import TrainerFailed, fit, make_trainer, message_que
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
 from raywce.storage import files
+from raywce.training.memory import OutOfMemory
 from raywce.trial_report import OBJECTIVE, Report
 
 
@@ -23,7 +24,10 @@ class TrialFailed(RunFailed):
 
 
 class _Forward(UserCallback):  # type: ignore[misc]
-    """Callback in Ray Train's controller: passes rank 0's reports to the driver, and counts restarts."""
+    """Callback in Ray Train's controller: passes rank 0's reports to the driver, and counts restarts.
+
+    A worker that had too little memory ends the training: it would again.
+    """
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
@@ -42,6 +46,9 @@ class _Forward(UserCallback):  # type: ignore[misc]
 
     def after_exception(self, run_context: object, worker_exceptions: dict[int, Exception]) -> None:
         self.restarts += 1
+        for error in worker_exceptions.values():
+            if isinstance(error, OutOfMemory):
+                raise error  # Ray Train starts lost workers again, but ends a run with a callback's error
 
 
 def _train(config: Mapping[str, object]) -> None:
@@ -72,7 +79,8 @@ def run_trial(
         The last report.
 
     Raises:
-        TrialFailed: the loss was not finite, or the workers were lost more often than `training.max_failures`.
+        TrialFailed: the loss was not finite, memory ran out, or the workers were lost more often than
+            `training.max_failures`.
     """
     _update_record(f"{folder}/{name}")
     queue = message_queue()

@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from raywce.data.loader import StepBatch
-from raywce.model import AUTOCAST_DTYPES
+from raywce.precision import AUTOCAST_DTYPES
 from raywce.training.step import update
 from tests.benchmarks.real_training import SETTINGS, Training
 from tests.benchmarks.short_training import BATCH_SIZE, SECONDS, WINDOW
@@ -31,7 +31,7 @@ def processor_seconds(run: Callable[[], object]) -> float:
 
 def peak(precision: str) -> float:
     """Floating-point operations a processor second of the encoder's largest product, at this precision."""
-    dtype = AUTOCAST_DTYPES[precision] or torch.float32
+    dtype = AUTOCAST_DTYPES.get(precision, torch.float32)
     one, other = torch.randn(2400, 512).to(dtype), torch.randn(512, 2048).to(dtype)
     rates = [20 * 2 * 2400 * 512 * 2048 / processor_seconds(lambda: [one @ other for _ in range(20)]) for _ in range(5)]
     return median(rates)

@@ -87,7 +87,7 @@ def drawn(count: int) -> list[Setting]:
 
 def train(experiment: Experiment, folder: Path, schedule: AlphaSchedule | None) -> None:
     """Train in this process, as a worker does; leave what was decoded of dev, and each step's ratio and weight."""
-    import ray.train
+    import ray.train.collective
     import torch
 
     from raywce.training import loop
@@ -98,6 +98,7 @@ def train(experiment: Experiment, folder: Path, schedule: AlphaSchedule | None) 
     schedules = {of: schedule or AlphaSchedule() for of in experiment.languages.low_resource}
     with (
         patch.object(ray.train, "get_context", lambda: alone),
+        patch("ray.train.collective.barrier", lambda: None),
         patch("ray.train.torch.get_device", lambda: torch.device("cpu")),
         patch("ray.util.get_current_placement_group", lambda: None),
         patch.object(ray.train, "report", lambda metrics, **_: reports.append(Report.of(metrics))),

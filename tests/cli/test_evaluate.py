@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -222,3 +223,27 @@ def test_the_rates_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) ->
         "macro mean 123.45 123.45 123.45 123.45 123.45 123.45 123.45",
         "No spaces between words of yue: a WER counts phrases, the CER fits.",
     )
+
+
+def test_too_little_memory_is_one_line_with_what_to_lower(run, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("raywce.evaluation.evaluate.evaluate_utterances", full)
+    assert run("--batch-size", 64) == 1
+    said = "out of memory in decoding 64 utterances at once (encoder context: full): CUDA out of memory. Lower --batch"
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_this_machine_s_card_lacks_is_said(run, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("raywce.precision.shortcoming", lambda precision, device: f"{device} has no {precision}")
+    assert run("--precision", "bf16") == 0
+    assert "warning" not in capsys.readouterr().err
+    # With a GPU, as far as the command itself looks.
+    monkeypatch.setattr("raywce.cluster.decode.run_evaluation", lambda *_: None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+    monkeypatch.setattr("raywce.cli.evaluate._report", lambda *_: None)
+    assert run("--precision", "bf16") == 0
+    assert "warning: cuda has no bf16" in capsys.readouterr().err
+    assert os.environ.pop("PYTORCH_ALLOC_CONF") == "expandable_segments:True"

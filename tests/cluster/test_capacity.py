@@ -36,6 +36,10 @@ def experiment(at_once: int | None = None, **resources: float | str) -> Experime
         (2, 1, 1, [{"CPU": 64.0, "GPU": 4.0}, {"CPU": 8.0}], 2),
         (1, 0.1, 0, [{"CPU": 0.3}], 3),
         (2, 2, 1, [{"CPU": 5.0, "GPU": 4.0}], 1),
+        (1, 1, 0.25, [{"CPU": 8.0, "GPU": 1.0}], 4),
+        (1, 1, 0.25, [{"CPU": 3.0, "GPU": 1.0}], 3),
+        (1, 1, 0.6, [{"CPU": 8.0, "GPU": 3.0}], 3),  # 0.4 of each GPU is left, and no trial spreads over two
+        (1, 1, 0.1, [{"CPU": 32.0, "GPU": 1.0}, {"CPU": 32.0, "GPU": 2.0}], 30),
         (1, 1, 0, [], 0),
     ],
 )

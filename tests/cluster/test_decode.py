@@ -35,7 +35,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         (Resources(workers=2, cpus_per_worker=3), {"CPU": 3}, "gloo", 3),  # also where the cluster has GPUs
         (Resources(workers=4, cpus_per_worker=0.5), {"CPU": 0.5}, "gloo", 1),
         (Resources(workers=2, gpus_per_worker=1), {"CPU": 1, "GPU": 1}, "nccl", 1),
-        (Resources(workers=2, gpus_per_worker=0.5), {"CPU": 1, "GPU": 0.5}, "gloo", 1),  # NCCL: one rank a device
+        (Resources(gpus_per_worker=0.5), {"CPU": 1, "GPU": 0.5}, "gloo", 1),  # it is alone
     ],
 )
 def test_workers_take_what_the_experiment_gives_them(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from transformers import WhisperFeatureExtractor
 
 from raywce.data.features import LogMel, pad_waveforms
+from raywce.precision import computing
 from tests.tiny_whisper import write_tiny_whisper
 
 RATE = 16_000
@@ -87,6 +88,20 @@ def test_half_precision_of_the_model_does_not_reach_the_features(dtype: torch.dt
         features = log_mel.of([WAVEFORMS["a second"]])
     assert features.dtype == torch.float32
     assert torch.equal(features, expected)
+
+
+def test_the_mel_product_is_not_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    stft, seen = torch.stft, []
+
+    def watched(*args: object, **options: object) -> torch.Tensor:
+        seen.append(torch.backends.cuda.matmul.allow_tf32)
+        return stft(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch, "stft", watched)
+    with computing("tf32", torch.device("cpu")):
+        assert torch.backends.cuda.matmul.allow_tf32
+        LogMel(WhisperFeatureExtractor()).of([WAVEFORMS["a second"]])
+    assert seen == [False]
 
 
 def test_padding_is_behind_and_zero() -> None:

@@ -193,6 +193,25 @@ def test_runs_under_bfloat16_and_reports_its_progress(model, tokenizer, features
     assert done == [4, 2]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_products_are_rounded_to_tf32_for_tf32_alone(model, tokenizer, features, precision: str) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def look(*_: object) -> None:
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+
+    hook = model.model.encoder.conv1.register_forward_hook(look)
+    _evaluate(model, tokenizer, features, precision=precision)
+    hook.remove()
+    assert seen == [(precision == "tf32",) * 2] * 2
+
+
+def test_auto_is_what_the_processor_has(model, tokenizer, features, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raywce.precision._CPU_FLAGS", set())
+    auto, fp32 = (_evaluate(model, tokenizer, features, precision=precision) for precision in ("auto", "fp32"))
+    assert auto == fp32
+
+
 def test_training_state_and_random_state_are_left_as_they_were(model, tokenizer, features) -> None:
     model.train()
     model.model.encoder.eval()

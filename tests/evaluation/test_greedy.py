@@ -104,3 +104,12 @@ def test_a_loop_is_stopped_and_all_else_is_the_same(model) -> None:
         assert len(short) == (endless.index(True) + 1 if any(endless) else len(full))
         ended_early += len(short) < len(full)
     assert 0 < ended_early < len(LANGUAGES)
+
+
+def test_scores_are_not_rounded_by_autocast(model) -> None:
+    """Scores in bfloat16 tie by the dozen; which of them wins must not depend on the batch."""
+    states = encoded(model, 600)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        _, scores = decode(model, states, prompts(model), [20] * len(states))
+    assert scores.dtype == torch.float32
+    assert (scores != scores.bfloat16()).float().mean() > 0.9

@@ -204,6 +204,12 @@ RULES = [
     (["resources.workers=8"], "resources.workers", "no more than the 4 CPU of this machine"),
     (["resources.gpus_per_worker=1"], "resources.workers", "no more than the 0 GPU of this machine"),
     (["resources.cpus_per_worker=1.5"], "resources.cpus_per_worker", "must be whole above 1"),
+    (
+        ["resources={workers: 2, gpus_per_worker: 0.5}"],
+        "resources.gpus_per_worker",
+        "must be 0 or at least 1 with several workers, as NCCL takes one worker a GPU, "
+        "but got 0.5 for each of 2 workers. Set resources.workers: 1",
+    ),
     # what the file names outside itself
     (["data.folder=./nowhere"], "data.folder", "must be a folder that raywce prepare wrote"),
     (["languages.high_resource=[es, en]"], "data.folder", "must hold train/en/*.parquet"),
@@ -545,3 +551,10 @@ def test_a_watched_language_has_a_limit_where_the_constraints_name_it(example: P
     assert limited() == ["es", "pt"]
     assert limited("search.constraints.languages={it: {}, es: {absolute_floor: 1}}") == ["es", "pt", "it"]
     assert limited("search.constraints.languages={it: {}}", "languages.high_resource=[]") == ["it"]
+
+
+def test_trials_may_share_a_gpu_with_a_note_on_what_it_costs(example: Path) -> None:
+    (note,) = changed(example, "resources.gpus_per_worker=0.25", check_files=False).notes
+    assert "0.25 of a GPU's memory" in note
+    assert "a lower bound" in note
+    assert not changed(example, "resources.gpus_per_worker=1", check_files=False).notes

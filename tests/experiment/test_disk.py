@@ -15,6 +15,7 @@ from raywce.training.optimizer import OptimizerSettings, make_optimizer
 from tests.experiment.example import FAMILY, write_example
 from tests.tiny_whisper import write_tiny_whisper
 
+CONFIRM = "search.confirm={candidates: 2, seeds: 4}"
 PARAMETERS = Parameters(total=100, trained=60)  # 400 bytes of weights, 480 of moments
 
 
@@ -60,28 +61,51 @@ def test_a_written_checkpoint_takes_what_is_said(whisper: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("overrides", "trials", "expected"),
     [
-        ([], 20, Disk(finished=(1 + 3) * 400, trial=880, node=7)),
-        ([], 2, Disk(finished=(1 + 2) * 400, trial=880, node=7)),
-        (["search.keep_models=5", "search.baseline_seeds=2"], 20, Disk((2 + 5) * 400, 880, 7)),
-        (["search.confirm={candidates: 2, seeds: 4}"], 20, Disk((1 + 3 + 2 * 4 + 6) * 400, 880, 7)),
-        (["training.checkpoint_every=50"], 20, Disk(1600, 2 * 880, 7)),
-        (["training.checkpoint_every=10"], 20, Disk(1600, 3 * 880, 7)),  # older ones are removed
-        (["training.evaluate_every=50"], 20, Disk(1600, 2 * 880, 7)),
-        (["data.folder=s3://bucket/speech"], 20, Disk(1600, 880, 14)),  # as it is, and as Arrow
+        ([], 20, Disk(finished=(1 + 3) * 400, trial=880, node=887)),  # of a node: speech, and a checkpoint on its way
+        ([], 2, Disk(finished=(1 + 2) * 400, trial=880, node=887)),
+        (["search.keep_models=5", "search.baseline_seeds=2"], 20, Disk((2 + 5) * 400, 880, 887)),
+        ([CONFIRM], 20, Disk((1 + 3 + 2 * 4 + 6) * 400, 880, 887)),
+        (["storage=s3://bucket/runs"], 20, Disk(1600, 880, 887)),
+        ([CONFIRM, "storage=s3://bucket/runs"], 20, Disk(7200, 880, 887 + (6 + 4) * 400)),  # copies to be evaluated
+        (["training.checkpoint_every=50"], 20, Disk(1600, 2 * 880, 887)),
+        (["training.checkpoint_every=10"], 20, Disk(1600, 3 * 880, 887)),  # older ones are removed
+        (["training.evaluate_every=50"], 20, Disk(1600, 2 * 880, 887)),
     ],
 )
 def test_what_a_search_takes(tmp_path: Path, overrides: list[str], trials: int, expected: Disk) -> None:
     assert disk_of(experiment(tmp_path, *overrides), trials, PARAMETERS, 7) == expected
 
 
+def add_speech(folder: Path, sizes: dict[str, int]) -> None:
+    for part, size in sizes.items():
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        (folder / part / "1.parquet").write_bytes(b"x" * size)
+
+
 def test_speech_is_that_of_train_and_dev_of_the_languages(tmp_path: Path) -> None:
     of = experiment(tmp_path, "languages.watched=[en]")
     before = speech_bytes(of)
     sizes = {"train/gl": 10, "dev/es": 5, "dev/en": 3, "test/gl": 1000, "train/en": 1000, "train/fr": 1000}
-    for part, size in sizes.items():
-        (tmp_path / "prepared" / part).mkdir(parents=True, exist_ok=True)
-        (tmp_path / "prepared" / part / "1.parquet").write_bytes(b"x" * size)
+    add_speech(tmp_path / "prepared", sizes)
     assert speech_bytes(of) - before == 18
+
+
+def test_a_confirm_phase_that_opens_test_splits_takes_theirs_too(tmp_path: Path) -> None:
+    of = experiment(tmp_path, CONFIRM, f"data.extra_test={{radio: {tmp_path / 'radio'}}}")
+    before = speech_bytes(of)
+    add_speech(tmp_path / "prepared", {"test/gl": 10, "test/fr": 1000})
+    add_speech(tmp_path / "radio", {"test/es": 3, "train/es": 1000})
+    assert speech_bytes(of) - before == 13
+    unopened = experiment(tmp_path / "other", "search.confirm={candidates: 2, seeds: 4, test: false}")
+    before = speech_bytes(unopened)
+    add_speech(tmp_path / "other" / "prepared", {"test/gl": 1000})
+    assert speech_bytes(unopened) == before
+
+
+def test_speech_behind_a_uri_is_there_twice(tmp_path: Path) -> None:
+    of = experiment(tmp_path)
+    behind = of.model_copy(update={"data": of.data.model_copy(update={"folder": f"file://{tmp_path}/prepared"})})
+    assert speech_bytes(behind) == 2 * speech_bytes(of) > 0
 
 
 def test_a_checkpoint_that_is_not_here_or_can_not_be_asked_for_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,9 +71,9 @@ def test_the_whole_is_all_phases_and_the_cluster_s_start(file: Any) -> None:
     assert found.at_once == 2
     assert found.gpu_hours == 0
     assert found.cpu_hours == pytest.approx(2 * (10 * 122 + 10) / 3600)
-    on_gpus = file("resources.gpus_per_worker=0.5")
-    nodes = [{"CPU": 4.0, "GPU": 1.0}]
-    assert estimate(on_gpus, measured(on_gpus.experiment, nodes=nodes), 0).gpu_hours == pytest.approx(1230 / 3600)
+    on_gpus = file("resources.gpus_per_worker=1")
+    nodes = [{"CPU": 4.0, "GPU": 2.0}]
+    assert estimate(on_gpus, measured(on_gpus.experiment, nodes=nodes), 0).gpu_hours == pytest.approx(2 * 1230 / 3600)
 
 
 def test_a_time_limit_bounds_the_search(file: Any) -> None:
@@ -115,3 +115,10 @@ def test_a_grid_has_its_settings_over_its_seeds(file: Any) -> None:
     }
     weighting = {"kind": "constant", "alpha": {"choice": [2, 3, 4]}}
     assert phases(file(search=grid, weighting=weighting))["search"] == (6, 3 * 122)
+
+
+def test_trials_that_share_a_gpu_go_side_by_side(file: Any) -> None:
+    shared = file(resources={"workers": 1, "gpus_per_worker": 0.25})
+    found = estimate(shared, measured(shared.experiment, nodes=[{"CPU": 16.0, "GPU": 1.0}]), 0)
+    assert found.at_once == 4
+    assert found.gpu_hours == pytest.approx(found.cpu_hours / 4)

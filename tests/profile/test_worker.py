@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from raywce.data.loader import StepBatch
 from raywce.experiment.schema import Experiment
 from raywce.profile.worker import predicted, profile_worker, ways
+from raywce.training.step import Stepper, StepResult
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 from tests.training.session import Session
@@ -71,6 +73,27 @@ def test_ways_to_make_batches_are_tried(profiled: Any) -> None:
     tried = {(one["batch_size"], one["accumulation_steps"]): one for one in found["batches"]}
     assert {(4, 4), (4, 2), (4, 1), (8, 1), (16, 1), (32, 1)} == tried.keys()
     assert all(one["utterances_per_second"] > 0 and one["why_not"] is None for one in tried.values())
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")]
+)
+def test_a_batch_for_which_there_is_too_little_memory_ends_the_larger_ones(
+    profiled: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    gradients = Stepper.gradients
+
+    def limited(self: Stepper, batch: StepBatch, step: int) -> StepResult:
+        if len(batch.micro_batches[0]) > 4:
+            raise error
+        return gradients(self, batch, step)
+
+    monkeypatch.setattr(Stepper, "gradients", limited)
+    _, found = profiled(20.0)
+    assert [one["batch_size"] for one in found["batches"] if one["why_not"] == "out of memory"] == [8]
+    assert {(4, 4), (4, 2), (4, 1), (8, 1)} == {
+        (one["batch_size"], one["accumulation_steps"]) for one in found["batches"]
+    }
 
 
 def test_without_time_the_next_one_has_its_reason(profiled: Any) -> None:

@@ -71,6 +71,19 @@ def test_plain_lines_come_once_for_each_event(file: Any, table: TrialTable, prog
     ]
 
 
+def test_what_a_card_lacks_is_said_once(file: Any, table: TrialTable, progress: Progress) -> None:
+    lacking = [{**row, "warning": "no bf16"} for row in report(table, 1)]
+    lines = lines_of(file, progress, lacking, lacking, [{**row, "trial_id": "search-2"} for row in lacking])
+    assert [line for line in lines if "warning" in line] == ["search-1: warning: no bf16"]
+    view = TerminalView(Console(file=io.StringIO(), width=80), file.experiment, list(file.space), progress)
+    for rows in (lacking, [{**row, "trial_id": "search-2"} for row in lacking]):
+        view.show(rows)
+    drawn = Console(file=io.StringIO(), width=80, record=True)
+    drawn.print(view.screen())
+    view.close()
+    assert drawn.export_text().count("warning: no bf16") == 1
+
+
 def test_a_trial_that_was_stopped_early_is_shown_with_its_last_step(
     file: Any, table: TrialTable, progress: Progress
 ) -> None:

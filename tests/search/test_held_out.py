@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> ExperimentFile:
         (tmp_path / part).mkdir(parents=True)
         (tmp_path / part / "0.parquet").touch()
     speech = f"data={{folder: {tmp_path / 'speech'}, extra_test: {{broadcast: {tmp_path / 'broadcast'}}}}}"
-    resources = "resources={workers: 4, cpus_per_worker: 0.5, gpus_per_worker: 0.5}"
+    resources = "resources={workers: 4, cpus_per_worker: 0.5, gpus_per_worker: 1}"
     path = surrogate.write_file(tmp_path, confirm={"candidates": 1})
     languages = ["languages.language_tokens={gl: pt}", "languages.watched=[it, nl]"]
     return load(path, [speech, resources, DECODING, *languages], check_files=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import ray.train
+import ray.train.collective
 import torch
 
 
@@ -37,6 +38,7 @@ class Session:
         """From here on, this session is the worker's."""
         alone = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1, get_local_world_size=lambda: 1)
         monkeypatch.setattr(ray.train, "get_context", lambda: alone)
+        monkeypatch.setattr("ray.train.collective.barrier", lambda: None)
         monkeypatch.setattr("ray.train.torch.get_device", lambda: torch.device("cpu"))
         monkeypatch.setattr("ray.util.get_current_placement_group", lambda: None)
         monkeypatch.setattr(ray.train, "report", self.report)

@@ -36,6 +36,27 @@ def test_a_checkpoint_gives_back_weights_and_state_to_the_bit(source: Path, tmp_
             assert torch.equal(value, read.optimizer["state"][index][name])
 
 
+def test_a_save_takes_no_memory_for_the_optimizers_state(source: Path, tmp_path: Path) -> None:
+    model = load_model(str(source))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    optimizer.step()
+    # Much more than the model, whose own writing is transformers' matter.
+    for moments in optimizer.state.values():
+        for name in ("exp_avg", "exp_avg_sq"):
+            moments[name] = moments[name].flatten().repeat(20)
+    state = TrainingState(7, optimizer.state_dict(), None, 12.5, {})
+    size = sum(value.nbytes for moments in optimizer.state.values() for value in moments.values())
+    with torch.profiler.profile(profile_memory=True) as watched:
+        save_checkpoint(tmp_path / "saved", model, state, str(source), None)
+    assert watched.profiler is not None
+    taken = sum(event.nbytes() for event in watched.profiler.kineto_results.events() if event.nbytes() > 0)
+    assert size > 1_000_000
+    assert taken <= 0.05 * size
+    assert (tmp_path / "saved" / "training_state.pt").stat().st_size >= size
+
+
 def test_a_checkpoint_is_a_complete_transformers_folder(source: Path, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "saved", load_model(str(source)), TrainingState(1, {}, None, 0.0, {}), str(source), None)
     folder = str(tmp_path / "saved")

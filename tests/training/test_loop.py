@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ from safetensors.torch import load_file
 from raywce.cluster.decode import run_evaluation
 from raywce.evaluation.evaluate import Evaluation
 from raywce.experiment.schema import Experiment
-from raywce.training import loop
+from raywce.training import loop, setup
 from raywce.training.checkpoint import load_state
+from raywce.training.memory import OutOfMemory
 from tests.evaluation.talking_whisper import write_talking_whisper
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
@@ -460,3 +463,100 @@ def test_the_precision_of_the_evaluation_is_its_own_or_the_trainings() -> None:
     assert precision("bf16", None) == "bf16"
     assert precision("bf16", "fp32") == "fp32"
     assert precision("fp32", "bf16") == "bf16"
+
+
+def test_skipped_steps_and_the_scale_are_reported_of_half_precision(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    training: dict[str, Any] = {"precision": "fp16", "log_every": 1}
+    assert [report["skipped_steps"] for report in run(training=training).reports] == [0, 0, 0, 0]
+    monkeypatch.setattr("torch.amp.GradScaler", functools.partial(torch.amp.GradScaler, init_scale=2.0**60))
+    reports = run(training=training).reports
+    assert [(report["skipped_steps"], report["loss_scale"]) for report in reports] == [
+        (1, 2.0**59),
+        (1, 2.0**58),
+        (1, 2.0**57),
+        (1, 2.0**56),
+    ]
+    assert run(training={**training, "log_every": 10}).reports[-1]["skipped_steps"] == 4
+    assert not {"skipped_steps", "loss_scale"} & run().reports[-1].keys()
+
+
+def test_the_precision_that_auto_stands_for_is_reported(
+    run: Run, plain: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(training={"precision": "bf16"}).reports[-1]["precision"] == "bf16"
+    monkeypatch.setattr("raywce.precision._CPU_FLAGS", set())
+    auto = run(training={"precision": "auto"})
+    assert auto.reports[-1]["precision"] == "fp32"
+    assert "warning" not in auto.reports[-1]
+    assert equal(weights(auto), plain)
+
+
+def test_what_a_card_lacks_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raywce.training.setup.shortcoming", lambda precision, device: f"{precision} on {device}")
+    assert run(training={"precision": "bf16"}).reports[-1]["warning"] == "bf16 on cpu"
+
+
+def _raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("place", "error", "said"),
+    [
+        (
+            "raywce.training.step.Stepper.gradients",
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+            "a step with 2 utterances at once and an encoder context of 3 s: CUDA out of memory. "
+            "Lower training.batch_size, raise training.accumulation_steps, or set training.encoder_context: batch or "
+            "model.gradient_checkpointing: true",
+        ),
+        (
+            "raywce.training.loop.update",
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            "a step with 2 utterances at once and an encoder context of 3 s: CUDA error: CUBLAS_STATUS_ALLOC_FAILED",
+        ),
+        (
+            "raywce.training.dev.DevSet.evaluate",
+            RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+            "decoding 8 utterances of dev at once (encoder context: full): cuDNN error: CUDNN_STATUS_NOT_INITIALIZED. "
+            "Lower evaluation.batch_size",
+        ),
+        (
+            "raywce.training.setup.make_optimizer",
+            torch.OutOfMemoryError("CUDA out of memory"),
+            "opening the model and the data: CUDA out of memory. Lower training.batch_size",
+        ),
+        ("raywce.training.setup.Worker.wrapped", MemoryError(), "the training: MemoryError. Lower training.batch_size"),
+    ],
+)
+def test_too_little_memory_is_said_with_the_batch_and_what_to_lower(
+    run: Run, monkeypatch: pytest.MonkeyPatch, place: str, error: Exception, said: str
+) -> None:
+    monkeypatch.setattr(place, _raising(error))
+    with pytest.raises(OutOfMemory, match=re.escape(f"out of memory in {said}")):
+        run(training={"accumulation_steps": 2})
+
+
+def test_ranks_wait_for_each_other_s_data_before_the_process_group_is_used(
+    run: Run, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node's first copy takes as long as it takes; what the group waits for is limited."""
+    order: list[str] = []
+    opened, agreed = setup.Worker._open_data, setup.on_any_rank
+    monkeypatch.setattr(setup.Worker, "_open_data", lambda self: (opened(self), order.append("data"))[0])
+    monkeypatch.setattr(setup, "on_any_rank", lambda problem: (order.append("group"), agreed(problem))[1])
+    enter = Session.enter
+
+    def entered(self: Session, patch: pytest.MonkeyPatch) -> None:
+        enter(self, patch)
+        patch.setattr("ray.train.collective.barrier", lambda: order.append("barrier"))
+
+    monkeypatch.setattr(Session, "enter", entered)
+    run(training={"steps": 1})
+    assert order == ["data", "barrier", "group"]
+    order.clear()
+    run(data={"folder": str(inputs / "none")})  # a rank without its data waits too
+    assert order == ["barrier", "group"]

@@ -128,6 +128,8 @@ def test_a_finished_training_is_known_without_a_cluster(
 
 
 def test_a_report_in_a_line() -> None:
+    half = report_line(report(2, 0.255, skipped_steps=2, loss_scale=16384.0), METRICS)
+    assert half.endswith("steps skipped, as gradients overflowed: 2 (scale 16384)")
     line = report_line(report(2, 0.255, loss={"gl": 1.5}, alpha={"gl": 2.0}, restarts=1), METRICS)
     assert line == (
         "step 2 | 2 s | loss gl 1.500 | alpha gl 2.000 | WER gl 25.50 es 10.00 % | CER gl 20.00 es 10.00 % "

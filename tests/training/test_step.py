@@ -271,7 +271,7 @@ def test_half_precision_with_a_scaler_gives_the_same_update_but_for_rounding(fol
             UtteranceLosses(model), log_mel, schedules, LANGUAGES, STEPS, precision=precision, scaler=scaler
         )
         stepper.gradients(batch, 0)
-        update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
+        assert update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
         weights[precision] = model.proj_out.weight.detach()
     start = load_model(str(folder / "model")).proj_out.weight.detach()
     change = weights["fp32"] - start
@@ -289,9 +289,42 @@ def test_a_scale_that_is_too_large_leaves_the_update_out_and_is_lowered(folder: 
     )
     stepper.gradients(batch, 0)
     before = model.proj_out.weight.detach().clone()
-    update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
+    assert not update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
     assert torch.equal(model.proj_out.weight, before)
-    assert scaler.get_scale() < 2.0**40
+    assert scaler.get_scale() == 2.0**39
+
+
+def test_a_loss_that_overflows_in_half_precision_ends_the_training(folder: Path) -> None:
+    model = load_model(str(folder / "model"))
+    batch = batch_of(corpus_of(folder, model), Case("constant", 1, 1), 0)
+    with torch.no_grad():
+        model.model.decoder.layer_norm.weight.mul_(1e6)
+    log_mel = LogMel.from_checkpoint(str(folder / "model"))
+    scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    stepper = Stepper(
+        UtteranceLosses(model), log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS, precision="fp16", scaler=scaler
+    )
+    with pytest.raises(NotFiniteError, match="the loss must be finite"):
+        stepper.gradients(batch, 0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_products_are_rounded_to_tf32_for_tf32_alone_forward_and_backward(folder: Path, precision: str) -> None:
+    model = load_model(str(folder / "model"))
+    batch = batch_of(corpus_of(folder, model), Case("constant", 1, 2), 0)
+    log_mel, seen = LogMel.from_checkpoint(str(folder / "model")), []
+
+    def look(*_: object) -> None:
+        seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+
+    model.model.encoder.conv1.register_forward_hook(look)
+    model.model.encoder.conv1.weight.register_hook(look)
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    Stepper(UtteranceLosses(model), log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS, precision=precision).gradients(
+        batch, 0
+    )
+    assert seen == [(precision == "tf32",) * 2] * 4
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
 
 def test_a_short_context_is_the_same_for_any_split(folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,3 +182,35 @@ def test_missing_data_fails_in_one_line(inputs: Path, tmp_path: Path) -> None:
     with pytest.raises(TrialFailed, match="must be a folder that `raywce prepare` wrote") as failed:
         run_trial(lacking, str(tmp_path), "lacking")
     assert len(str(failed.value).splitlines()) == 1
+
+
+def _too_large(config: Mapping[str, Any]) -> None:
+    import ray.train
+    import torch
+
+    from raywce.training.loop import train_worker
+
+    rank = ray.train.get_context().get_world_rank()
+    Path(f"{config['folder']}.{rank}.{time.time_ns()}").touch()
+    from raywce.training.step import Stepper
+
+    if rank == 1:  # the other one waits for it
+
+        def gradients(*_: object) -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has …")
+
+        Stepper.gradients = gradients  # type: ignore[assignment, method-assign]
+    train_worker(config)
+
+
+def test_too_little_memory_of_one_worker_ends_the_training_at_once(
+    cluster: Cluster, inputs: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrialFailed) as failed:
+        run_trial(experiment(inputs, max_failures=3), str(tmp_path), "large", worker=_too_large)
+    assert str(failed.value) == (
+        "out of memory in a step with 2 utterances at once and an encoder context of 3 s: CUDA out of memory. "
+        "Lower training.batch_size, raise training.accumulation_steps, or set training.encoder_context: batch or "
+        "model.gradient_checkpointing: true"
+    )
+    assert len(list(tmp_path.glob("large.*"))) == 2, "each worker was started once"
