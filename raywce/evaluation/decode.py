@@ -97,8 +97,8 @@ def transcribe(
         model: in evaluation mode (`evaluating`).
         tokenizer: the checkpoint's.
         batches: taken one by one.
-        windows: utterances of 30 seconds that are decoded at once before another batch joins; so many more as they are
-            shorter, where their features are shorter too.
+        windows: the next batch joins while those that are decoded have fewer positions of the encoder than so many
+            whole windows (30 s).
         bound: the limit on new tokens.
         identify_language: also ask which language token the model finds likeliest.
         stop_loops: end an utterance that repeats a phrase without end.

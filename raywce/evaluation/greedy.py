@@ -243,8 +243,9 @@ def _attend(
     # Scaled before the product, as transformers does it: texts are the same to the rounding.
     queries = _heads(attention, attention.q_proj(hidden) * attention.scaling)
     parts = torch.split(queries, [len(keys) for keys, _ in of_groups])
-    mixed = torch.cat([_mixed(part, *pair, causal) for part, pair in zip(parts, of_groups, strict=True)])
-    out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
+    mixed = [_mixed(part, *pair, causal) for part, pair in zip(parts, of_groups, strict=True)]
+    together = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+    out: Tensor = attention.out_proj(together.transpose(1, 2).flatten(2))
     return out
 
 

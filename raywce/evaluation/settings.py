@@ -16,7 +16,8 @@ class DecodeSettings:
 
     Attributes:
         language_tokens: Whisper's code for a language that takes another's token; others stand for themselves.
-        batch_size: utterances that a worker decodes at once.
+        batch_size: utterances that a worker encodes at once, and at which another batch joins those that are decoded,
+            counted in windows of 30 s.
         precision: a key of `raywce.model.AUTOCAST_DTYPES`.
         normalizer: a key of `raywce.evaluation.normalizer.NORMALIZERS`.
         identify_language: also find the language token that the model holds for the likeliest.
