@@ -44,7 +44,9 @@ def evaluate(
         list[str] | None, typer.Option(metavar="AST=ES", help="Decode a language with another's token. Repeatable.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Workers; more than one run on a Ray cluster, joined or started.")] = 1,
-    batch_size: Annotated[int, typer.Option(help="Utterances per worker and batch.")] = 8,
+    batch_size: Annotated[
+        int, typer.Option(help="Utterances that a worker encodes at once; up to twice as many are decoded together.")
+    ] = 8,
     precision: Annotated[str, typer.Option(help="auto, fp32, tf32, bf16 or fp16.")] = "fp32",
     encoder_context: Annotated[
         str, typer.Option(help="full: the whole window; batch: the longest utterance of a batch and the margin.")

@@ -1,12 +1,13 @@
 """Decoding a dev or test set with Whisper: greedy, the right language per utterance, bounded by the audio's length.
 
-Used inside training and by `raywce evaluate` alike. `B` is the batch.
+Used inside training and by `raywce evaluate` alike. Dimensions: B batch, S positions of the encoder, D width.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from raywce.evaluation.utterances import UtteranceResult, score
 from raywce.precision import computing, resolved
 
 PROMPT_TOKENS = 4  # <|startoftranscript|> <|language|> <|transcribe|> <|notimestamps|>
+_LOOK_EVERY = 8  # tokens, on a GPU: more are chosen in vain behind each end, fewer leave it waiting for Python
 
 
 @dataclass(frozen=True)
@@ -60,27 +62,43 @@ class Transcription:
     detected_language: str | None
 
 
-def transcribe_batch(
+@dataclass(frozen=True)
+class Audio:
+    """A batch of utterances to transcribe.
+
+    Attributes:
+        features: log-mel `(B, mel bins, frames)`, on any device.
+        languages: Whisper's code of the language token, one for each utterance.
+        durations: seconds.
+    """
+
+    features: torch.Tensor
+    languages: Sequence[str]
+    durations: Sequence[float]
+
+
+@torch.no_grad()  # as a decorator: within the generator it would hold for the caller too
+def transcribe(
     model: WhisperForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
-    input_features: torch.Tensor,
-    languages: Sequence[str],
-    durations: Sequence[float],
+    batches: Iterable[Audio],
     *,
+    windows: int,
     bound: TokenBound = DEFAULT_BOUND,
     identify_language: bool = False,
     stop_loops: bool = False,
-) -> list[Transcription]:
-    """Transcribe one batch greedily; the encoder runs once, under the caller's autocast.
+) -> Iterator[tuple[int, list[Transcription]]]:
+    """Transcribe batches greedily, under the caller's autocast; yield each with its number, once all of it has ended.
 
-    Each utterance is cut at its own bound, so its text does not depend on what it is batched with.
+    A batch is encoded by itself, and decoded together with others as far as there is room. Each utterance is cut at
+    its own bound, so its text does not depend on what it is decoded with, but for rounding.
 
     Args:
         model: in evaluation mode (`evaluating`).
         tokenizer: the checkpoint's.
-        input_features: log-mel `(B, mel bins, frames)`, on any device.
-        languages: Whisper's code of the language token, one for each utterance.
-        durations: seconds.
+        batches: taken one by one.
+        windows: the next batch joins while those that are decoded have fewer positions of the encoder than so many
+            whole windows (30 s).
         bound: the limit on new tokens.
         identify_language: also ask which language token the model finds likeliest.
         stop_loops: end an utterance that repeats a phrase without end.
@@ -88,22 +106,42 @@ def transcribe_batch(
     Raises:
         ValueError: a language is not in the model's `generation_config.lang_to_id`.
     """
-    bounds = [bound.tokens(seconds, model.config.max_target_positions) for seconds in durations]
-    prompts = torch.tensor([_prompt(model, language) for language in languages], device=model.device)
-    with torch.no_grad():
-        encoded = model.get_encoder()(input_features.to(model.device, model.dtype)).last_hidden_state
-        sequences, of_first = greedy.decode(model, encoded, prompts, bounds, stop_loops)
-    detected = _identify(model, of_first) if identify_language else [None] * len(bounds)
-    end = model.generation_config.eos_token_id
-    return [
-        Transcription(
-            text=tokenizer.decode(tokens, skip_special_tokens=True).strip(),
-            truncated=end not in tokens,
-            stopped=end not in tokens and len(tokens) < most,
-            detected_language=code,
-        )
-        for tokens, most, code in zip(sequences, bounds, detected, strict=True)
-    ]
+    config, encoder, positions = model.generation_config, model.get_encoder(), model.config.max_target_positions
+    codes = {token_id: token[2:-2] for token, token_id in config.lang_to_id.items()} if identify_language else {}
+    bounds: list[list[int]] = []
+
+    def encoded() -> Iterator[greedy.Batch]:
+        for batch in batches:
+            prompts = torch.tensor([_prompt(model, language) for language in batch.languages], device=model.device)
+            bounds.append([bound.tokens(seconds, positions) for seconds in batch.durations])
+            features = batch.features.to(model.device, model.dtype)
+            states = greedy.in_parts(lambda part: encoder(part).last_hidden_state, features)
+            yield greedy.Batch(states, prompts, bounds[-1])
+
+    for done in greedy.decode(
+        model,
+        encoded(),
+        windows * model.config.max_source_positions,
+        stop_loops=stop_loops,
+        identify=list(codes),
+        look_every=_LOOK_EVERY if model.device.type == "cuda" else 1,
+    ):
+        detected = [None] * len(done.tokens)
+        if done.likeliest is not None:
+            detected = [list(codes.values())[place] for place in done.likeliest]
+        parts = zip(done.tokens, bounds[done.number], detected, strict=True)
+        yield done.number, [_transcription(tokenizer, config.eos_token_id, *part) for part in parts]
+
+
+def _transcription(
+    tokenizer: PreTrainedTokenizerBase, end: int, tokens: list[int], bound: int, detected: str | None
+) -> Transcription:
+    return Transcription(
+        text=tokenizer.decode(tokens, skip_special_tokens=True).strip(),
+        truncated=end not in tokens,
+        stopped=end not in tokens and len(tokens) < bound,
+        detected_language=detected,
+    )
 
 
 def _prompt(model: WhisperForConditionalGeneration, language: str) -> list[int]:
@@ -113,14 +151,6 @@ def _prompt(model: WhisperForConditionalGeneration, language: str) -> list[int]:
     if token is None:
         raise ValueError(f"the model must be able to generate in the language, but it is {language}")
     return [config.decoder_start_token_id, token, config.task_to_id["transcribe"], config.no_timestamps_token_id]
-
-
-def _identify(model: WhisperForConditionalGeneration, of_first: torch.Tensor) -> list[str | None]:
-    """Return Whisper's code of each utterance's likeliest language token, among those the model may generate in."""
-    code_of = {token_id: token[2:-2] for token, token_id in model.generation_config.lang_to_id.items()}
-    likeliest = of_first[:, list(code_of)].argmax(dim=-1).tolist()
-    codes = list(code_of.values())
-    return [codes[place] for place in likeliest]
 
 
 @contextmanager
@@ -159,62 +189,67 @@ def evaluate_utterances(
 ) -> list[UtteranceResult]:
     """Decode and score this rank's share; `gather_rows` puts the shares together.
 
-    Whole batches are dealt to the ranks, the same ones for any number of ranks, and so the same arithmetic.
+    Whole batches are dealt to the ranks, the same ones for any number of ranks, and so each utterance is encoded the
+    same. With which others it is decoded changes its scores by rounding alone.
 
     Args:
         model: the bare model (not wrapped in DDP); its training modes are restored.
         tokenizer: the checkpoint's.
         utterances: the whole set, in the same order on all ranks.
-        load_features: log-mel features `(B, mel bins, frames)` of the utterances with these indices.
+        load_features: log-mel features `(B, mel bins, frames)` of the utterances with these indices; called in a
+            thread, a batch ahead.
         settings: how; of the encoder's context, `load_features` takes care (`encoder_context`).
         rank: this worker's number.
         world_size: how many workers share the set.
         on_batch: called with the number of utterances just decoded.
     """
-    durations = [utterances[index].duration for index in range(len(utterances))]
-    batches = batch_by_duration(durations, settings.batch_size)
-    precision = resolved(settings.precision, model.device)
+    said = [utterances[index] for index in range(len(utterances))]
+    tokens = [settings.language_tokens.get(one.language, one.language) for one in said]
+    batches = batch_by_duration([one.duration for one in said], settings.batch_size)[rank::world_size]
+    audio = (
+        Audio(features, [tokens[index] for index in batch], [said[index].duration for index in batch])
+        for batch, features in zip(batches, _ahead(load_features, batches), strict=True)
+    )
     rows: list[UtteranceResult] = []
-    with evaluating(model), computing(precision, model.device):
-        for batch in batches[rank::world_size]:  # sorted by length: all ranks get similar work
-            chosen = [utterances[index] for index in batch]
-            rows += _decode_batch(model, tokenizer, chosen, load_features(batch), settings)
-            on_batch(len(batch))
+    with evaluating(model), computing(resolved(settings.precision, model.device), model.device):
+        for number, transcriptions in transcribe(
+            model,
+            tokenizer,
+            audio,
+            windows=settings.batch_size,
+            identify_language=settings.identify_language,
+            stop_loops=settings.stop_loops,
+        ):
+            for index, transcription in zip(batches[number], transcriptions, strict=True):
+                rows.append(_scored(said[index], tokens[index], transcription, settings.normalizer))
+            on_batch(len(transcriptions))
     return rows
 
 
-def _decode_batch(
-    model: WhisperForConditionalGeneration,
-    tokenizer: PreTrainedTokenizerBase,
-    utterances: Sequence[Utterance],
-    features: torch.Tensor,
-    settings: DecodeSettings,
-) -> Iterator[UtteranceResult]:
-    tokens = [settings.language_tokens.get(one.language, one.language) for one in utterances]
-    durations = [one.duration for one in utterances]
-    transcriptions = transcribe_batch(
-        model,
-        tokenizer,
-        features,
-        tokens,
-        durations,
-        identify_language=settings.identify_language,
-        stop_loops=settings.stop_loops,
+def _ahead(load: Callable[[list[int]], torch.Tensor], batches: Sequence[list[int]]) -> Iterator[torch.Tensor]:
+    """Yield what is loaded of each batch; a thread loads the next one meanwhile."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        loads = (thread.submit(load, batch) for batch in batches)
+        coming = next(loads, None)
+        while coming is not None:
+            loaded, coming = coming, next(loads, None)
+            yield loaded.result()
+
+
+def _scored(utterance: Utterance, token: str, transcription: Transcription, normalizer: str) -> UtteranceResult:
+    return score(
+        id=utterance.id,
+        language=utterance.language,
+        language_token=token,
+        speaker=utterance.speaker,
+        duration=utterance.duration,
+        reference=utterance.text,
+        hypothesis=transcription.text,
+        normalizer=normalizer,
+        detected_language=transcription.detected_language,
+        truncated=transcription.truncated,
+        stopped=transcription.stopped,
     )
-    for utterance, token, transcription in zip(utterances, tokens, transcriptions, strict=True):
-        yield score(
-            id=utterance.id,
-            language=utterance.language,
-            language_token=token,
-            speaker=utterance.speaker,
-            duration=utterance.duration,
-            reference=utterance.text,
-            hypothesis=transcription.text,
-            normalizer=settings.normalizer,
-            detected_language=transcription.detected_language,
-            truncated=transcription.truncated,
-            stopped=transcription.stopped,
-        )
 
 
 def gather_rows(rows: Sequence[UtteranceResult]) -> list[UtteranceResult]:

@@ -1,14 +1,16 @@
-"""Greedy decoding of a batch with Whisper's decoder, position by position, each sequence to its own end.
+"""Greedy decoding with Whisper's decoder: batches join, and sequences leave, while the others continue.
 
-Equal to transformers' `generate` without beams, sampling and time stamps. Keys and values are written into room that is
-there from the start, those of the audio are computed once, and sequences that have ended leave the batch.
+Equal to transformers' `generate` without beams, sampling and time stamps. All sequences go through the layers together,
+so that weights are read once a token; each batch attends with its own keys and values, at its own position. Keys and
+values of the text are written into room that is there from the start; those of the audio are computed once.
 
-Dimensions: B batch, T positions at once, S positions of the encoder, H heads, D width.
+Dimensions: B batch, N all sequences at once, T positions at once, S positions of the encoder, H heads, D width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,128 +24,239 @@ if TYPE_CHECKING:
     from transformers import WhisperForConditionalGeneration
     from transformers.models.whisper.modeling_whisper import WhisperAttention, WhisperDecoderLayer
 
+KeysAndValues = tuple[Tensor, Tensor]
+
+_ROWS_ON_CPU = 2
 _LEAVE_AT = 0.25  # share of a batch that has ended: then the others continue without it, which copies what is kept
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences that begin together.
+
+    Attributes:
+        encoded: (B, S, D) encoder output.
+        prompts: (B, T) tokens in front, on the same device.
+        bounds: B limits on new tokens, the end token included.
+    """
+
+    encoded: Tensor
+    prompts: Tensor
+    bounds: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of a batch.
+
+    Attributes:
+        number: of the batch, in the order in which they came.
+        tokens: B lists of new tokens, with the end token where it was reached, and shorter than the bound without it
+            where a loop was stopped.
+        likeliest: B places in `identify`; None where it is empty.
+    """
+
+    number: int
+    tokens: list[list[int]]
+    likeliest: list[int] | None
 
 
 def decode(
     model: WhisperForConditionalGeneration,
-    encoded: Tensor,
-    prompts: Tensor,
-    bounds: Sequence[int],
+    batches: Iterable[Batch],
+    room: int,
+    *,
     stop_loops: bool = False,
-) -> tuple[list[list[int]], Tensor]:
-    """Decode to the end token, or to each sequence's own bound.
+    identify: Sequence[int] = (),
+    look_every: int = 1,
+) -> Iterator[Decoded]:
+    """Decode each sequence to the end token or its own bound; yield a batch once its last sequence has ended.
 
     Args:
         model: in evaluation mode.
-        encoded: (B, S, D) encoder output.
-        prompts: (B, T) tokens in front.
-        bounds: B limits on new tokens, the end token included.
+        batches: taken one by one, when there is room.
+        room: the next batch joins while those that are decoded have fewer positions of the encoder.
         stop_loops: also end a sequence that repeats a phrase without end (`raywce.evaluation.loops.is_endless`).
-
-    Returns:
-        B lists of new tokens, with the end token where it was reached, and shorter than the bound without it where a
-        loop was stopped; and (B, vocabulary) scores behind the prompts' first token, which stand for the languages.
+        identify: tokens, such as those of languages, of which the likeliest behind the prompt's first is found.
+        look_every: tokens from one look at what has ended to the next. Tokens are the same with any: what was chosen
+            behind an end is cut off. On a GPU each look waits for it.
     """
-    state = _DecoderState(model, encoded, prompts.shape[1] + max(bounds))
-    config = model.generation_config
-    never = list(config.suppress_tokens or [])
-    forbidden = [*never, *(config.begin_suppress_tokens or [])]  # of the first token; `never` of the others
-    states = state.advance(prompts)
-    of_first = _scores(model, states[:, 0])
-    out: list[list[int]] = [[] for _ in bounds]
-    rows = list(range(len(out)))  # those in the batch, ended or not
-    ended = [False] * len(rows)
+    decoder, waiting, joined = _Decoder(model, identify), iter(batches), 0
+    groups: list[_Group] = []
+    newest = torch.empty(0, dtype=torch.long, device=model.device)  # (N,)
     while True:
-        scores = _scores(model, states[:, -1])
-        scores[:, forbidden] = -torch.inf
-        chosen = scores.argmax(dim=-1)
-        forbidden = never
-        for place, token in enumerate(chosen.tolist()):
-            row = rows[place]
-            if not ended[place]:
-                out[row].append(token)
-                ended[place] = token == config.eos_token_id or len(out[row]) >= bounds[row]
-                ended[place] |= stop_loops and is_endless(out[row], bounds[row])
-        if all(ended):
-            return out, of_first
-        if sum(ended) >= _LEAVE_AT * len(ended):
-            kept = [place for place, gone in enumerate(ended) if not gone]
-            state.keep(kept)
-            rows, ended, chosen = [rows[place] for place in kept], [False] * len(kept), chosen[kept]
-        states = state.advance(chosen[:, None])
+        while sum(group.positions for group in groups) < room and (batch := next(waiting, None)) is not None:
+            group, first = decoder.begin(joined, batch)
+            groups, newest, joined = [*groups, group], torch.cat([newest, first]), joined + 1
+        if not groups:
+            return
+        chosen = [newest]
+        while len(chosen) < min(look_every, *(group.left for group in groups)):
+            chosen.append(decoder.step(groups, chosen[-1]))
+        columns = iter(torch.stack(chosen, dim=1).tolist())
+        kept: list[bool] = []
+        for group in groups:
+            start = len(kept)
+            kept += group.take([next(columns) for _ in group.rows], model.generation_config.eos_token_id, stop_loops)
+            if not any(kept[start:]):
+                yield group.decoded()
+        groups = [group for group in groups if group.rows]
+        newest = chosen[-1] if all(kept) else chosen[-1][[place for place, stays in enumerate(kept) if stays]]
+        if groups:
+            newest = decoder.step(groups, newest)
 
 
-def _scores(model: WhisperForConditionalGeneration, states: Tensor) -> Tensor:
-    """Return (B, vocabulary) float32 scores of (B, D) states: rounded ones tie, and the batch's size would decide."""
-    with computing("fp32", states.device):
-        scores: Tensor = model.proj_out(states.to(model.proj_out.weight.dtype))
-    return scores
+class _Group:
+    """A batch on its way: its sequences' new tokens, and their keys and values."""
+
+    def __init__(
+        self, number: int, bounds: Sequence[int], audio: list[KeysAndValues], own: list[KeysAndValues]
+    ) -> None:
+        self.number, self.bounds, self.audio, self.own = number, bounds, audio, own
+        self.width = 0  # positions of the text so far
+        self.rows = list(range(len(bounds)))  # those still there, ended or not
+        self.likeliest: Tensor | None = None
+        self._tokens: list[list[int]] = [[] for _ in bounds]
+        self._ended = [False] * len(bounds)
+
+    @property
+    def positions(self) -> int:
+        """Return the positions of the encoder that it holds."""
+        return len(self.rows) * self.audio[0][0].shape[2]
+
+    @property
+    def left(self) -> int:
+        """Return how many tokens the sequence with the most may still have."""
+        return max(self.bounds[row] - len(self._tokens[row]) for row in self.rows if not self._ended[row])
+
+    def take(self, columns: Sequence[Sequence[int]], end: int, stop_loops: bool) -> list[bool]:
+        """Add tokens of each row, up to its end; return which rows stay."""
+        for row, column in zip(self.rows, columns, strict=True):
+            tokens, bound = self._tokens[row], self.bounds[row]
+            for token in column:
+                if self._ended[row]:
+                    break
+                tokens.append(token)
+                self._ended[row] = token == end or len(tokens) >= bound or (stop_loops and is_endless(tokens, bound))
+        stay = [not self._ended[row] for row in self.rows]
+        if any(stay) and stay.count(False) < _LEAVE_AT * len(stay):
+            return [True] * len(stay)
+        places = [place for place, stays in enumerate(stay) if stays]
+        self.rows = [self.rows[place] for place in places]
+        if places:
+            self.audio, self.own = (
+                [(keys[places], values[places]) for keys, values in layers] for layers in (self.audio, self.own)
+            )
+        return stay
+
+    def extended(self, layer: int, new: KeysAndValues) -> KeysAndValues:
+        """Write the text's newest keys and values, (B, H, T, D / H); return all of them so far."""
+        stop = self.width + new[0].shape[2]
+        for kept, one in zip(self.own[layer], new, strict=True):
+            kept[:, :, self.width : stop] = one
+        keys, values = self.own[layer]
+        return keys[:, :, :stop], values[:, :, :stop]
+
+    def decoded(self) -> Decoded:
+        return Decoded(self.number, self._tokens, None if self.likeliest is None else self.likeliest.tolist())
 
 
-class _DecoderState:
-    """Keys and values of a batch, and the step that adds to them.
+class _Decoder:
+    """Whisper's decoder over several groups, and what is chosen behind it."""
 
-    Args:
-        model: whose decoder it is.
-        encoded: (B, S, D).
-        room: positions at most.
-    """
+    def __init__(self, model: WhisperForConditionalGeneration, identify: Sequence[int]) -> None:
+        self.model, self.decoder = model, model.get_decoder()
+        config = model.generation_config
 
-    def __init__(self, model: WhisperForConditionalGeneration, encoded: Tensor, room: int) -> None:
-        self.decoder = model.get_decoder()
-        self.room = min(room, model.config.max_target_positions)
-        self.width = 0  # positions so far
-        attentions = [layer.encoder_attn for layer in self.decoder.layers]
-        self.audio = [(_heads(one, one.k_proj(encoded)), _heads(one, one.v_proj(encoded))) for one in attentions]
-        self.own: list[tuple[Tensor, Tensor]] = []
+        def on_device(tokens: Sequence[int] | None) -> Tensor:
+            return torch.tensor(tokens or [], dtype=torch.long, device=model.device)
 
-    def advance(self, tokens: Tensor) -> Tensor:
-        """Return the (B, T, D) last states of (B, T) next tokens."""
-        positions = self.decoder.embed_positions.weight[self.width : self.width + tokens.shape[1]]
-        hidden = self.decoder.embed_tokens(tokens) + positions
+        self.never, self.never_first = on_device(config.suppress_tokens), on_device(config.begin_suppress_tokens)
+        self.identify = on_device(identify)
+
+    def begin(self, number: int, batch: Batch) -> tuple[_Group, Tensor]:
+        """Return the group of a batch behind its prompts, and its (B,) first tokens."""
+        audio = [
+            (_keys_or_values(one, one.k_proj, batch.encoded), _keys_or_values(one, one.v_proj, batch.encoded))
+            for one in (layer.encoder_attn for layer in self.decoder.layers)
+        ]
+        room = min(batch.prompts.shape[1] + max(batch.bounds), self.model.config.max_target_positions)
+        count, heads, _, size = audio[0][0].shape
+        own = [
+            (keys.new_empty(count, heads, room, size), keys.new_empty(count, heads, room, size)) for keys, _ in audio
+        ]
+        group = _Group(number, batch.bounds, audio, own)
+        states = self._advance([group], batch.prompts)
+        if len(self.identify):
+            group.likeliest = self._scores(states[:, 0])[:, self.identify].argmax(dim=-1)
+        return group, self._choose(states, torch.cat([self.never, self.never_first]))
+
+    def step(self, groups: Sequence[_Group], tokens: Tensor) -> Tensor:
+        """Return the (N,) tokens behind (N,) tokens of all groups."""
+        return self._choose(self._advance(groups, tokens[:, None]), self.never)
+
+    def _choose(self, states: Tensor, forbidden: Tensor) -> Tensor:
+        return self._scores(states[:, -1]).index_fill_(1, forbidden, -torch.inf).argmax(dim=-1)
+
+    def _scores(self, states: Tensor) -> Tensor:
+        """Return (N, vocabulary) float32 scores of (N, D) states: rounded ones tie, and who is beside would decide."""
+        with computing("fp32", states.device):
+            scores: Tensor = self.model.proj_out(states.to(self.model.proj_out.weight.dtype))
+        return scores
+
+    def _advance(self, groups: Sequence[_Group], tokens: Tensor) -> Tensor:
+        """Return the (N, T, D) last states of (N, T) next tokens."""
+        length, of_positions = tokens.shape[1], self.decoder.embed_positions.weight
+        positions = [of_positions[one.width : one.width + length].expand(len(one.rows), -1, -1) for one in groups]
+        hidden = self.decoder.embed_tokens(tokens) + torch.cat(positions)
         for number, layer in enumerate(self.decoder.layers):
-            hidden = self._layer(number, layer, hidden)
-        self.width += tokens.shape[1]
+            hidden = self._layer(number, layer, hidden, groups)
+        for group in groups:
+            group.width += length
         last: Tensor = self.decoder.layer_norm(hidden)
         return last
 
-    def keep(self, places: list[int]) -> None:
-        """Keep some sequences of the batch and drop the others."""
-        self.audio = [(keys[places], values[places]) for keys, values in self.audio]
-        self.own = [(keys[places], values[places]) for keys, values in self.own]
-
-    def _layer(self, number: int, layer: WhisperDecoderLayer, hidden: Tensor) -> Tensor:
-        normed = layer.self_attn_layer_norm(hidden)
-        keys, values = self._extended(number, layer.self_attn, normed)
-        hidden = hidden + _attend(layer.self_attn, normed, keys, values, causal=normed.shape[1] > 1)
+    def _layer(self, number: int, layer: WhisperDecoderLayer, hidden: Tensor, groups: Sequence[_Group]) -> Tensor:
+        sizes = [len(group.rows) for group in groups]
+        normed, own = layer.self_attn_layer_norm(hidden), layer.self_attn
+        new = (torch.split(_heads(own, projection(normed)), sizes) for projection in (own.k_proj, own.v_proj))
+        extended = [group.extended(number, pair) for group, pair in zip(groups, zip(*new, strict=True), strict=True)]
+        hidden = hidden + _attend(own, normed, extended, causal=normed.shape[1] > 1)
         normed = layer.encoder_attn_layer_norm(hidden)
-        hidden = hidden + _attend(layer.encoder_attn, normed, *self.audio[number])
+        hidden = hidden + _attend(layer.encoder_attn, normed, [group.audio[number] for group in groups])
         fed: Tensor = layer.fc2(layer.activation_fn(layer.fc1(layer.final_layer_norm(hidden))))
         return hidden + fed
 
-    def _extended(self, number: int, attention: WhisperAttention, normed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the layer's keys and values up to the newest position."""
-        new = _heads(attention, attention.k_proj(normed)), _heads(attention, attention.v_proj(normed))
-        if number == len(self.own):
-            batch, heads, _, size = new[0].shape
-            keys, values = (one.new_empty(batch, heads, self.room, size) for one in new)
-            self.own.append((keys, values))
-        stop = self.width + normed.shape[1]
-        for kept, one in zip(self.own[number], new, strict=True):
-            kept[:, :, self.width : stop] = one
-        keys, values = self.own[number]
-        return keys[:, :, :stop], values[:, :, :stop]
+
+def in_parts(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """Return a function's output for a batch; a CPU takes few rows at once, whose activations stay in its caches."""
+    size = _ROWS_ON_CPU if batch.device.type == "cpu" else len(batch)
+    return torch.cat([function(part) for part in torch.split(batch, size)])
+
+
+def _keys_or_values(attention: WhisperAttention, projection: torch.nn.Linear, encoded: Tensor) -> Tensor:
+    return in_parts(lambda part: _heads(attention, projection(part)), encoded)
 
 
 def _heads(attention: WhisperAttention, projected: Tensor) -> Tensor:
-    """Return (B, H, T, D / H) of (B, T, D)."""
-    return projected.view(*projected.shape[:2], attention.num_heads, -1).transpose(1, 2)
+    """Return (B, H, T, D / H) of (B, T, D), head by head in memory: what is read again and again is read in a row."""
+    return projected.view(*projected.shape[:2], attention.num_heads, -1).transpose(1, 2).contiguous()
 
 
-def _attend(attention: WhisperAttention, hidden: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
+def _attend(
+    attention: WhisperAttention, hidden: Tensor, of_groups: Sequence[KeysAndValues], causal: bool = False
+) -> Tensor:
     # Scaled before the product, as transformers does it: texts are the same to the rounding.
     queries = _heads(attention, attention.q_proj(hidden) * attention.scaling)
-    mixed = functional.scaled_dot_product_attention(queries, keys, values, is_causal=causal, scale=1.0)
-    out: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
+    parts = torch.split(queries, [len(keys) for keys, _ in of_groups])
+    mixed = [_mixed(part, *pair, causal) for part, pair in zip(parts, of_groups, strict=True)]
+    together = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+    out: Tensor = attention.out_proj(together.transpose(1, 2).flatten(2))
     return out
+
+
+def _mixed(queries: Tensor, keys: Tensor, values: Tensor, causal: bool) -> Tensor:
+    """Return (B, H, T, D / H) values, mixed by the scaled queries."""
+    if queries.device.type == "cpu" and not causal:  # for few queries far faster than the CPU's kernel, in bf16 most
+        return (queries @ keys.transpose(2, 3)).softmax(dim=-1) @ values
+    return functional.scaled_dot_product_attention(queries, keys, values, is_causal=causal, scale=1.0)

@@ -80,7 +80,9 @@ def trial_of(experiment: Experiment, measured: Measured, dev: int, at_start: boo
     intermediate = _times(training.steps, training.evaluate_every)
     saved = 1 + _times(training.steps, training.checkpoint_every or training.evaluate_every)
     rate = measured.decoded_per_second
-    whole, part = dev / rate, math.ceil(dev * evaluation.intermediate_share) / rate
+    whole = dev / rate
+    languages = len(experiment.languages.decoded)
+    part = languages * evaluation.intermediate_count(math.ceil(dev / languages)) / rate  # as if all had as many
     return Trial(
         around=measured.around_s + measured.open_s + measured.first_steps_s,
         steps=share * training.steps * measured.step_s,

@@ -30,7 +30,7 @@ GONE: Mapping[str, Scalar] = {
 # Keys that have another name now.
 RENAMED: Mapping[str, str] = {"evaluation.share_on_the_way": "evaluation.intermediate_share"}
 # Keys that came later, with what runs before them did, where that is not today's default.
-LATER: Mapping[str, Scalar] = {"evaluation.capped": False}
+LATER: Mapping[str, Scalar] = {"evaluation.capped": False, "evaluation.intermediate_share": 1.0}
 _NOTHING = object()
 
 

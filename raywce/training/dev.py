@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,10 @@ class DevSet:
         self.dev, self.experiment = dev, experiment
         self.evaluation, self.decoding = experiment.evaluation, experiment.decode_settings
         self.by_language = indices_in(dev, self.evaluation.part, experiment.search.confirm.dev_share)
-        self.whole, self.intermediate = self._share(1.0), self._share(self.evaluation.intermediate_share)
+        self.whole, self.intermediate = (
+            self._spread(lambda utterances: utterances),
+            self._spread(self.evaluation.intermediate_count),
+        )
         self.tokenizer, self.log_mel = tokenizer, log_mel
         self.rank, self.workers = rank, workers
         self._kept: dict[tuple[int, ...], Tensor] = {}
@@ -69,16 +73,17 @@ class DevSet:
             report,
             rates=self._rates(rates),
             objective=self._objective(rates),
-            intermediate=not whole and self.evaluation.intermediate_share < 1.0,
+            intermediate=not whole and len(self.intermediate) < len(self.whole),
             utterances=path,
         )
 
     def decode_share(self, model: WhisperForConditionalGeneration, share: float) -> int:
         """Decode a share of dev, all ranks together, and keep nothing of it; return how many utterances they were."""
-        return len(self._decode(model, self._share(share)))
+        return len(self._decode(model, self._spread(lambda utterances: math.ceil(share * utterances))))
 
-    def _share(self, share: float) -> list[int]:
-        return [index for own in self.by_language for index in spread(self.dev, own, share)]
+    def _spread(self, count: Callable[[int], int]) -> list[int]:
+        """Return so many of each language."""
+        return [index for own in self.by_language for index in spread(self.dev, own, count(len(own)))]
 
     def _decode(self, model: WhisperForConditionalGeneration, indices: list[int]) -> pa.Table:
         context = encoder_context(self.log_mel, self.decoding)
@@ -129,8 +134,7 @@ def count(dev: Utterances, experiment: Experiment, part: Part) -> int:
     return sum(map(len, indices_in(dev, part, experiment.search.confirm.dev_share)))
 
 
-def spread(dev: Utterances, indices: list[int], share: float) -> list[int]:
-    """Return a share of some utterances, rounded up, short and long ones alike; always the same ones."""
+def spread(dev: Utterances, indices: list[int], count: int) -> list[int]:
+    """Return so many of some utterances, short and long ones alike; always the same ones."""
     by_duration = sorted(indices, key=lambda index: (float(dev.durations[index]), dev.id(index)))
-    count = math.ceil(share * len(indices))
     return sorted(by_duration[int((place + 0.5) * len(indices) / count)] for place in range(count))

@@ -15,7 +15,7 @@ import tokenizers
 from raywce.assets import MICRO_WHISPER, checkpoint_path
 from raywce.data.features import LogMel
 from raywce.errors import InputError
-from raywce.evaluation.decode import PROMPT_TOKENS, TokenBound, evaluating, transcribe_batch
+from raywce.evaluation.decode import PROMPT_TOKENS, Audio, TokenBound, evaluating, transcribe
 from raywce.export.convert import check_convertible
 from raywce.export.folder import export
 from raywce.export.source import find_source
@@ -45,7 +45,9 @@ def evaluated(checkpoint: Path, files: Sequence[str], languages: Sequence[str]) 
         features = log_mel.of(samples)
         durations = [len(one) / 16_000 for one in samples]
         bound = TokenBound(per_second=0, extra=TOKENS)
-        return transcribe_batch(model, load_tokenizer(str(checkpoint)), features, languages, durations, bound=bound)
+        batch, tokenizer = Audio(features, languages, durations), load_tokenizer(str(checkpoint))
+        ((_, transcriptions),) = transcribe(model, tokenizer, [batch], windows=1, bound=bound)
+    return transcriptions
 
 
 def write_multilingual(folder: Path) -> Path:

@@ -47,6 +47,8 @@ def test_intermediate_evaluations_are_of_their_own_share(file: Any) -> None:
     assert seconds(file("training.evaluate_every=30")) == 118 + 3 * (6 + 2)  # at 30, 60, 90, and the end
     assert seconds(file("training.evaluate_every=50", "training.checkpoint_every=10")) == 118 + 6 + 9 * 2
     assert seconds(file("training.evaluate_every=50", "evaluation.intermediate_share=0.5")) == 118 + 3 + 2
+    half_of_dev = trial_of(file("training.evaluate_every=50").experiment, measured(file().experiment), 800, False)
+    assert half_of_dev.evaluations == 80 + 40  # 200 of each language's 400
     assert seconds(file(), at_start=True) == 118 + 6
     assert seconds(file(), share=0.5) == 118 - 50 - 1
 

@@ -116,13 +116,13 @@ def test_a_key_that_is_gone_is_ignored_at_its_old_default_and_named_otherwise(
 
 
 def test_the_file_of_an_older_version_is_the_same_at_its_defaults(folder: RunFolder, example: Path) -> None:
-    record = folder.read_text(EXPERIMENT)
+    record, its_own = folder.read_text(EXPERIMENT), changed(example, *SEARCHED, "evaluation.intermediate_share=1.0")
     folder.write_text(EXPERIMENT, older(record))
-    check_same(folder, changed(example, *SEARCHED))
-    assert recorded(folder).experiment == changed(example, *SEARCHED).experiment
+    check_same(folder, its_own)
+    assert recorded(folder).experiment == its_own.experiment
     folder.write_text(EXPERIMENT, older(record, training__context_jitter=0.5, evaluation__both_contexts=True))
-    found = differences(folder, example)
-    assert {problem.path for problem in found} == {"training.context_jitter", "evaluation.both_contexts"}
+    found = {problem.path for problem in differences(folder, example)}
+    assert found == {"training.context_jitter", "evaluation.both_contexts", "evaluation.intermediate_share"}
 
 
 def test_a_key_that_was_renamed_is_read_by_its_new_name(folder: RunFolder, example: Path) -> None:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from raywce.cluster.decode import run_evaluation
 from raywce.evaluation.evaluate import Evaluation
+from raywce.experiment import schema
 from raywce.experiment.schema import Experiment
 from raywce.training import loop, setup
 from raywce.training.checkpoint import load_state
@@ -404,6 +405,21 @@ def test_intermediate_evaluations_decode_a_part_of_dev_and_start_and_end_all_of_
     assert [len(ids) for ids in decoded.values()] == [6, 3, 3, 3, 6]
     assert decoded[1] == decoded[2] == decoded[3]
     assert [report["intermediate"] for report in session.reports] == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("share", "counts"),
+    [
+        (None, {1: 1, 200: 200, 201: 200, 800: 200, 801: 201, 7000: 1750}),
+        (0.5, {1: 1, 7: 4, 200: 100}),
+        (1.0, {1: 1, 7000: 7000}),
+    ],
+)
+def test_an_intermediate_evaluation_takes_a_quarter_but_enough_of_each_language(
+    share: float | None, counts: dict[int, int]
+) -> None:
+    evaluation = schema.Evaluation(intermediate_share=share)
+    assert {utterances: evaluation.intermediate_count(utterances) for utterances in counts} == counts
 
 
 def test_each_context_of_the_evaluation_gives_its_own_figures(run: Run, tmp_path: Path) -> None:
