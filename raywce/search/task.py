@@ -125,7 +125,8 @@ def _with_suits(task: Task, table: TrialTable, done: Sequence[TrialFigures], exp
         rates.append(speech.rates(paired.errors))
         speakers.append(speech.talkative_speakers)
     count = len(baseline)
-    return task.world.noise.with_suits([one[:count] for one in rates], [one[count:] for one in rates], speakers)
+    baseline_rates, trial_rates = [one[:count] for one in rates], [one[count:] for one in rates]
+    return task.world.noise.with_suits(baseline_rates, trial_rates, task.world.words, speakers)
 
 
 def _speech(paired: PairedErrors) -> Speech:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, t
 
 from raywce.evaluation.arms import own_variance
-from raywce.evaluation.confidence import Rates, Resampled
+from raywce.evaluation.confidence import Rates
 from raywce.selection.limits import Rule
 from raywce.selection.power import SEEDS, SUITS
 from raywce.surrogate.process import Posterior, Process
@@ -79,7 +79,9 @@ class Noise:
         pooled = (own + _SEED_WEIGHT * SEEDS**2) / (freedom + _SEED_WEIGHT)
         return cls(np.full(baseline.shape[1], pooled), SUITS**2 / np.asarray(speakers, float))
 
-    def with_suits(self, baseline: Sequence[Rates], trials: Sequence[Rates], speakers: Sequence[float]) -> Noise:
+    def with_suits(
+        self, baseline: Sequence[Rates], trials: Sequence[Rates], words: Array, speakers: Sequence[float]
+    ) -> Noise:
         """Return it with which setting suits which speakers as trials have shown, languages pooled by the speaker.
 
         What is each training's own on each utterance differs between the baseline's trainings too: it is taken off.
@@ -88,11 +90,12 @@ class Noise:
         Args:
             baseline: by language, rates (seeds,).
             trials: by language, rates (trials,) on the same speech, each of another setting.
-            speakers: as of `of`.
+            words: as of `of`.
+            speakers: likewise.
         """
         if min(len(base.observed) for base in baseline) < 2:
             return self
-        found = [max(_suits(base, trial), 0.0) for base, trial in zip(baseline, trials, strict=True)]
+        found = [max(_suits(*one), 0.0) for one in zip(baseline, trials, _LEAST_ERRORS / words, strict=True)]
         by_speaker = float(np.mean([one * count for one, count in zip(found, speakers, strict=True)]))
         return replace(self, suits=by_speaker / np.asarray(speakers, float))
 
@@ -276,17 +279,18 @@ class SearchModel:
         return out
 
 
-def _suits(baseline: Rates, trials: Rates) -> float:
-    """Return the relative variance, over other speech, of one setting's rate beside that of all settings."""
-    own = float(own_variance([baseline])) / max(float(baseline.observed.mean()) ** 2, _TINY)
-    between = max(_between(trial, base) for trial, base in zip(trials.ways, baseline.ways, strict=True))
+def _suits(baseline: Rates, trials: Rates, least: float) -> float:
+    """Return the relative variance, over other speech, of one setting's rate beside that of all settings.
+
+    That of the logarithm of their quotient, by its derivatives: where errors are few, some resampled speech has none.
+    """
+    level, levels = max(float(baseline.observed.mean()), least), np.maximum(trials.observed, least)
+    own = float(own_variance([baseline])) / level**2
+    between = max(
+        float((trial.rates / levels[:, None] - base.rates.mean(axis=-2) / level).var(axis=-1).mean())
+        for trial, base in zip(trials.ways, baseline.ways, strict=True)
+    )
     return (between - own * (1 + 1 / len(baseline.observed))) / 2  # a trial's and the baseline's own are in it
-
-
-def _between(trials: Resampled, baseline: Resampled) -> float:
-    """Return the relative variance, over other speech, of trials' rates as multiples of the baseline's."""
-    multiples = trials.rates / np.maximum(baseline.rates.mean(axis=-2), _TINY)
-    return float((multiples.var(axis=-1) / np.maximum(multiples.mean(axis=-1) ** 2, _TINY)).mean())
 
 
 def logarithms(rates: Array, words: Array) -> Array:

@@ -122,7 +122,8 @@ def with_suits(
     ]
     count = len(next(iter(baseline.values())))
     speakers = [one.talkative_speakers for one in speech]
-    noise = before.noise.with_suits([one[:count] for one in rates], [one[count:] for one in rates], speakers)
+    of_baseline, of_trials = [one[:count] for one in rates], [one[count:] for one in rates]
+    noise = before.noise.with_suits(of_baseline, of_trials, half.words, speakers)
     return replace(before, noise=noise)
 
 

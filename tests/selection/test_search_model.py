@@ -193,7 +193,22 @@ def test_which_setting_suits_which_speakers_is_learned_from_trials(suits: float)
     speech, shared = Speech(dev.words, dev.speakers, 500), dev.shared(random, noise)
     baseline = speech.rates(dev.errors(random, np.array([0.3]), 8, noise, shared)[0, 0])
     trials = speech.rates(dev.errors(random, np.full(60, 0.3), 1, noise, shared)[0, :, 0])
-    found = before.with_suits([baseline], [trials], [speech.talkative_speakers])
+    words = np.array([dev.words.sum()], float)
+    found = before.with_suits([baseline], [trials], words, [speech.talkative_speakers])
     assert found.suits[0] == pytest.approx(suits**2 / speech.talkative_speakers, rel=0.4, abs=4e-5)
     assert (found.training == before.training).all()
-    assert before.with_suits([baseline[:1]], [trials], [100.0]) is before, "one training does not say what is its own"
+    alone = before.with_suits([baseline[:1]], [trials], words, [100.0])
+    assert alone is before, "one training does not say what is its own"
+
+
+def test_speech_without_an_error_of_the_baseline_is_no_suiting_of_settings() -> None:
+    """Two errors in 500 words: some resampled speech has none of them, and a quotient of rates no bound."""
+    random, before = np.random.default_rng(3), world(low=1).noise
+    words, speakers = np.full(100, 5.0), np.repeat(np.arange(10), 10)
+    speech = Speech(words, speakers, 500)
+    errors = np.zeros((14, 100))
+    errors[:, 7] = 1
+    errors[np.arange(14), random.integers(0, 100, 14)] += 1
+    rates = speech.rates(errors)
+    found = before.with_suits([rates[:4]], [rates[4:]], np.array([500.0]), [speech.talkative_speakers])
+    assert found.suits[0] < 1
