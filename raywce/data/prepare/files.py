@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from raywce.data.prepare.file_names import AUDIO_SUFFIXES, suffix_of
+from raywce.data.prepare.file_names import AUDIO_SUFFIXES, is_there, suffix_of
 from raywce.data.prepare.passed_over import PassedOverFiles
 from raywce.data.prepare.tables import READERS
 
@@ -110,7 +110,7 @@ def reason_by_cells(path: Path) -> str | None:
         return f"text that can't be read: {error.strerror}"
     if b"\t" in line or b"|" in line:
         return _OTHER_TABLE_REASON
-    return _TRANSCRIPT_REASON if any(path.with_suffix(suffix).exists() for suffix in AUDIO_SUFFIXES) else None
+    return _TRANSCRIPT_REASON if any(is_there(path.with_suffix(suffix)) for suffix in AUDIO_SUFFIXES) else None
 
 
 def audio_key(path: str) -> str:

@@ -146,6 +146,7 @@ def test_what_is_no_table_of_speech_is_named(tmp_path: Path, write_table: WriteT
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text)
     (root / "README.txt").write_text("Recorded in 2024.\n")
+    (root / f"{'n' * 251}.txt").write_text("No name of audio can be so long.\n")
     prepared = prepare(root, tmp_path / "out")
     assert set(passed_over(prepared, root)) == {*files, "more/b.wav"}
     saved = json.loads((tmp_path / "out/prepared.json").read_text())["passed_over"]
