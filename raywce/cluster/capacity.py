@@ -147,14 +147,14 @@ def _of_worker(resources: Resources) -> Node:
 
 
 def _workers_on(node: Node, resources: Resources) -> int:
-    return min(_times(node.get(name, 0.0), amount, name) for name, amount in _of_worker(resources).items())
+    return min(_times(name, node.get(name, 0.0), amount) for name, amount in _of_worker(resources).items())
 
 
-def _times(there: float, amount: float, name: str) -> int:
+def _times(name: str, there: float, amount: float) -> int:
     """Return how often an amount of a resource fits."""
-    if name == "GPU" and amount < 1:  # a share is one of a single GPU: what is left of two makes no third
-        return int(there) * _times(1.0, amount, "")
-    return math.floor(there / amount + 1e-9)  # 0.3 / 0.1 is a little less than 3
+    # A share is one of a single GPU: what is left of two makes no third.
+    pieces, size = (int(there), 1.0) if name == "GPU" and amount < 1 else (1, there)
+    return pieces * math.floor(size / amount + 1e-9)  # 0.3 / 0.1 is a little less than 3
 
 
 def _needed(resources: Resources) -> str:

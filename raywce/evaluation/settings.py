@@ -14,17 +14,17 @@ if TYPE_CHECKING:  # torch takes seconds, and the experiment file's models impor
 class DecodeSettings:
     """Settings of decoding, for dev, test, extra test sets and `raywce evaluate` alike: their rates can be compared.
 
-        Attributes:
-            language_tokens: Whisper's code for a language that takes another's token; others stand for themselves.
-    batch_size: utterances that a worker encodes at once, and at which another batch joins those that are decoded,
-                counted in windows of 30 s.
-            precision: one of `raywce.precision.PRECISIONS`.
-            normalizer: a key of `raywce.evaluation.normalizer.NORMALIZERS`.
-            identify_language: also find the language token that the model holds for the likeliest.
-            encoder_context: `full`, or `batch`: as much as a batch's longest utterance takes, and the margin.
-            context_margin: seconds of silence that `batch` has behind its longest utterance; with less, a Whisper that
-                knows 30 s alone repeats itself now and then.
-            stop_loops: end an utterance that repeats a phrase without end; it counts as wholly wrong.
+    Attributes:
+        language_tokens: Whisper's code for a language that takes another's token; others stand for themselves.
+        batch_size: utterances that a worker encodes at once, and at which another batch joins those that are decoded,
+            counted in windows of 30 s.
+        precision: one of `raywce.precision.PRECISIONS`.
+        normalizer: a key of `raywce.evaluation.normalizer.NORMALIZERS`.
+        identify_language: also find the language token that the model holds for the likeliest.
+        encoder_context: `full`, or `batch`: as much as a batch's longest utterance takes, and the margin.
+        context_margin: seconds of silence that `batch` has behind its longest utterance; with less, a Whisper that
+            knows 30 s alone repeats itself now and then.
+        stop_loops: end an utterance that repeats a phrase without end; it counts as wholly wrong.
     """
 
     language_tokens: Mapping[str, str] = field(default_factory=dict)

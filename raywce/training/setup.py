@@ -38,13 +38,13 @@ from raywce.training.optimizer import OptimizerSettings, make_optimizer
 from raywce.training.step import NotFiniteError, Stepper
 from raywce.trial_report import Report
 
+if TYPE_CHECKING:
+    from raywce.augmentation.augmenter import Augmenter
+
 _LESS = (
     "Lower training.batch_size, raise training.accumulation_steps, or set training.encoder_context: batch or "
     "model.gradient_checkpointing: true"
 )
-
-if TYPE_CHECKING:
-    from raywce.augmentation.augmenter import Augmenter
 
 
 def work(config: Mapping[str, object], do: Callable[[Worker], object]) -> None:

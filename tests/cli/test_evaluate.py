@@ -22,14 +22,7 @@ from tests.evaluation.talking_whisper import write_talking_whisper
 from tests.screen import readable
 from tests.tiny_corpus import write_tiny_corpus
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """So small a model only waits for its threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

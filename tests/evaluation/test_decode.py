@@ -4,7 +4,6 @@ import copy
 import csv
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,13 +43,7 @@ class Said:
 UTTERANCES = [Said(f"u{i}", LANGUAGES[i], None, SECONDS[i], "uu ww") for i in range(6)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """So small a model only waits for its threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def random_features() -> torch.Tensor:

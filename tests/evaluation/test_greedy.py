@@ -19,12 +19,7 @@ from tests.evaluation.talking_whisper import write_talking_whisper
 LANGUAGES = ["en", "es", "gl", "en", "es", "gl", "en", "es"]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,18 @@ def source(tmp_path: Path) -> Path:
     return write_tiny_whisper(tmp_path / "source", languages=("en", "es", "gl"))
 
 
-def test_a_checkpoint_gives_back_weights_and_state_to_the_bit(source: Path, tmp_path: Path) -> None:
-    model = load_model(str(source))
+def after_a_step(model: WhisperForConditionalGeneration) -> torch.optim.AdamW:
+    """Its optimizer, behind a step by random gradients."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     for parameter in model.parameters():
         parameter.grad = torch.randn_like(parameter)
     optimizer.step()
+    return optimizer
+
+
+def test_a_checkpoint_gives_back_weights_and_state_to_the_bit(source: Path, tmp_path: Path) -> None:
+    model = load_model(str(source))
+    optimizer = after_a_step(model)
     state = TrainingState(7, optimizer.state_dict(), None, 12.5, {"step": 7, "wer/gl": 0.25, "utterances": "x"})
     save_checkpoint(tmp_path / "saved", model, state, str(source), None)
 
@@ -38,10 +44,7 @@ def test_a_checkpoint_gives_back_weights_and_state_to_the_bit(source: Path, tmp_
 
 def test_a_save_takes_no_memory_for_the_optimizers_state(source: Path, tmp_path: Path) -> None:
     model = load_model(str(source))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    for parameter in model.parameters():
-        parameter.grad = torch.randn_like(parameter)
-    optimizer.step()
+    optimizer = after_a_step(model)
     # Much more than the model, whose own writing is transformers' matter.
     for moments in optimizer.state.values():
         for name in ("exp_avg", "exp_avg_sq"):
