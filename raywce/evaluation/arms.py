@@ -10,6 +10,8 @@ import numpy as np
 
 from raywce.evaluation.confidence import Array, Estimate, Rates, SpeechEstimate, Statistic, over_speech
 
+_BY_CHANCE = 2.0  # standard deviations that a rate may be low
+
 
 @dataclass(frozen=True)
 class Arms:
@@ -118,7 +120,8 @@ def at_the_limit(arms: Arms | Averages, above: Statistic, model: int, *others: i
     """Estimate by how much one model's rate is above a limit, with the variances that it would have on the limit.
 
     A rate that is low by chance seems to vary less too, which makes chance look sure. So for the variances the rate is
-    scaled until it is on the limit, as a score test does (Agresti 2013, 1.3.3).
+    scaled until it is on the limit, as a score test does (Agresti 2013, 1.3.3); but not further than chance may have
+    lowered it: of few errors, a rate that is scaled to a limit far above it would vary by more than the limit allows.
 
     Args:
         arms: the models.
@@ -126,8 +129,9 @@ def at_the_limit(arms: Arms | Averages, above: Statistic, model: int, *others: i
         model: whose rate is tested.
         others: that the limit is made of.
     """
-    value, rate = arms.estimate(above, model, *others).value, arms.estimate(lambda rate: rate, model).value
-    share = 1 - _share(value, rate)
+    value, alone = arms.estimate(above, model, *others).value, arms.estimate(lambda rate: rate, model)
+    furthest = 1 + _BY_CHANCE * _share(alone.standard_error, alone.value)
+    share = np.minimum(1 - _share(value, alone.value), furthest)
     found = arms.estimate(lambda rate, *limit: above(_like(share, rate) * rate, *limit), model, *others)
     return replace(found, value=value)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from scipy.stats import norm, t
 
 from raywce.evaluation.arms import own_variance
@@ -20,6 +21,7 @@ from raywce.surrogate.process import Posterior, Process
 Array = NDArray[np.float64]
 
 _SEED_WEIGHT = 2.0  # of what is assumed of seeds before any is seen: as many of them
+_COUNTING = 1.0  # errors, of those that a training makes, that another does not
 _UNLIKELY = 0.001  # that noise alone puts one of a search's trials further off than that
 _TINY = 1e-12
 _TRUST = 2 / 3  # share of the search's evidence that counts beside held-out speech
@@ -51,21 +53,24 @@ class Plan:
 
 @dataclass(frozen=True)
 class Noise:
-    """How much measured rates differ, as relative variances (languages,).
+    """How much measured rates differ, as relative variances.
 
     Attributes:
-        training: between trainings of one setting.
-        suits: of which setting suits which speakers of the search's half.
+        common: between trainings of one setting, over speech without end.
+        counting: between them, times the errors that are counted: 1 where each makes errors of its own alone.
+        suits: (languages,) of which setting suits which speakers of the search's half.
     """
 
-    training: Array
+    common: float
+    counting: float
     suits: Array
 
     @classmethod
     def of(cls, baseline: Array, words: Array, speakers: Sequence[float]) -> Noise:
         """Return what baseline seeds and speakers say.
 
-        Languages are pooled: a handful of seeds of one language measures its variance badly.
+        Languages are pooled: a handful of seeds of one language measures its variance badly. The likelihood of normal
+        rates is maximised, with scaled inverse chi-square priors (Gelman et al. 2013, 2.6).
 
         Args:
             baseline: (seeds, languages) rates.
@@ -73,16 +78,30 @@ class Noise:
             speakers: of each language, by how many equally talkative ones its words are spoken: 1 / sum of the squared
                 shares.
         """
-        seeds, freedom = len(baseline), (len(baseline) - 1) * baseline.shape[1]
-        level = np.maximum(baseline.mean(axis=0), _LEAST_ERRORS / words)
-        own = (baseline.var(axis=0, ddof=1) / level**2).sum() * (seeds - 1) if seeds > 1 else 0.0
-        pooled = (own + _SEED_WEIGHT * SEEDS**2) / (freedom + _SEED_WEIGHT)
-        return cls(np.full(baseline.shape[1], pooled), SUITS**2 / np.asarray(speakers, float))
+        errors, freedom = _counted(baseline.mean(axis=0), words), len(baseline) - 1
+        found = baseline.var(axis=0, ddof=1) / (errors / words) ** 2 if freedom else np.zeros(len(words))
+        before = np.array([SEEDS**2, _COUNTING])
+
+        def loss(logarithms: Array) -> float:
+            common, counting = parts = np.exp(logarithms)
+            variance = common + counting / errors
+            seen = freedom * (np.log(variance) + found / variance).sum()
+            return float(seen + _SEED_WEIGHT * (np.log(parts) + before / parts).sum()) / 2
+
+        common, counting = np.exp(minimize(loss, np.log(before), method="L-BFGS-B").x)
+        return cls(float(common), float(counting), SUITS**2 / np.asarray(speakers, float))
+
+    def training(self, rates: Array, words: Array) -> Array:
+        """Return the relative variance between trainings of one setting, of their rates (..., languages)."""
+        variance: Array = self.common + self.counting / _counted(rates, words)
+        return variance
 
     def with_suits(
         self, baseline: Sequence[Rates], trials: Sequence[Rates], words: Array, speakers: Sequence[float]
     ) -> Noise:
         """Return it with which setting suits which speakers as trials have shown, languages pooled by the speaker.
+
+        A language with few errors says little of it, and counts little.
 
         What is each training's own on each utterance differs between the baseline's trainings too: it is taken off.
         With a single one it is not known, and what is assumed beforehand stays.
@@ -95,9 +114,11 @@ class Noise:
         """
         if min(len(base.observed) for base in baseline) < 2:
             return self
-        found = [max(_suits(*one), 0.0) for one in zip(baseline, trials, _LEAST_ERRORS / words, strict=True)]
-        by_speaker = float(np.mean([one * count for one, count in zip(found, speakers, strict=True)]))
-        return replace(self, suits=by_speaker / np.asarray(speakers, float))
+        level = np.array([one.observed.mean() for one in baseline])
+        people = np.asarray(speakers, float)
+        found = np.array([max(_suits(*one), 0.0) for one in zip(baseline, trials, _LEAST_ERRORS / words, strict=True)])
+        precision = (SUITS**2 + people * self.training(level, words)) ** -2
+        return replace(self, suits=float(np.average(found * people, weights=precision)) / people)
 
 
 @dataclass(frozen=True)
@@ -168,17 +189,17 @@ class SearchModel:
             pending: (m, axes) of the trials that run.
             trainings: of each setting, which its rates are the mean of.
         """
-        noise, seeds = world.noise, len(world.baseline)
+        noise, level = world.noise, world.baseline.mean(axis=0)
         x = np.vstack([world.at, settings]) if len(settings) else world.at[None]
-        y = logarithms(np.vstack([world.baseline.mean(axis=0), *rates]), world.words)
+        measured = np.vstack([level, *rates])
+        y = logarithms(measured, world.words)
+        counts = np.r_[len(world.baseline), np.full(len(x) - 1, trainings)]
+        variance = noise.training(measured, world.words) / counts[:, None] + noise.suits
+        whole = noise.training(level, world.words) + noise.suits
         processes = []
         for column in range(y.shape[1]):
-            whole = noise.training[column] + noise.suits[column]
-            of_baseline, of_trial = (
-                (noise.training[column] / count + noise.suits[column]) / whole for count in (seeds, trainings)
-            )
-            share = np.r_[of_baseline, np.full(len(x) - 1, of_trial)]
-            process = Process.fit(x, y[:, column], share, whole, world.choices)
+            share = variance[:, column] / whole[column]
+            process = Process.fit(x, y[:, column], share, float(whole[column]), world.choices)
             processes.append(process if pending is None else process.with_expected(pending))
         return cls(world, processes)
 
@@ -273,7 +294,7 @@ class SearchModel:
         world, count = self.world, self.world.low_resource
         rate = world.level**2
         of_baseline = np.r_[np.ones(count), np.isnan(world.fixed)]
-        seeds = world.noise.training * (1 / plan.seeds + of_baseline / plan.baseline_seeds)
+        seeds = world.noise.training(world.level, world.words) * (1 / plan.seeds + of_baseline / plan.baseline_seeds)
         variance = rate * (seeds + 2 * plan.speech * world.noise.suits)
         out: Array = np.r_[variance[count:], (variance[:count] * world.weights**2).sum() / count**2]
         return out
@@ -291,6 +312,12 @@ def _suits(baseline: Rates, trials: Rates, least: float) -> float:
         for trial, base in zip(trials.ways, baseline.ways, strict=True)
     )
     return (between - own * (1 + 1 / len(baseline.observed))) / 2  # a trial's and the baseline's own are in it
+
+
+def _counted(rates: Array, words: Array) -> Array:
+    """Return the errors of rates (..., languages), half of one at least."""
+    errors: Array = np.maximum(rates * words, _LEAST_ERRORS)
+    return errors
 
 
 def logarithms(rates: Array, words: Array) -> Array:

@@ -59,6 +59,22 @@ def test_a_model_on_its_limit_is_found_within_as_often_as_the_level_allows() -> 
     assert 0.03 < (p <= 0.1).mean() < 0.14
 
 
+def test_a_limit_far_above_a_small_rate_can_be_kept() -> None:
+    """The baseline makes five errors in 500 words, and up to ten times as many are allowed."""
+    rule, random = Rule("baseline", 0.0, 0.09), np.random.default_rng(0)
+    dev = Dev(np.full(100, 5), [f"speaker {number // 5}" for number in range(100)])
+    noise = Noise(utterance=1.0, seed=0.02)
+    speech, shared = Speech(dev.words, dev.speakers, 200), dev.shared(random, noise, REPETITIONS)
+    kept = {}
+    for rate in (0.01, 0.04, 0.10):
+        rates = speech.rates(dev.errors(random, np.array([0.01, rate]), SEEDS, noise, shared))
+        bound = at_the_limit(Arms([[rates[:, 0], rates[:, 1]]]), rule.excess, 1, 0).upper(0.9)
+        kept[rate] = float((bound < 0).mean())
+    assert kept[0.01] > 0.98
+    assert kept[0.04] > 0.7
+    assert 0.03 < kept[0.10] < 0.14
+
+
 @pytest.mark.parametrize("shares", [(1.0, 1.0), (1.15, 0.85)])
 def test_relative_changes_that_cancel_are_found_a_gain_as_often_as_the_level_allows(
     shares: tuple[float, float],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from raywce.evaluation.confidence import Speech
+from raywce.evaluation.confidence import Rates, Speech
 from raywce.selection.limits import Rule
 from raywce.selection.search_model import Noise, Plan, SearchModel, World, logarithms
 from tests.search import simulated_dev
@@ -119,7 +119,8 @@ def test_the_chance_is_how_often_a_confirm_phase_would_confirm(with_model: bool)
     z = np.array([[0.02, 0.5], [0.1, 0.5], [0.25, 0.5], [0.5, 0.5]])
     rate = found.world.baseline.mean(axis=0)
     noise = found.world.noise
-    each = rate**2 * (noise.training * (1 / 5 + 1 / 7) + 2 * 0.8 * noise.suits)
+    training = noise.training(rate, found.world.words)
+    each = rate**2 * (training * (1 / 5 + 1 / 7) + 2 * 0.8 * noise.suits)
     measured = np.array([each[2], each[3], (each[0] + each[1]) / 4])
     random = np.random.default_rng(0)
     mean, before = found.excesses(z)
@@ -152,11 +153,41 @@ def test_running_trials_change_no_mean_and_are_surer() -> None:
 
 def test_the_noise_between_trainings_is_that_of_the_baselines_seeds() -> None:
     random = np.random.default_rng(0)
-    many = 0.3 * np.exp(0.05 * random.standard_normal((400, 3)))
-    assert np.sqrt(Noise.of(many, np.full(3, 1e4), [10.0] * 3).training) == pytest.approx(np.full(3, 0.05), rel=0.05)
-    single = Noise.of(many[:1], np.full(3, 1e4), [10.0, 10.0, 1000.0])
-    assert (single.training == single.training[0]).all()
+    many, words = 0.3 * np.exp(0.05 * random.standard_normal((400, 3))), np.full(3, 1e4)
+    found = Noise.of(many, words, [10.0] * 3)
+    assert np.sqrt(found.training(many.mean(axis=0), words)) == pytest.approx(np.full(3, 0.05), rel=0.05)
+    single = Noise.of(many[:1], words, [10.0, 10.0, 1000.0])
+    assert single.training(many[:1], words) == pytest.approx(0.03**2 + 1 / (many[:1] * words), rel=1e-3)
     assert single.suits[0] == pytest.approx(100 * single.suits[2])
+
+
+def test_a_language_of_few_errors_says_nothing_of_the_noise_of_others() -> None:
+    """Five errors in 500 words differ by 40 % from one training to the next; 250 by a few."""
+    random, words = np.random.default_rng(1), np.full(4, 500.0)
+    rates = np.array([0.5, 0.3, 0.2, 0.01])
+    deviations = []
+    for _ in range(40):
+        factors = np.exp(0.01 * random.standard_normal((5, 4)))
+        own = random.poisson(0.2 * rates * factors * words)  # the other errors are the same in all trainings
+        found = Noise.of((0.8 * rates * words + own) / words, words, [20.0] * 4)
+        deviations.append(np.sqrt(found.training(rates, words)))
+    true = np.sqrt(0.01**2 + 0.2 / (rates * words))
+    assert np.median(deviations, axis=0) == pytest.approx(true, rel=0.5)
+
+
+def test_two_errors_more_are_noise_where_there_are_four_and_forty_are_none_where_there_are_eighty() -> None:
+    words, baseline = np.full(2, 400.0), np.array([[0.3, 0.008], [0.31, 0.012]])
+    of = replace(world((FLOOR,), (np.nan,), low=1), words=words, baseline=baseline)
+    of = replace(of, noise=Noise.of(baseline, words, [20.0] * 2))
+    x = np.repeat(np.random.default_rng(5).random((4, 2)), 8, axis=0)
+
+    def fits(rate: float) -> bool:
+        rates = np.tile([0.3, rate], (32, 1))
+        rates[5, 1] *= 1.5
+        return bool(SearchModel.fit(of, x, rates).fits()[0])
+
+    assert fits(0.01)
+    assert not fits(0.2)
 
 
 def test_trials_that_others_do_not_explain_are_no_fit() -> None:
@@ -196,9 +227,28 @@ def test_which_setting_suits_which_speakers_is_learned_from_trials(suits: float)
     words = np.array([dev.words.sum()], float)
     found = before.with_suits([baseline], [trials], words, [speech.talkative_speakers])
     assert found.suits[0] == pytest.approx(suits**2 / speech.talkative_speakers, rel=0.4, abs=4e-5)
-    assert (found.training == before.training).all()
+    assert (found.common, found.counting) == (before.common, before.counting)
     alone = before.with_suits([baseline[:1]], [trials], words, [100.0])
     assert alone is before, "one training does not say what is its own"
+
+
+def test_a_language_of_few_errors_says_little_of_which_setting_suits_which_speakers() -> None:
+    random = np.random.default_rng(5)
+    noise, before = simulated_dev.Noise(suits=0.1, utterance=0.4, speaker=0.0), world(low=1).noise
+    dev = simulated_dev.Dev.draw(random, 1500, 100)
+    speech, words = Speech(dev.words, dev.speakers, 500), np.full(2, dev.words.sum(), float)
+
+    def of(rate: float) -> tuple[Rates, Rates]:
+        shared = dev.shared(random, noise)
+        baseline = dev.errors(random, np.array([rate]), 8, noise, shared)[0, 0]
+        trials = dev.errors(random, np.full(60, rate), 1, noise, shared)[0, :, 0]
+        return speech.rates(baseline), speech.rates(trials)
+
+    (baseline, trials), (few_of_baseline, few_of_trials) = of(0.3), of(0.002)
+    people = [speech.talkative_speakers] * 2
+    alone = before.with_suits([baseline], [trials], words[:1], people[:1])
+    both = before.with_suits([baseline, few_of_baseline], [trials, few_of_trials], words, people)
+    assert both.suits[0] == pytest.approx(alone.suits[0], rel=0.1)
 
 
 def test_speech_without_an_error_of_the_baseline_is_no_suiting_of_settings() -> None:
