@@ -19,6 +19,8 @@ STEPS = ((0.8, False), (0.8, True), (0.5, True))
 WORTH = 0.2
 """Probability from which on the safest setting is trained, though it is below the first step's."""
 
+_LEAST_STEP = 0.25  # standard errors of a gain, by which the next candidate is expected to be better
+
 
 @dataclass(frozen=True)
 class Known:
@@ -94,7 +96,8 @@ def propose(
 ) -> list[Proposal]:
     """Return the candidates, safest first: of each step the setting with the lowest mean low-resource rate.
 
-    A step that no setting reaches, or that lowers the rate no further, is left out. The first stays where its
+    A step that no setting reaches, or that lowers the rate by less than the confirm phase can tell, is left out: a
+    quarter of the standard error of its difference from the baseline. The first stays where its
     probability is at least `WORTH`. If no step is left, it is the setting that both halves of dev will confirm most
     probably: without it there is nothing to confirm.
 
@@ -113,17 +116,18 @@ def propose(
         reached = float(model.chance(row[None], plan, with_model)[0])
         return Proposal(row, reached, with_model, float(model.excesses(row[None]).mean[0, -1]))
 
+    least = _LEAST_STEP * model.gain_error(plan)
     found: list[Proposal] = []
     for number, (chance, with_model) in enumerate(steps):
         proposal = proposed(chance, with_model)
         enough = WORTH if number == 0 else chance
-        if proposal.chance >= enough and (not found or _is_bolder(proposal, found[-1])):
+        if proposal.chance >= enough and (not found or _is_bolder(proposal, found[-1], least)):
             found.append(proposal)
     return found or [proposed(1.0, True)]
 
 
-def _is_bolder(one: Proposal, before: Proposal) -> bool:
-    return one.objective < before.objective and bool((one.row != before.row).any())
+def _is_bolder(one: Proposal, before: Proposal, least: float) -> bool:
+    return one.objective < before.objective - least and bool((one.row != before.row).any())
 
 
 def known_at(model: SearchModel, row: Array) -> Known:

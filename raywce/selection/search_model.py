@@ -255,6 +255,10 @@ class SearchModel:
         chance: Array = norm.cdf((-mean - plan.quantile * np.sqrt(after)) / moves).prod(axis=-1)
         return chance
 
+    def gain_error(self, plan: Plan) -> float:
+        """Return the standard error of the objective's difference from the baseline's, as the confirm phase has it."""
+        return float(np.sqrt(self._of_confirm(plan)[-1]))
+
     def fits(self) -> NDArray[np.bool_]:
         """Return for each of `excesses` whether no trial is further off than noise from what the others let expect."""
         off = [one.left_out()[1:] for one in self.processes]

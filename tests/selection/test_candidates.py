@@ -48,6 +48,12 @@ def test_one_that_lowers_the_rate_no_further_is_left_out() -> None:
     assert len(propose(model, CUBE, tried, PLAN, draws(), [(0.3, True), (0.8, True)])) == 1
 
 
+def test_one_that_can_not_be_told_from_the_one_before_is_left_out() -> None:
+    model, tried = fitted(world((WIDE, WIDE), low=1))
+    assert len(propose(model, CUBE, tried, PLAN, draws(), [(0.8, True), (0.79, True)])) == 1
+    assert len(propose(model, CUBE, tried, PLAN, draws(), [(0.8, True), (0.4, True)])) == 2
+
+
 def test_a_grid_has_no_setting_but_its_own() -> None:
     model, tried = found()
     proposed = propose(model, CUBE, tried, PLAN, draws(), only_known=True)
