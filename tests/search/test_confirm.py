@@ -34,7 +34,7 @@ from raywce.selection.trials import BASELINE, COMPLETE, SEARCH
 from tests.search import decoded_tables, surrogate
 
 CONFIRM = {"candidates": 2, "seeds": 3, "resamples": 500}
-FLOOR = 2.5  # points, far above what an alpha of 6 costs es
+FLOOR = 3.5  # points, far above what an alpha of 6 costs es
 ALPHAS = (1.5, 2.5, 3.5)
 
 
