@@ -34,6 +34,11 @@ class Interval:
     low: Number
     high: Number
 
+    @property
+    def above_zero(self) -> Interval:
+        """The same of a rate, which is never below 0: few errors of few speakers have a wide interval."""
+        return Interval(self.value, max(self.low, 0.0), self.high)
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -212,7 +217,7 @@ def compare(decoded: Decoded, sides: Mapping[str, Side], experiment: Experiment)
         has_gain = len(over) > 1 and sides.keys() >= set(low_resource)
         return ModelFigures(
             seeds=len(decoded.models[index][1]) if index else 0,
-            wer={name: interval_of(side.wer(index), confidence) for name, side in sides.items()},
+            wer={name: interval_of(side.wer(index), confidence).above_zero for name, side in sides.items()},
             against_original=differences[0] if index > 0 else None,
             against_baseline=differences[1] if index > 1 else None,
             low_resource_gain=interval_of(gain(sides, low_resource, index), confidence) if has_gain else None,

@@ -166,3 +166,14 @@ def test_at_the_first_look_a_relative_change_is_that_from_the_baseline_of_then(e
         return float(no_gain(sides, experiment.languages.low_resource, 2, seeds=2).value)
 
     assert at_first_look() == pytest.approx(at_first_look(0.2, 0.3))
+
+
+def test_a_rate_of_few_errors_is_not_below_zero(example: Path) -> None:
+    experiment = watching(example)
+    original = decoded({"gl": 0.60, "es": 0.20, "it": 0.002})
+    few = Decoded(original, BASELINE, {"mild": MILD})
+    found = compare(few, side_by_side(few, experiment), experiment)
+    assert 0 == found.original.wer["it"].low < found.original.wer["it"].value < found.original.wer["it"].high
+    change = found.baseline.against_original
+    assert change
+    assert change["it"].low > 0.15
