@@ -492,7 +492,9 @@ class Resources(Section):
     prefetch: Count = Field(4, description="Micro-batches kept ready.")
     wait_s: NotNegative = Field(600, description="Seconds to wait for an autoscaler's nodes, without room for a trial.")
     drivers_on: str | None = Field(
-        None, description="Custom resource of the nodes that run the trials' drivers; null: the head node."
+        None,
+        description="Custom resource of the nodes that run the trials' drivers; null: the head node. A trial with one "
+        "worker has no driver beside it.",
     )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import ray
 
@@ -15,7 +16,10 @@ from raywce.experiment.schema import Experiment
 from raywce.profile.measured import Measured
 from raywce.runs.folder import RunFolder
 from raywce.storage.files import delete_folder
-from raywce.training.trial import TrialFailed, run_trial
+from raywce.training.trial import runner
+
+if TYPE_CHECKING:
+    from raywce.training.session import Session
 
 NAME = "profile"
 
@@ -34,9 +38,9 @@ def profile_training(experiment: Experiment, folder: RunFolder, seconds: float, 
     """
     delete_folder(folder.path(NAME))
     resources = driver_resources(experiment.resources)
-    cpus = resources.pop("cpu")
+    cpus, gpus = resources.pop("cpu"), resources.pop("gpu", 0)
     # In a process of its own, as Tune runs its trials: starting it is part of what a trial takes.
-    drive = ray.remote(num_cpus=cpus, resources=resources, max_retries=0)(_drive)
+    drive = ray.remote(num_cpus=cpus, num_gpus=gpus, resources=resources, max_retries=0)(_drive)
     start = time.monotonic()
     try:
         figures, problem = ray.get(drive.remote(experiment.model_dump(), folder.uri, seconds))
@@ -58,13 +62,14 @@ def profile_training(experiment: Experiment, folder: RunFolder, seconds: float, 
 def _drive(experiment: Mapping[str, object], folder: str, seconds: float) -> tuple[Mapping[str, object], str]:
     """Return the figures, or why there are none."""
 
-    def raywce_profile(config: Mapping[str, object]) -> None:
+    def raywce_profile(config: Mapping[str, object], session: Session) -> None:
         from raywce.profile.worker import profile_worker
 
-        profile_worker(config, seconds)
+        profile_worker(config, session, seconds)
 
+    of_trial = Experiment.model_validate(experiment)
     try:
-        last = run_trial(Experiment.model_validate(experiment), folder, NAME, worker=raywce_profile)
+        last = runner(of_trial.resources)(of_trial, folder, NAME, worker=raywce_profile)
         return last.profile or {}, ""
-    except TrialFailed as error:
+    except RunFailed as error:
         return {}, str(error)

@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, get_args
 
-import ray.train
 import torch
 from torch import distributed
 from torch.distributed import ReduceOp
@@ -22,6 +21,7 @@ from raywce.profile.parts import Parts, now
 from raywce.training.dev import count
 from raywce.training.memory import is_out_of_memory
 from raywce.training.optimizer import learning_rate, set_learning_rate
+from raywce.training.session import Session
 from raywce.training.setup import Worker, on_any_rank, work
 from raywce.training.step import NotFiniteError, Stepper, update
 from raywce.trial_report import Report
@@ -31,9 +31,9 @@ _STEPS, _PARTS, _EVALUATIONS, _BATCHES = 0.4, 0.1, 0.2, 0.3  # of the time
 _LEAST = 3  # steps, however long they take
 
 
-def profile_worker(config: Mapping[str, object], seconds: float) -> None:
-    """Profile as one of Ray Train's workers; `config` as in `raywce.training.setup.work`, and the seconds to take."""
-    work(config, lambda run: _Profile(run, seconds).report())
+def profile_worker(config: Mapping[str, object], session: Session, seconds: float) -> None:
+    """Profile as one of a trial's workers; arguments as of `raywce.training.setup.work`, and the seconds to take."""
+    work(config, session, lambda run: _Profile(run, seconds).report())
 
 
 class _Profile:
@@ -137,7 +137,7 @@ class _Profile:
     def _too_large(self, one: Batches, found: Sequence[Batches]) -> str | None:
         """Return why not to try it: a CPU's memory must not run out, as a GPU's may."""
         needs = predicted([(known.micro_batch, known.gigabytes) for known in found if known.gigabytes], one.micro_batch)
-        neighbours = ray.train.get_context().get_local_world_size()
+        neighbours = self.run.session.neighbours
         least_room = self._over_ranks(self.memory.room(neighbours), ReduceOp.MIN)
         if self.run.device.type == "cuda" or needs is None or needs <= least_room:
             return None

@@ -98,7 +98,7 @@ def run_search(
     Args:
         file: the experiment with its distributions.
         storage: path or URI under which the run folder is; None: the experiment's.
-        trial: runs one trial; None: `raywce.training.trial.run_trial`.
+        trial: runs one trial; None: `raywce.training.trial.runner`.
         decode: decodes the test splits.
         open_test_again: opens them though something else did before; it is recorded.
 
@@ -115,7 +115,7 @@ def run_search(
         room = cluster.room(file.experiment, show_line)
         with room.wanted(1):
             folder.open(file.resolved_yaml())
-        phases = _Phases(file, folder, room, TuneRuns(file, folder, room), trial or _run_trial())
+        phases = _Phases(file, folder, room, TuneRuns(file, folder, room), trial or _runner(file.experiment))
         against = phases.baseline()
         show_line(str(phases.choice))
         phases.search(against)
@@ -288,7 +288,7 @@ class _Phases:
         return FeasibleFirstASHA(self.choice.rungs, self.experiment.training.steps, factor, rows)
 
 
-def _run_trial() -> RunTrial:
-    from raywce.training.trial import run_trial
+def _runner(experiment: Experiment) -> RunTrial:
+    from raywce.training.trial import runner
 
-    return run_trial
+    return runner(experiment.resources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ray.tune import Callback
@@ -87,7 +88,7 @@ class TableCallback(Callback):
             raise OSError(report.storage_failure)
         if report.failure:
             return
-        self.table.record(self._trial(trial), report)
+        self.table.record(self._trial(trial), replace(report, restarts=report.restarts + trial.num_failures))
         self._show(trial)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **_: object) -> None:

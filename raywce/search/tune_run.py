@@ -76,7 +76,7 @@ class TuneRuns:
             search_alg=WithinRoom(searcher, self._room.holds),
             scheduler=scheduler,
             num_samples=left,
-            reuse_actors=False,
+            reuse_actors=self._file.experiment.resources.workers == 1,  # its imports take seconds
             trial_name_creator=_trial_id,
             trial_dirname_creator=_trial_id,
         )
@@ -96,7 +96,17 @@ class TuneRuns:
         table = TableCallback(self._folder, phase, self._file, total, self._room.fits, self._sweeper, clock)
         callbacks = [table, *_trackers(experiment, phase), PlacementGroupReaper()]
         stop = StopAtLimit(clock) if clock and experiment.search.at_time_limit == "stop" else None
-        return tune.RunConfig(name=phase, storage_path=self._folder.uri, verbose=0, callbacks=callbacks, stop=stop)
+        # Ray Train starts lost workers of its own again; a trial's only worker is Tune's.
+        again = experiment.training.max_failures if experiment.resources.workers == 1 else 0
+        failures = tune.FailureConfig(max_failures=again)
+        return tune.RunConfig(
+            name=phase,
+            storage_path=self._folder.uri,
+            verbose=0,
+            callbacks=callbacks,
+            stop=stop,
+            failure_config=failures,
+        )
 
 
 def _trackers(experiment: Experiment, phase: str) -> list[tune.Callback]:

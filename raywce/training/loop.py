@@ -10,14 +10,15 @@ import torch
 from raywce.data.loader import StepBatch
 from raywce.training.memory import explained
 from raywce.training.optimizer import learning_rate, set_learning_rate
+from raywce.training.session import Session
 from raywce.training.setup import Worker, work
 from raywce.training.step import NotFiniteError, StepResult, update
 from raywce.trial_report import Report
 
 
-def train_worker(config: Mapping[str, object]) -> None:
-    """Do the whole training; Ray Train's entry point, `config` as in `raywce.training.setup.work`."""
-    work(config, train)
+def train_worker(config: Mapping[str, object], session: Session) -> None:
+    """Do a worker's part of the whole training; arguments as of `raywce.training.setup.work`."""
+    work(config, session, train)
 
 
 def train(worker: Worker) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ray.train
-import ray.train.collective
-import ray.train.torch
 import torch
 import transformers
 from torch.nn.parallel import DistributedDataParallel
@@ -29,12 +25,12 @@ from raywce.errors import InputError
 from raywce.experiment.schema import Experiment
 from raywce.model import UtteranceLosses, load_model, load_tokenizer
 from raywce.precision import resolved, shortcoming
-from raywce.runs.folder import checkpoint_name
 from raywce.storage.node_copy import on_node
 from raywce.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from raywce.training.dev import DevSet
 from raywce.training.memory import explained
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
+from raywce.training.session import Session
 from raywce.training.step import NotFiniteError, Stepper
 from raywce.trial_report import Report
 
@@ -47,11 +43,12 @@ _LESS = (
 )
 
 
-def work(config: Mapping[str, object], do: Callable[[Worker], object]) -> None:
+def work(config: Mapping[str, object], session: Session, do: Callable[[Worker], object]) -> None:
     """Set this worker's process up and call `do`; a problem of any rank ends the trial on all of them.
 
     Args:
         config: the `experiment`, as plain values, and the trial's `folder`, a path or URI for its tables.
+        session: of this worker.
         do: called once model and data are open.
 
     Raises:
@@ -65,11 +62,10 @@ def work(config: Mapping[str, object], do: Callable[[Worker], object]) -> None:
     run, problem = None, ""
     try:
         with explained("opening the model and the data", f"{_LESS}, or take a smaller model"):
-            run = Worker(experiment, str(config["folder"]))
+            run = Worker(experiment, str(config["folder"]), session)
     except InputError as error:
         problem = "; ".join(map(str, error.problems))
-    # Not by the process group, which is there already: a node that copies its speech may take longer than it waits.
-    ray.train.collective.barrier()
+    session.wait_for_all()
     problem = on_any_rank(problem)
     try:
         if run and not problem:
@@ -79,7 +75,7 @@ def work(config: Mapping[str, object], do: Callable[[Worker], object]) -> None:
         problem = str(error)
     if problem:
         # All ranks come here together, and another attempt would end the same way.
-        ray.train.report(Report(failure=problem).flat())
+        session.report(Report(failure=problem))
 
 
 def on_any_rank(problem: str) -> str:
@@ -99,12 +95,11 @@ class Worker:
         last_evaluation: the report of the last evaluation, of that checkpoint's training too.
     """
 
-    def __init__(self, experiment: Experiment, folder: str) -> None:
-        context = ray.train.get_context()
-        self.rank, self.workers = context.get_world_rank(), context.get_world_size()
+    def __init__(self, experiment: Experiment, folder: str, session: Session) -> None:
+        self.session = session
+        self.rank, self.workers, self.device = session.rank, session.workers, session.device
         self.experiment, self.training = experiment, experiment.training
         self.folder = folder
-        self.device = ray.train.torch.get_device()
         self.started = time.monotonic()
         self.seconds_before = 0.0
         self.first_step = 0
@@ -130,13 +125,13 @@ class Worker:
         self.tokenizer = load_tokenizer(model.checkpoint, model.revision)
         self.log_mel = LogMel.from_checkpoint(model.checkpoint, model.revision).to(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            self.model.to(self.device)
-            self.optimizer = make_optimizer(self.model, self.settings)
-        else:
-            with checkpoint.as_directory() as saved:
-                self._resume(Path(saved), f"{self.folder}/{Path(checkpoint.path).name}")
+        with self.session.checkpoint() as saved:
+            if saved is None:
+                self.model.to(self.device)
+                self.optimizer = make_optimizer(self.model, self.settings)
+            else:
+                folder, name = saved
+                self._resume(folder, f"{self.folder}/{name}")
 
     def _resume(self, folder: Path, place: str) -> None:
         state = load_checkpoint(self.model, folder, place)
@@ -226,7 +221,6 @@ class Worker:
     def report(self, report: Report, save: bool = False) -> None:
         """Give a report to the controller, with a checkpoint where asked for; each rank calls it."""
         seconds = self.seconds_before + time.monotonic() - self.started
-        group = ray.util.get_current_placement_group()
         given = replace(
             report,
             final=report.step == self.training.steps,
@@ -235,16 +229,13 @@ class Worker:
             warning=shortcoming(self.precision, self.device),
             left_out=self.left_out["left_out"],
             beyond_context=self.left_out["beyond_context"],
-            placement_group_id=group.id.hex() if group else "",
-        ).flat()
-        name = checkpoint_name(report.step) if save else None
-        if not (save and self.rank == 0):
-            ray.train.report(given, checkpoint_dir_name=name)
-            return
-        scaler = self.scaler.state_dict() if self.scaler else None
-        state = TrainingState(report.step, self.optimizer.state_dict(), scaler, seconds, self.last_evaluation.flat())
-        with tempfile.TemporaryDirectory() as temporary:
-            model = self.experiment.model
-            save_checkpoint(Path(temporary), self.model, state, model.checkpoint, model.revision)
-            checkpoint = ray.train.Checkpoint.from_directory(temporary)
-            ray.train.report(given, checkpoint=checkpoint, checkpoint_dir_name=name)
+        )
+
+        def write(folder: Path) -> None:
+            scaler = self.scaler.state_dict() if self.scaler else None
+            state = TrainingState(
+                report.step, self.optimizer.state_dict(), scaler, seconds, self.last_evaluation.flat()
+            )
+            save_checkpoint(folder, self.model, state, self.experiment.model.checkpoint, self.experiment.model.revision)
+
+        self.session.report(given, write if save else None)

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import ray
 import ray.train
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, UserCallback
 from ray.util.queue import Queue
 
+from raywce.cluster.gpu import allocator_settings
 from raywce.cluster.trainer import TrainerFailed, fit, make_trainer, message_queue
 from raywce.errors import RunFailed
-from raywce.experiment.schema import Experiment
+from raywce.experiment.schema import Experiment, Resources
 from raywce.storage import files
 from raywce.training.memory import OutOfMemory
 from raywce.trial_report import OBJECTIVE, Report
+
+if TYPE_CHECKING:
+    from raywce.training.session import Session
+
+WorkerFunction = Callable[[Mapping[str, object], "Session"], None]
+TrialRunner = Callable[..., Report]
 
 
 class TrialFailed(RunFailed):
@@ -51,11 +60,26 @@ class _Forward(UserCallback):  # type: ignore[misc]
                 raise error  # Ray Train starts lost workers again, but ends a run with a callback's error
 
 
-def _train(config: Mapping[str, object]) -> None:
+def _train(config: Mapping[str, object], session: Session) -> None:
     # Imported in the worker alone: driver and controller, one of each a trial, do without transformers.
     from raywce.training.loop import train_worker
 
-    train_worker(config)
+    train_worker(config, session)
+
+
+@dataclass
+class _Received:
+    """The last report; each is passed on, but a failure ends the trial."""
+
+    on_report: Callable[[Report], None] | None
+    last: Report = field(default_factory=Report)
+
+    def __call__(self, report: Report) -> None:
+        if report.failure:
+            raise TrialFailed(report.failure)
+        self.last = report
+        if self.on_report:
+            self.on_report(report)
 
 
 def run_trial(
@@ -63,7 +87,7 @@ def run_trial(
     folder: str,
     name: str,
     on_report: Callable[[Report], None] | None = None,
-    worker: Callable[[Mapping[str, object]], None] = _train,
+    worker: WorkerFunction = _train,
 ) -> Report:
     """Fine-tune and evaluate, as `experiment` says; resume from the last checkpoint of the same folder and name.
 
@@ -79,20 +103,16 @@ def run_trial(
         The last report.
 
     Raises:
-        TrialFailed: the loss was not finite, memory ran out, or the workers were lost more often than
+        RunFailed: the loss was not finite, memory ran out, or the workers were lost more often than
             `training.max_failures`.
     """
     _update_record(f"{folder}/{name}")
-    queue = message_queue()
-    last = Report()
+    queue, received = message_queue(), _Received(on_report)
 
-    def receive(report: Report) -> None:
-        nonlocal last
-        if report.failure:
-            raise TrialFailed(report.failure)
-        last = report
-        if on_report:
-            on_report(report)
+    def raywce_worker(config: Mapping[str, object]) -> None:
+        from raywce.training.session import RayTrain
+
+        worker(config, RayTrain())
 
     run_config = RunConfig(
         name=name,
@@ -103,12 +123,47 @@ def run_trial(
         ),
         callbacks=[_Forward(queue)],
     )
-    config = {"experiment": experiment.model_dump(), "folder": f"{folder}/{name}"}
+    trainer = make_trainer(raywce_worker, _config(experiment, folder, name), experiment.resources, run_config)
     try:
-        fit(make_trainer(worker, config, experiment.resources, run_config), queue, receive)
+        fit(trainer, queue, received)
     except TrainerFailed as error:
         raise TrialFailed(str(error)) from error
-    return last
+    return received.last
+
+
+def run_alone(
+    experiment: Experiment,
+    folder: str,
+    name: str,
+    on_report: Callable[[Report], None] | None = None,
+    worker: WorkerFunction = _train,
+) -> Report:
+    """Do as `run_trial` in this process, which is the only worker; a process that takes its place resumes.
+
+    Nothing is started for it, where Ray Train starts a controller, helpers and a worker.
+
+    Raises:
+        RunFailed: the loss was not finite, or memory ran out.
+    """
+    from raywce.training.session import Alone
+
+    if experiment.resources.gpus_per_worker:
+        os.environ.update(allocator_settings())
+    received = _Received(on_report)
+    try:
+        worker(_config(experiment, folder, name), Alone(f"{folder}/{name}", experiment.resources, received))
+    except OSError as error:  # of the storage: the driver knows by the text whether it passes
+        raise TrialFailed(f"{type(error).__name__}: {error}") from error
+    return received.last
+
+
+def runner(resources: Resources) -> TrialRunner:
+    """Return what runs a trial from a process that has `raywce.cluster.capacity.driver_resources`."""
+    return run_alone if resources.workers == 1 else run_trial
+
+
+def _config(experiment: Experiment, folder: str, name: str) -> dict[str, object]:
+    return {"experiment": experiment.model_dump(), "folder": f"{folder}/{name}"}
 
 
 def _update_record(folder: str) -> None:

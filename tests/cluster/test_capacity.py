@@ -64,12 +64,18 @@ def test_a_worker_must_fit_on_one_node() -> None:
 
 
 def test_drivers_take_no_cpu_and_go_where_they_are_sent() -> None:
-    assert driver_resources(Resources()) == {"cpu": 0, "node:__internal_head__": 0.001}
-    assert driver_resources(Resources(drivers_on="steering")) == {"cpu": 0, "steering": 0.001}
-    sent = experiment(drivers_on="steering")
+    assert driver_resources(Resources(workers=2)) == {"cpu": 0, "node:__internal_head__": 0.001}
+    assert driver_resources(Resources(workers=2, drivers_on="steering")) == {"cpu": 0, "steering": 0.001}
+    sent = experiment(drivers_on="steering", workers=2)
     assert not check_resources(sent.resources, [CPU_NODE, {"CPU": 1.0, "steering": 1.0}]).found
     with pytest.raises(InputError, match=r"resources\.drivers_on.*steering"):
         check_resources(sent.resources, [CPU_NODE]).raise_any()
+
+
+def test_the_only_worker_is_the_driver_and_goes_where_there_is_room() -> None:
+    resources = Resources(cpus_per_worker=4, gpus_per_worker=0.5, drivers_on="steering")
+    assert driver_resources(resources) == {"cpu": 4, "gpu": 0.5}
+    assert not check_resources(Resources(drivers_on="steering"), [CPU_NODE]).found
 
 
 class Cluster:

@@ -13,6 +13,7 @@ import torch
 
 from raywce.cluster.connect import Cluster
 from raywce.experiment.schema import Experiment
+from raywce.training.session import Session
 from raywce.training.trial import run_trial
 from raywce.trial_report import Report
 
@@ -34,7 +35,7 @@ def experiment(inputs: Path, gpus: float, **training: Any) -> Experiment:
     )
 
 
-def _looking(config: Mapping[str, Any]) -> None:
+def _looking(config: Mapping[str, Any], session: Session) -> None:
     """Train, then report what the worker ran on."""
     import torch
     from torch import distributed
@@ -54,7 +55,7 @@ def _looking(config: Mapping[str, Any]) -> None:
             found["grows"] = all(segment["is_expandable"] for segment in torch.cuda.memory_snapshot())
         worker.report(Report(worker.training.steps, profile=found))
 
-    work(config, look)
+    work(config, session, look)
 
 
 def trained(inputs: Path, storage: Path, name: str, gpus: float, **training: Any) -> tuple[Report, Report]:

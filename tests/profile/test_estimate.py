@@ -124,3 +124,11 @@ def test_trials_that_share_a_gpu_go_side_by_side(file: Any) -> None:
     found = estimate(shared, measured(shared.experiment, nodes=[{"CPU": 16.0, "GPU": 1.0}]), 0)
     assert found.at_once == 4
     assert found.gpu_hours == pytest.approx(found.cpu_hours / 4)
+
+
+def test_processes_of_trainings_with_one_worker_start_once_a_phase(file: Any) -> None:
+    one = file(resources={"workers": 1}, search={"trials": 8, "baseline_seeds": 4, "confirm": {"candidates": 0}})
+    assert seconds(one) == 118 - 5
+    two_at_once = phases(one, nodes=[{"CPU": 2.0}])
+    assert two_at_once["baseline"] == (4, 5 + 2 * (113 + 4) + 10)
+    assert two_at_once["search"] == (8, 5 + 4 * (113 + 4))

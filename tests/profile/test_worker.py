@@ -26,7 +26,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def profiled(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def profiled(inputs: Path, tmp_path: Path) -> Any:
     threads = torch.get_num_threads()
 
     def profile(seconds: float = 2.0, **sections: Any) -> tuple[Session, dict[str, Any]]:
@@ -39,9 +39,8 @@ def profiled(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
             **sections,
         }
         session = Session(Path(mkdtemp(dir=tmp_path)))
-        session.enter(monkeypatch)
         experiment = Experiment.model_validate(tree).model_dump()
-        profile_worker({"experiment": experiment, "folder": str(session.folder)}, seconds)
+        profile_worker({"experiment": experiment, "folder": str(session.folder)}, session, seconds)
         return session, session.reports[-1]["profile"]
 
     yield profile

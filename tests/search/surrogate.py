@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +143,19 @@ def slow_curve_trial(
 ) -> None:
     """As `curve_trial`, in the manner of `slow_trial`."""
     _begin_slowly(folder, name)
+    curve_trial(experiment, folder, name, on_report)
+
+
+def lost_once(
+    experiment: Experiment, folder: str, name: str, on_report: Callable[[Report], None] | None = None
+) -> None:
+    """As `curve_trial`, but the process of alpha 6 is lost once; each leaves its number in `<folder>/<name>.pids`."""
+    processes = Path(folder) / f"{name}.pids"
+    processes.parent.mkdir(parents=True, exist_ok=True)
+    before = processes.read_text() if processes.exists() else ""
+    processes.write_text(f"{before}{os.getpid()}\n")
+    if getattr(experiment.weighting, "alpha", None) == 6.0 and not before:
+        os.kill(os.getpid(), signal.SIGKILL)
     curve_trial(experiment, folder, name, on_report)
 
 

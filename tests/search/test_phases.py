@@ -174,8 +174,9 @@ def done(file: ExperimentFile, trial: Any) -> Done:
 ALPHAS = (2.0, 6.0, 2.2, 1.0)  # feasible up to 2.25; the larger, the lower the WER of gl
 
 
-def early_file(folder: Path) -> ExperimentFile:
-    return surrogate.load_file(folder, "training.evaluate_every=4", early_stopping=True, points=points(*ALPHAS))
+def early_file(folder: Path, *overrides: str) -> ExperimentFile:
+    every = "training.evaluate_every=4"
+    return surrogate.load_file(folder, every, *overrides, early_stopping=True, points=points(*ALPHAS))
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +237,20 @@ def test_trials_of_two_workers_on_two_cpus_and_one_that_is_stopped_leave_nothing
     assert len(groups) >= 3
     assert {group["state"] for group in groups.values()} == {"REMOVED"}
     assert ray.available_resources()["CPU"] == 2
+
+
+def test_trials_with_one_worker_follow_each_other_in_a_process_and_a_lost_one_is_replaced(
+    cluster: Cluster, early: Done, tmp_path: Path
+) -> None:
+    file = early_file(tmp_path, "resources.workers=1", "search.max_concurrent_trials=1")
+    found = done(file, surrogate.lost_once)
+    restarts = {row["config/weighting.alpha"]: row["restarts"] for row in found.rows if row["phase"] == SEARCH}
+    assert restarts == {2.0: 0, 6.0: 1, 2.2: 0, 1.0: 0}
+    assert [{**row, "restarts": 0} for row in found.rows] == early.rows
+    processes = [path.read_text().split() for path in sorted((found.folder / "trials").glob("search-*.pids"))]
+    (first,), (lost, second), (third,), (fourth,) = processes
+    assert first == lost != second
+    assert second == third == fourth, "of a trial that is stopped early, too"
 
 
 class Jump:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import ray.train
 import soundfile
 import torch
 from safetensors.torch import load_file
@@ -40,18 +39,15 @@ Run = Callable[..., Session]
 
 
 @pytest.fixture
-def run(inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(inputs: Path, tmp_path: Path) -> Run:
     """Train with changes to a small experiment; `resume` names the checkpoint of an earlier session to go on from."""
     threads = torch.get_num_threads()
     sessions: list[Session] = []
 
     def train(resume: Session | None = None, at: str = "", **changes: dict[str, Any]) -> Session:
-        session = Session(tmp_path / str(len(sessions)))
+        session = Session(tmp_path / str(len(sessions)), resume.folder / at if resume else None)
         sessions.append(session)
-        if resume:
-            session.checkpoint = ray.train.Checkpoint.from_directory(resume.folder / at)
-        session.enter(monkeypatch)
-        loop.train_worker({"experiment": _tree(inputs, changes), "folder": str(session.folder)})
+        loop.train_worker({"experiment": _tree(inputs, changes), "folder": str(session.folder)}, session)
         return session
 
     yield train
@@ -564,13 +560,7 @@ def test_ranks_wait_for_each_other_s_data_before_the_process_group_is_used(
     opened, agreed = setup.Worker._open_data, setup.on_any_rank
     monkeypatch.setattr(setup.Worker, "_open_data", lambda self: (opened(self), order.append("data"))[0])
     monkeypatch.setattr(setup, "on_any_rank", lambda problem: (order.append("group"), agreed(problem))[1])
-    enter = Session.enter
-
-    def entered(self: Session, patch: pytest.MonkeyPatch) -> None:
-        enter(self, patch)
-        patch.setattr("ray.train.collective.barrier", lambda: order.append("barrier"))
-
-    monkeypatch.setattr(Session, "enter", entered)
+    monkeypatch.setattr(Session, "wait_for_all", lambda self: order.append("barrier"))
     run(training={"steps": 1})
     assert order == ["data", "barrier", "group"]
     order.clear()

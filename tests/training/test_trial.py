@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from safetensors.torch import load_file
 from raywce.cluster.connect import Cluster
 from raywce.experiment.schema import Experiment
 from raywce.training.checkpoint import load_state
-from raywce.training.trial import TrialFailed, run_trial
+from raywce.training.session import Session
+from raywce.training.trial import TrialFailed, run_alone, run_trial
 from raywce.trial_report import Report
 from tests.demo_world import command_lines
 from tests.tiny_corpus import write_tiny_corpus
@@ -184,23 +186,82 @@ def test_missing_data_fails_in_one_line(inputs: Path, tmp_path: Path) -> None:
     assert len(str(failed.value).splitlines()) == 1
 
 
-def _too_large(config: Mapping[str, Any]) -> None:
-    import ray.train
+def alone(settings: Experiment) -> Experiment:
+    return settings.model_copy(update={"resources": settings.resources.model_copy(update={"workers": 1})})
+
+
+class Cut(Exception):
+    """Error of a process that is lost."""
+
+
+def cut_at(step: int) -> Callable[[Report], None]:
+    def cut(report: Report) -> None:
+        if report.step == step:
+            raise Cut
+
+    return cut
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_only_worker_in_this_process_does_as_ray_trains_does(
+    trained: Trained, one_thread: None, tmp_path: Path
+) -> None:
+    by_ray, here = Reports(), Reports()
+    run_trial(alone(trained.settings), str(tmp_path), "by-ray", by_ray)
+    run_alone(alone(trained.settings), str(tmp_path), "here", here)
+    check_equal(here.reports, Trained(trained.settings, tmp_path / "by-ray", by_ray.reports))
+    assert [report.checkpoint for report in here.reports if report.checkpoint] == [
+        f"{tmp_path}/here/step-{step:08d}" for step in (2, 4, 6, 8)
+    ]
+    assert [path.name for path in (tmp_path / "here").glob("step-*")] == ["step-00000008"]
+    expected = weights(tmp_path / "by-ray", 8)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(tmp_path / "here", 8).items())
+
+
+def test_a_process_that_takes_a_lost_one_s_place_changes_no_bit(
+    trained: Trained, one_thread: None, tmp_path: Path
+) -> None:
+    whole, second = Reports(), Reports()
+    run_alone(alone(trained.settings), str(tmp_path), "whole", whole)
+    with pytest.raises(Cut):
+        run_alone(alone(trained.settings), str(tmp_path), "cut", cut_at(5))
+    half = tmp_path / "cut" / "step-00000006"  # as it is left by a process that is lost while it writes
+    shutil.copytree(tmp_path / "cut" / "step-00000004", half)
+    (half / "training_state.pt").rename(half / "training_state.pt.partial")
+    run_alone(alone(trained.settings), str(tmp_path), "cut", second)
+    assert [report.step for report in second.reports] == [5, 6, 7, 8]
+    check = Trained(trained.settings, tmp_path / "whole", [one for one in whole.reports if one.step > 4])
+    check_equal(second.reports, check)
+    expected = weights(tmp_path / "whole", 8)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(tmp_path / "cut", 8).items())
+
+
+def test_a_full_storage_ends_a_trial_with_its_reason(
+    trained: Trained, one_thread: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pyarrow.fs.copy_files", full)
+    with pytest.raises(TrialFailed, match="No space left on device"):
+        run_alone(alone(trained.settings), str(tmp_path), "full")
+
+
+def _too_large(config: Mapping[str, Any], session: Session) -> None:
     import torch
 
     from raywce.training.loop import train_worker
 
-    rank = ray.train.get_context().get_world_rank()
-    Path(f"{config['folder']}.{rank}.{time.time_ns()}").touch()
+    Path(f"{config['folder']}.{session.rank}.{time.time_ns()}").touch()
     from raywce.training.step import Stepper
 
-    if rank == 1:  # the other one waits for it
+    if session.rank == 1:  # the other one waits for it
 
         def gradients(*_: object) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has …")
 
         Stepper.gradients = gradients  # type: ignore[assignment, method-assign]
-    train_worker(config)
+    train_worker(config, session)
 
 
 def test_too_little_memory_of_one_worker_ends_the_training_at_once(
