@@ -54,9 +54,9 @@ class Nodes:
             time.sleep(1)
 
     def with_worker(self) -> subprocess.Popen[bytes]:
-        """The node on which a training's worker runs."""
+        """The node on which a trial with one worker runs."""
         for node in self.running:
-            if any("RayTrainWorker" in " ".join(line) for line in command_lines(node.pid).values()):
+            if any("ray::ImplicitFunc" in " ".join(line) for line in command_lines(node.pid).values()):
                 return node
         raise LookupError("no node has a worker")
 
