@@ -40,8 +40,7 @@ def indices_in(dev: Utterances, part: Part, share: float) -> list[list[int]]:
     """Return the indices of the utterances of a part of dev, by language; as `in_part` otherwise."""
     chosen: list[list[int]] = []
     for indices in dev.ranges.values():
-        utterances = [dev[index] for index in indices]
-        ids, speakers = [one.id for one in utterances], [one.speaker for one in utterances]
+        ids, speakers = dev.ids[indices.start : indices.stop], dev.speakers[indices.start : indices.stop]
         chosen.append([indices[position] for position in in_part(part, share, ids, speakers)])
     return chosen
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,18 @@ class Utterances:
             self._table[name][index].as_py() for name in ("id", "text", "language", "speaker")
         )
         return Utterance(id_, text, language, speaker, float(self.durations[index]))
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """All ids, read at once: one by one takes a hundred times as long."""
+        ids: list[str] = self._table["id"].to_pylist()
+        return ids
+
+    @cached_property
+    def speakers(self) -> list[str | None]:
+        """All speakers, likewise."""
+        speakers: list[str | None] = self._table["speaker"].to_pylist()
+        return speakers
 
     def id(self, index: int) -> str:
         """Return the utterance's id alone."""

@@ -136,5 +136,5 @@ def count(dev: Utterances, experiment: Experiment, part: Part) -> int:
 
 def spread(dev: Utterances, indices: list[int], count: int) -> list[int]:
     """Return so many of some utterances, short and long ones alike; always the same ones."""
-    by_duration = sorted(indices, key=lambda index: (float(dev.durations[index]), dev.id(index)))
+    by_duration = sorted(indices, key=lambda index: (float(dev.durations[index]), dev.ids[index]))
     return sorted(by_duration[int((place + 0.5) * len(indices) / count)] for place in range(count))
