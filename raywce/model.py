@@ -131,10 +131,17 @@ class UtteranceLosses(torch.nn.Module):
         super().__init__()
         self.whisper = whisper
 
-    def forward(self, features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the (B,) sums of token losses of (B, M, F) features and (B, L) labels."""
+    def forward(self, heard: torch.Tensor, labels: torch.Tensor, encoded: bool = False) -> torch.Tensor:
+        """Return the (B,) sums of token losses of (B, L) labels.
+
+        Args:
+            heard: (B, M, F) features, or with `encoded` (B, S, D) encoder states.
+            labels: `IGNORED` behind each utterance.
+            encoded: leave the encoder out.
+        """
         inputs = decoder_inputs(self.whisper, labels)
-        decoded = self.whisper.model(input_features=features, decoder_input_ids=inputs, use_cache=False)
+        given = {"encoder_outputs": (heard,)} if encoded else {"input_features": heard}
+        decoded = self.whisper.model(**given, decoder_input_ids=inputs, use_cache=False)
         return utterance_losses(decoded.last_hidden_state, self.whisper.proj_out.weight, labels)
 
 

@@ -39,7 +39,7 @@ class Report:
         skipped_steps: since the report before, whose fp16 gradients overflowed: they changed no weight; None without
             fp16.
         loss_scale: by which fp16's losses are multiplied from the next step on; None without fp16.
-        warning: what the card lacks for the precision.
+        warning: what the card lacks for the precision, or the disk for encoder states that could be kept.
         rates: fractions by name (`wer`, `cer`, `wer_raw`, …) and language; empty without an evaluation.
         objective: what is minimised, a fraction: mean low-resource rate, or with WERs and CERs among them the mean of
             their shares of the baseline's (`raywce.selection.objective`), which is their geometric mean in a training

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -37,6 +37,7 @@ class MicroBatch:
         ids: B utterance ids.
         epochs: B epochs, each of its language.
         copies: B numbers: 0 as recorded, from 1 an augmented copy.
+        states: (B, S, D) float16 of an encoder that is not trained, in place of `waveforms`, which are then empty.
     """
 
     waveforms: Tensor
@@ -46,6 +47,7 @@ class MicroBatch:
     ids: list[str]
     epochs: list[int]
     copies: list[int]
+    states: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,11 +74,16 @@ class StepBatch:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A split that is ready to be trained on."""
+    """A split that is ready to be trained on.
+
+    Attributes:
+        states: gives the encoder states of utterances at a number of frames, where those are kept.
+    """
 
     utterances: Utterances
     encoder: LabelEncoder
     label_lengths: NDArray[np.int32]
+    states: Callable[[list[int], int], Tensor] | None = None
 
     def pools(self, languages: list[str], longest: float = math.inf) -> dict[str, NDArray[np.int64]]:
         """Return, for each language, the indices whose labels the decoder has room for, of at most `longest` seconds.
@@ -111,10 +118,12 @@ class Corpus:
         """Return the language of an utterance, without touching its row."""
         return next(name for name, rows in self.utterances.ranges.items() if index in rows)
 
-    def load(self, draws: list[Draw]) -> MicroBatch:
-        """Decode and tokenize the utterances of some draws."""
-        rows = [self.utterances[draw.index] for draw in draws]
-        waveforms = [self.utterances.audio(draw.index) for draw in draws]
+    def load(self, draws: list[Draw], frames: int | None = None) -> MicroBatch:
+        """Decode and tokenize the utterances of some draws; `frames` are those that the encoder sees of them."""
+        indices = [draw.index for draw in draws]
+        rows = [self.utterances[index] for index in indices]
+        states = self.states(indices, frames) if self.states and frames else None
+        waveforms = [self.utterances.audio(index) for index in indices] if states is None else []
         languages = [row.language for row in rows]
         labels = self.encoder.encode([row.text for row in rows], languages)
         return MicroBatch(
@@ -125,6 +134,7 @@ class Corpus:
             [row.id for row in rows],
             [draw.epoch for draw in draws],
             [draw.copy for draw in draws],
+            states,
         )
 
 
@@ -162,8 +172,9 @@ class Loader:
                 if step < self.sampler.steps:
                     draws = self.sampler.batch(step)
                     parts = split_batch(draws, self.workers, self.accumulation_steps, self.rank)
-                    futures = [pool.submit(self.corpus.load, part) for part in parts]
-                    waiting.append((draws, self._frames(draws), futures))
+                    frames = self._frames(draws)
+                    futures = [pool.submit(self.corpus.load, part, frames) for part in parts]
+                    waiting.append((draws, frames, futures))
                 if waiting and (len(waiting) > ahead or step >= self.sampler.steps):
                     yield self._step_batch(*waiting.popleft())
         finally:

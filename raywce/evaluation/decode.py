@@ -67,12 +67,12 @@ class Audio:
     """A batch of utterances to transcribe.
 
     Attributes:
-        features: log-mel `(B, mel bins, frames)`, on any device.
+        heard: log-mel features `(B, mel bins, frames)`, or encoder states `(B, S, D)`, on any device.
         languages: Whisper's code of the language token, one for each utterance.
         durations: seconds.
     """
 
-    features: torch.Tensor
+    heard: torch.Tensor
     languages: Sequence[str]
     durations: Sequence[float]
 
@@ -87,6 +87,7 @@ def transcribe(
     bound: TokenBound = DEFAULT_BOUND,
     identify_language: bool = False,
     stop_loops: bool = False,
+    encoded: bool = False,
 ) -> Iterator[tuple[int, list[Transcription]]]:
     """Transcribe batches greedily, under the caller's autocast; yield each with its number, once all of it has ended.
 
@@ -102,6 +103,7 @@ def transcribe(
         bound: the limit on new tokens.
         identify_language: also ask which language token the model finds likeliest.
         stop_loops: end an utterance that repeats a phrase without end.
+        encoded: whether the batches hold encoder states.
 
     Raises:
         ValueError: a language is not in the model's `generation_config.lang_to_id`.
@@ -110,17 +112,18 @@ def transcribe(
     codes = {token_id: token[2:-2] for token, token_id in config.lang_to_id.items()} if identify_language else {}
     bounds: list[list[int]] = []
 
-    def encoded() -> Iterator[greedy.Batch]:
+    def encoder_states() -> Iterator[greedy.Batch]:
         for batch in batches:
             prompts = torch.tensor([_prompt(model, language) for language in batch.languages], device=model.device)
             bounds.append([bound.tokens(seconds, positions) for seconds in batch.durations])
-            features = batch.features.to(model.device, model.dtype)
-            states = greedy.in_parts(lambda part: encoder(part).last_hidden_state, features)
+            states = batch.heard.to(model.device, model.dtype)
+            if not encoded:
+                states = greedy.in_parts(lambda part: encoder(part).last_hidden_state, states)
             yield greedy.Batch(states, prompts, bounds[-1])
 
     for done in greedy.decode(
         model,
-        encoded(),
+        encoder_states(),
         windows * model.config.max_source_positions,
         stop_loops=stop_loops,
         identify=list(codes),
@@ -180,12 +183,13 @@ def evaluate_utterances(
     model: WhisperForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
     utterances: Sequence[Utterance] | Utterances,
-    load_features: Callable[[list[int]], torch.Tensor],
+    load: Callable[[list[int]], torch.Tensor],
     settings: DecodeSettings,
     *,
     rank: int = 0,
     world_size: int = 1,
     on_batch: Callable[[int], None] = lambda done: None,
+    encoded: bool = False,
 ) -> list[UtteranceResult]:
     """Decode and score this rank's share; `gather_rows` puts the shares together.
 
@@ -196,19 +200,20 @@ def evaluate_utterances(
         model: the bare model (not wrapped in DDP); its training modes are restored.
         tokenizer: the checkpoint's.
         utterances: the whole set, in the same order on all ranks.
-        load_features: log-mel features `(B, mel bins, frames)` of the utterances with these indices; called in a
-            thread, a batch ahead.
-        settings: how; of the encoder's context, `load_features` takes care (`encoder_context`).
+        load: gives log-mel features `(B, mel bins, frames)`, or encoder states, of the utterances with these indices;
+            called in a thread, a batch ahead.
+        settings: how; of the encoder's context, `load` takes care (`encoder_context`).
         rank: this worker's number.
         world_size: how many workers share the set.
         on_batch: called with the number of utterances just decoded.
+        encoded: whether `load` gives encoder states.
     """
     said = [utterances[index] for index in range(len(utterances))]
     tokens = [settings.language_tokens.get(one.language, one.language) for one in said]
     batches = batch_by_duration([one.duration for one in said], settings.batch_size)[rank::world_size]
     audio = (
-        Audio(features, [tokens[index] for index in batch], [said[index].duration for index in batch])
-        for batch, features in zip(batches, _ahead(load_features, batches), strict=True)
+        Audio(heard, [tokens[index] for index in batch], [said[index].duration for index in batch])
+        for batch, heard in zip(batches, _ahead(load, batches), strict=True)
     )
     rows: list[UtteranceResult] = []
     with evaluating(model), computing(resolved(settings.precision, model.device), model.device):
@@ -219,6 +224,7 @@ def evaluate_utterances(
             windows=settings.batch_size,
             identify_language=settings.identify_language,
             stop_loops=settings.stop_loops,
+            encoded=encoded,
         ):
             for index, transcription in zip(batches[number], transcriptions, strict=True):
                 rows.append(_scored(said[index], tokens[index], transcription, settings.normalizer))

@@ -39,7 +39,9 @@ class DevSet:
         log_mel: LogMel,
         rank: int,
         workers: int,
+        states: Callable[[list[int], int], Tensor] | None = None,
     ) -> None:
+        """Set what is decoded, and how; `states` gives encoder states at a number of frames, where they are kept."""
         self.dev, self.experiment = dev, experiment
         self.evaluation, self.decoding = experiment.evaluation, experiment.decode_settings
         self.by_language = indices_in(dev, self.evaluation.part, experiment.search.confirm.dev_share)
@@ -48,7 +50,7 @@ class DevSet:
             self._spread(self.evaluation.intermediate_count),
         )
         self.tokenizer, self.log_mel = tokenizer, log_mel
-        self.rank, self.workers = rank, workers
+        self.rank, self.workers, self._states = rank, workers, states
         self._kept: dict[tuple[int, ...], Tensor] = {}
 
     def evaluate(
@@ -91,16 +93,19 @@ class DevSet:
             model,
             self.tokenizer,
             [self.dev[index] for index in indices],
-            lambda positions: self._features([indices[position] for position in positions], context),
+            lambda positions: self._heard([indices[position] for position in positions], context),
             self.decoding,
             rank=self.rank,
             world_size=self.workers,
+            encoded=self._states is not None,
         )
         return to_table(gather_rows(rows))
 
-    def _features(self, indices: list[int], context: EncoderContext) -> Tensor:
-        """Return the features of a batch; kept for the next evaluation, as long as there is room."""
+    def _heard(self, indices: list[int], context: EncoderContext) -> Tensor:
+        """Return a batch's encoder states, or its features; features are kept as long as there is room."""
         frames = context.frames(max(float(self.dev.durations[index]) for index in indices))
+        if self._states:
+            return self._states(indices, frames)
         key = (frames, *indices)
         if key in self._kept:
             return self._kept[key]

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,16 @@ from raywce.data.labels import LabelEncoder
 from raywce.data.loader import Corpus, Loader, StepBatch
 from raywce.data.sampler import BatchSampler, language_shares, with_both_kinds, with_copies
 from raywce.data.schema import SAMPLE_RATE
-from raywce.data.store import label_lengths, open_split
+from raywce.data.store import Utterances, label_lengths, open_split
 from raywce.errors import InputError
+from raywce.evaluation.decode import encoder_context
 from raywce.experiment.schema import Experiment
 from raywce.model import UtteranceLosses, load_model, load_tokenizer
 from raywce.precision import resolved, shortcoming
 from raywce.storage.node_copy import on_node
 from raywce.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from raywce.training.dev import DevSet
+from raywce.training.encoder_states import EncoderStates, fingerprint, fits, has_dropout, states_bytes
 from raywce.training.memory import explained
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
 from raywce.training.session import Session
@@ -105,6 +108,8 @@ class Worker:
         self.first_step = 0
         self.last_evaluation = Report()
         self.precision = resolved(self.training.precision, self.device)
+        lacks = shortcoming(self.precision, self.device)
+        self.warnings = [lacks] if lacks else []
         self._open_model()
         self._open_data()
         self.augmenter: Augmenter | None = None
@@ -164,7 +169,26 @@ class Worker:
         self.pools = self.corpus.pools(languages.all, self.context.longest)
         self.left_out = self.corpus.left_out(languages.all, self.context.longest)
         dev = open_split(folder, "dev", languages.decoded, cache)
-        self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers)
+        decoding = self.experiment.decode_settings
+        of_dev = self._states(dev, encoder_context(self.log_mel, decoding), resolved(decoding.precision, self.device))
+        self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers, of_dev)
+        if not (self.experiment.augmentation.active or has_dropout(self.model)):
+            self.corpus = replace(self.corpus, states=self._states(utterances, self.context, self.precision))
+
+    def _states(self, utterances: Utterances, context: EncoderContext, precision: str) -> EncoderStates | None:
+        """Return the kept encoder states of a split; None where the encoder is trained, or the disk has no room."""
+        cache = Path(self.experiment.data.cache).expanduser()
+        if not self.experiment.model.freeze_encoder:
+            return None
+        needed = states_bytes(utterances.durations, context, self.model.config.d_model)
+        if not fits(needed, cache):
+            self.warnings.append(f"no room in {cache} for {needed / 1e9:.1f} GB of encoder states: they are not kept")
+            return None
+        return EncoderStates.of(self.model.get_encoder(), self._encoder_key, utterances, self.log_mel, precision, cache)
+
+    @cached_property
+    def _encoder_key(self) -> str:
+        return fingerprint(self.model.get_encoder())
 
     def loader_of(self, batch_size: int, accumulation_steps: int) -> Loader:
         """Return this worker's step batches, for a global batch size and a number of accumulation steps."""
@@ -226,7 +250,7 @@ class Worker:
             final=report.step == self.training.steps,
             time_s=seconds,
             precision=self.precision,
-            warning=shortcoming(self.precision, self.device),
+            warning="; ".join(self.warnings) or None,
             left_out=self.left_out["left_out"],
             beyond_context=self.left_out["beyond_context"],
         )

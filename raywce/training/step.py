@@ -126,10 +126,14 @@ class Stepper:
         # Dropout follows from the step alone, so that a resumed run draws the same.
         torch.manual_seed(zlib.crc32(f"{self.seed} {step} {turn} {rank}".encode()))
         labels = micro_batch.labels.to(self._device, non_blocking=True)
+        states = micro_batch.states
         with torch.no_grad():
-            features = self._features(micro_batch, frames)
+            if states is None:
+                heard = self._features(micro_batch, frames)
+            else:
+                heard = states.to(self._device, non_blocking=True).to(next(self.model.parameters()).dtype)
         with computing(self.precision, self._device):
-            losses: Tensor = self.model(features, labels)
+            losses: Tensor = self.model(heard, labels, encoded=states is not None)
         return losses
 
     def _features(self, micro_batch: MicroBatch, frames: int | None) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from raywce.cluster.decode import run_evaluation
+from raywce.data.store import Utterances
 from raywce.evaluation.evaluate import Evaluation
 from raywce.experiment import schema
 from raywce.experiment.schema import Experiment
@@ -566,3 +567,49 @@ def test_ranks_wait_for_each_other_s_data_before_the_process_group_is_used(
     order.clear()
     run(data={"folder": str(inputs / "none")})  # a rank without its data waits too
     assert order == ["barrier", "group"]
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model without dropout, whose encoder has the same states each time."""
+    folder = tmp_path_factory.mktemp("steady")
+    write_tiny_whisper(folder, chunk_length=3)
+    return str(folder)
+
+
+def test_an_encoder_that_is_not_trained_is_computed_once_and_its_losses_are_the_same(
+    run: Run, steady: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = {
+        "model": {"checkpoint": steady, "freeze_encoder": True},
+        "training": {"log_every": 1, "evaluate_every": 2, "encoder_context": "batch"},
+        "data": {"cache": str(tmp_path / "cache")},
+    }
+    kept = run(**frozen)
+    read = Utterances.audio
+    monkeypatch.setattr(Utterances, "audio", lambda self, index: pytest.fail("it was encoded already"))
+    again = run(**frozen)
+    assert equal(weights(kept), weights(again))
+    monkeypatch.setattr(Utterances, "audio", read)
+    monkeypatch.setattr("raywce.training.setup.fits", lambda needed, cache: False)
+    plain = run(**frozen)
+    assert len(kept.reports) == len(plain.reports) == 4
+    for one, other in zip(kept.reports, plain.reports, strict=True):
+        for name in (name for name in one if name.startswith("loss/")):
+            assert one[name] == pytest.approx(other[name], rel=1e-3)
+    assert "no room in" in plain.reports[0]["warning"]
+    assert "warning" not in kept.reports[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "splits"),
+    [({}, 2), ({"augmentation": {"white_noise": {"probability": 1.0}}}, 1), ({"model": {"freeze_encoder": False}}, 0)],
+)
+def test_states_are_kept_of_audio_that_does_not_change(
+    run: Run, steady: str, tmp_path: Path, changes: dict[str, Any], splits: int
+) -> None:
+    model = {"checkpoint": steady, "freeze_encoder": True} | changes.get("model", {})
+    augmentation = {"augmentation": changes["augmentation"]} if "augmentation" in changes else {}
+    run(model=model, data={"cache": str(tmp_path / "cache")}, training={"steps": 1}, **augmentation)
+    kept = tmp_path / "cache" / "encoder_states"
+    assert len(list(kept.iterdir()) if kept.exists() else []) == splits

@@ -1,0 +1,126 @@
+"""States of an encoder that is not trained: computed once a node, kept on its disk, shared by its trainings."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from raywce.data.context import FRAMES_A_POSITION, EncoderContext
+from raywce.data.features import LogMel
+from raywce.data.store import Utterances
+from raywce.evaluation.greedy import in_parts
+from raywce.precision import computing
+from raywce.storage.node_copy import made_once
+
+if TYPE_CHECKING:
+    from transformers import WhisperForConditionalGeneration
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+_BYTES = 2  # of a float16
+_LENGTHS = 2  # contexts, on average, in which an utterance comes where batches differ
+_LEFT_FREE = 0.1  # share of the disk
+_AT_ONCE = 8  # utterances
+
+
+class EncoderStates:
+    """Encoder states of a split's utterances; those that are not there yet are computed when they are asked for.
+
+    A file for each number of frames holds (n, frames / 2, D) float16. It is sparse, and memory-mapped: what all of a
+    node's trainings read is in its memory once. A row whose first position is nothing but zeros is not there yet.
+    """
+
+    def __init__(self, folder: Path, utterances: int, width: int, encode: Callable[[list[int], int], Tensor]) -> None:
+        """Set where they are kept.
+
+        Args:
+            folder: of this encoder, these utterances and this precision.
+            utterances: how many there are.
+            width: D.
+            encode: gives the (B, frames / 2, D) states of utterances at a number of frames.
+        """
+        self._folder, self._utterances, self._width, self._encode = folder, utterances, width, encode
+        self._lock = Lock()  # the encoder takes one context at a time
+        self._files: dict[int, NDArray[np.float16]] = {}
+
+    @classmethod
+    def of(
+        cls,
+        encoder: WhisperEncoder,
+        key: str,
+        utterances: Utterances,
+        log_mel: LogMel,
+        precision: str,
+        cache: Path,
+    ) -> EncoderStates:
+        """Return those of an encoder without dropout; `key` is its `fingerprint`."""
+        place = hashlib.sha256(f"{utterances.content} {key} {precision}".encode()).hexdigest()
+
+        def encode(indices: list[int], frames: int) -> Tensor:
+            with torch.no_grad(), computing(precision, log_mel.window.device):
+                features = log_mel.of([utterances.audio(index) for index in indices], frames)
+                return in_parts(lambda part: encoder(part).last_hidden_state, features)
+
+        return cls(cache / "encoder_states" / place, len(utterances), encoder.config.d_model, encode)
+
+    def __call__(self, indices: Sequence[int], frames: int) -> Tensor:
+        """Return (B, frames / 2, D) float16 on the CPU; safe to call from threads."""
+        with self._lock:
+            states = self._opened(frames)
+            missing = [index for index in dict.fromkeys(indices) if not states[index, 0].any()]
+            for start in range(0, len(missing), _AT_ONCE):
+                rows = missing[start : start + _AT_ONCE]
+                found = self._encode(rows, frames).to("cpu", torch.float16).numpy()
+                states[rows, 1:] = found[:, 1:]
+                states[rows, 0] = found[:, 0]  # last: another training may look at any time
+        return torch.from_numpy(states[list(indices)])
+
+    def _opened(self, frames: int) -> NDArray[np.float16]:
+        if frames not in self._files:
+            shape = (self._utterances, frames // FRAMES_A_POSITION, self._width)
+            file = made_once(self._folder / f"{frames}.f16", partial(_empty, size=_BYTES * int(np.prod(shape))))
+            self._files[frames] = np.memmap(file, np.float16, "r+", shape=shape)
+        return self._files[frames]
+
+
+def fingerprint(encoder: WhisperEncoder) -> str:
+    """Return a key of an encoder's weights."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def states_bytes(durations: NDArray[np.float32], context: EncoderContext, width: int) -> int:
+    """Return the bytes of the states of utterances of some durations, in the contexts of a training's batches."""
+    frames = np.array([context.frames(float(seconds)) for seconds in durations if seconds <= context.longest])
+    lengths = _LENGTHS if context.length == "batch" else 1
+    return int(lengths * _BYTES * width * (frames // FRAMES_A_POSITION).sum())
+
+
+def fits(needed: int, cache: Path) -> bool:
+    """Return whether a node's cache has room for so many bytes, and a tenth of its disk is left free."""
+    cache.mkdir(parents=True, exist_ok=True)
+    disk = shutil.disk_usage(cache)
+    return needed < disk.free - _LEFT_FREE * disk.total
+
+
+def has_dropout(model: WhisperForConditionalGeneration) -> bool:
+    """Return whether an encoder in training has other states each time."""
+    config = model.config
+    return any((config.dropout, config.attention_dropout, config.activation_dropout, config.encoder_layerdrop))
+
+
+def _empty(file: Path, size: int) -> None:
+    with file.open("wb") as stream:
+        stream.truncate(size)
