@@ -128,12 +128,13 @@ def _grid(loaded: ExperimentFile) -> Summary:
 
 
 def _disk(loaded: ExperimentFile, has_speech: bool) -> Summary | None:
-    from raywce.experiment.disk import disk_of, parameters_of, speech_bytes
+    from raywce.experiment.disk import disk_of, kept_bytes, parameters_of, speech_bytes
 
     experiment, parameters = loaded.experiment, parameters_of(loaded.experiment.model)
     if parameters is None:
         return None
-    disk = disk_of(experiment, loaded.trials, parameters, speech_bytes(experiment) if has_speech else 0)
+    speech = speech_bytes(experiment) + kept_bytes(experiment, parameters.width) if has_speech else 0
+    disk = disk_of(experiment, loaded.trials, parameters, speech)
     return asdict(disk) | ({} if has_speech else {"node": None})
 
 

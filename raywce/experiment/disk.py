@@ -7,22 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from raywce.experiment.environment import is_hub_id
 from raywce.experiment.schema import Confirm, Experiment, Model
 from raywce.storage.files import is_uri
-from raywce.storage.node_copy import size_of
+from raywce.storage.node_copy import read_columns, size_of
 
 _ENCODER, _SINUSOIDS = "model.encoder.", "model.encoder.embed_positions.weight"  # the latter are never trained
 _WEIGHT, _ADAMW = 4, 8  # bytes a parameter: float32, and AdamW's two moments of it
+_STATE, _POSITIONS = 2, 50  # bytes of a number of kept encoder states, and positions a second
+_LENGTHS = 2  # contexts in which an utterance comes, on average, where batches differ
 _MOST = 3  # checkpoints of a training: the best, the last, and the next one that is being written
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Numbers of a checkpoint's parameters: all, and those that are trained."""
+    """Numbers of a checkpoint's parameters: all, and those that are trained; and the width of its encoder."""
 
     total: int
     trained: int
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,8 @@ class Disk:
     Attributes:
         finished: in the storage, of the models that stay.
         trial: in the storage, of a trial while it runs: its checkpoints with the optimizer's state.
-        node: on each node: in its cache the speech, and models that come from a URI to be evaluated; in its temporary
-            folder a checkpoint of the trial that it saves or resumes.
+        node: on each node: in its cache the speech, encoder states that are kept, and models that come from a URI to be
+            evaluated; in its temporary folder a checkpoint of the trial that it saves or resumes.
     """
 
     finished: int
@@ -48,7 +54,8 @@ def disk_of(experiment: Experiment, trials: int, parameters: Parameters, speech:
         experiment: with the search's settings.
         trials: of the search phase.
         parameters: of the checkpoint.
-        speech: bytes of a node's copies of the prepared speech (`speech_bytes`).
+        speech: bytes of a node's copies of the prepared speech (`speech_bytes`), and of what is kept of it
+            (`kept_bytes`).
     """
     search, training = experiment.search, experiment.training
     model = _WEIGHT * parameters.total
@@ -81,6 +88,45 @@ def speech_bytes(experiment: Experiment) -> int:
     return sum(size * (2 if is_uri(folder) else 1) for folder, size in sizes.items())
 
 
+def kept_bytes(experiment: Experiment, width: int) -> int:
+    """Return the size of the encoder states that a node keeps of train and dev; 0 where the encoder is trained."""
+    if not experiment.model.freeze_encoder:
+        return 0
+    languages, training, evaluation = experiment.languages, experiment.training, experiment.evaluation
+    of_split: dict[str, tuple[Sequence[str], str | float, float]] = {}
+    of_split["dev"] = (languages.decoded, evaluation.encoder_context, evaluation.context_margin)
+    if not experiment.augmentation.active:
+        of_split["train"] = (languages.all, training.encoder_context, training.context_margin)
+    return sum(
+        states_bytes(_durations(experiment.data.folder, split, names), context, margin, width)
+        for split, (names, context, margin) in of_split.items()
+    )
+
+
+def _durations(folder: str, split: str, languages: Sequence[str]) -> NDArray[np.float32]:
+    found = read_columns(folder, [f"{split}/{language}" for language in languages], ["duration"])["duration"]
+    return np.asarray(found.to_numpy(), np.float32)
+
+
+def states_bytes(
+    durations: NDArray[np.float32], context: str | float, margin: float, width: int, window: float = 30.0
+) -> int:
+    """Return the size of an encoder's states of utterances of some durations, in half precision.
+
+    Args:
+        durations: seconds.
+        context: `full`, `batch` or seconds, as in the experiment file.
+        margin: seconds of silence behind a batch's longest utterance.
+        width: of the encoder.
+        window: seconds that it takes.
+    """
+    if context == "batch":
+        seconds = _LENGTHS * np.minimum(durations + margin, window)
+    else:
+        seconds = np.full(len(durations), window if isinstance(context, str) else min(context, window))
+    return int(_STATE * width * _POSITIONS * seconds.sum(dtype=np.float64))
+
+
 def parameters_of(model: Model) -> Parameters | None:
     """Count the parameters by the weights' headers, without loading the weights.
 
@@ -100,7 +146,7 @@ def parameters_of(model: Model) -> Parameters | None:
     counts = {name: math.prod(shape) for name, shape in shapes.items()}
     frozen = _ENCODER if model.freeze_encoder else _SINUSOIDS
     trained = sum(count for name, count in counts.items() if not name.startswith(frozen))
-    return Parameters(sum(counts.values()), trained)
+    return Parameters(sum(counts.values()), trained, counts.get(f"{_ENCODER}layer_norm.weight", 0))
 
 
 def _hub_shapes(model: Model) -> dict[str, list[int]]:

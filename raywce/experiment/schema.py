@@ -34,7 +34,12 @@ class Model(Section):
         "demo:micro-whisper. What its generation_config.json lacks for the prompts is taken from its tokenizer."
     )
     revision: str | None = Field(None, description="Git revision of a Hub id; null: its newest.")
-    freeze_encoder: bool = Field(False, description="Train the decoder only.")
+    freeze_encoder: bool = Field(
+        False,
+        description="Train the decoder only. A node then computes an utterance's encoder states once for all "
+        "trainings, and keeps them in data.cache, where its audio is not augmented, the encoder has no dropout and the "
+        "disk has room.",
+    )
     gradient_checkpointing: bool = Field(False, description="Take less memory, for about a third more time.")
 
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from raywce.data.context import FRAMES_A_POSITION, EncoderContext
+from raywce.data.context import FRAMES_A_POSITION
 from raywce.data.features import LogMel
 from raywce.data.store import Utterances
 from raywce.evaluation.greedy import in_parts
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 _BYTES = 2  # of a float16
-_LENGTHS = 2  # contexts, on average, in which an utterance comes where batches differ
 _LEFT_FREE = 0.1  # share of the disk
 _AT_ONCE = 8  # utterances
 
@@ -99,13 +98,6 @@ def fingerprint(encoder: WhisperEncoder) -> str:
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def states_bytes(durations: NDArray[np.float32], context: EncoderContext, width: int) -> int:
-    """Return the bytes of the states of utterances of some durations, in the contexts of a training's batches."""
-    frames = np.array([context.frames(float(seconds)) for seconds in durations if seconds <= context.longest])
-    lengths = _LENGTHS if context.length == "batch" else 1
-    return int(lengths * _BYTES * width * (frames // FRAMES_A_POSITION).sum())
 
 
 def fits(needed: int, cache: Path) -> bool:

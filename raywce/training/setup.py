@@ -15,7 +15,7 @@ import transformers
 from torch.nn.parallel import DistributedDataParallel
 
 from raywce.cluster.gpu import limit_memory
-from raywce.data.context import EncoderContext
+from raywce.data.context import ContextLength, EncoderContext
 from raywce.data.features import LogMel
 from raywce.data.labels import LabelEncoder
 from raywce.data.loader import Corpus, Loader, StepBatch
@@ -23,14 +23,14 @@ from raywce.data.sampler import BatchSampler, language_shares, with_both_kinds, 
 from raywce.data.schema import SAMPLE_RATE
 from raywce.data.store import Utterances, label_lengths, open_split
 from raywce.errors import InputError
-from raywce.evaluation.decode import encoder_context
+from raywce.experiment.disk import states_bytes
 from raywce.experiment.schema import Experiment
 from raywce.model import UtteranceLosses, load_model, load_tokenizer
 from raywce.precision import resolved, shortcoming
 from raywce.storage.node_copy import on_node
 from raywce.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from raywce.training.dev import DevSet
-from raywce.training.encoder_states import EncoderStates, fingerprint, fits, has_dropout, states_bytes
+from raywce.training.encoder_states import EncoderStates, fingerprint, fits, has_dropout
 from raywce.training.memory import explained
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
 from raywce.training.session import Session
@@ -170,17 +170,21 @@ class Worker:
         self.left_out = self.corpus.left_out(languages.all, self.context.longest)
         dev = open_split(folder, "dev", languages.decoded, cache)
         decoding = self.experiment.decode_settings
-        of_dev = self._states(dev, encoder_context(self.log_mel, decoding), resolved(decoding.precision, self.device))
-        self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers, of_dev)
+        own = self._states(dev, decoding.encoder_context, decoding.context_margin, decoding.precision)
+        self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers, own)
         if not (self.experiment.augmentation.active or has_dropout(self.model)):
-            self.corpus = replace(self.corpus, states=self._states(utterances, self.context, self.precision))
+            own = self._states(utterances, training.encoder_context, training.context_margin, self.precision)
+            self.corpus = replace(self.corpus, states=own)
 
-    def _states(self, utterances: Utterances, context: EncoderContext, precision: str) -> EncoderStates | None:
+    def _states(
+        self, utterances: Utterances, context: ContextLength, margin: float, precision: str
+    ) -> EncoderStates | None:
         """Return the kept encoder states of a split; None where the encoder is trained, or the disk has no room."""
         cache = Path(self.experiment.data.cache).expanduser()
         if not self.experiment.model.freeze_encoder:
             return None
-        needed = states_bytes(utterances.durations, context, self.model.config.d_model)
+        window = self.log_mel.n_samples / SAMPLE_RATE
+        needed = states_bytes(utterances.durations, context, margin, self.model.config.d_model, window)
         if not fits(needed, cache):
             self.warnings.append(f"no room in {cache} for {needed / 1e9:.1f} GB of encoder states: they are not kept")
             return None

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import HTTPError
 
-from raywce.experiment.disk import Disk, Parameters, disk_of, parameters_of, speech_bytes
+from raywce.experiment.disk import Disk, Parameters, disk_of, kept_bytes, parameters_of, speech_bytes, states_bytes
 from raywce.experiment.load import load
 from raywce.experiment.schema import Experiment, Model, Optimizer
 from raywce.model import load_model
 from raywce.training.checkpoint import TrainingState, save_checkpoint
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
 from tests.experiment.example import FAMILY, write_example
+from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 
 CONFIRM = "search.confirm={candidates: 2, seeds: 4}"
@@ -33,7 +35,7 @@ def experiment(folder: Path, *overrides: str) -> Experiment:
 def test_parameters_are_those_of_the_loaded_model(whisper: Path, freeze_encoder: bool) -> None:
     parameters = list(load_model(str(whisper), freeze_encoder=freeze_encoder).parameters())
     assert parameters_of(Model(checkpoint=str(whisper), freeze_encoder=freeze_encoder)) == Parameters(
-        sum(one.numel() for one in parameters), sum(one.numel() for one in parameters if one.requires_grad)
+        sum(one.numel() for one in parameters), sum(one.numel() for one in parameters if one.requires_grad), width=16
     )
 
 
@@ -116,3 +118,24 @@ def test_a_checkpoint_that_is_not_here_or_can_not_be_asked_for_is_unknown(monkey
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
     for checkpoint in ("openai/whisper-small", "/nowhere/whisper"):
         assert parameters_of(Model(checkpoint=checkpoint)) is None
+
+
+def test_kept_encoder_states_are_counted_by_the_seconds_that_the_encoder_sees() -> None:
+    durations = np.array([1.0, 2.5, 29.5], np.float32)
+    second = 50 * 512 * 2
+    assert states_bytes(durations, "full", 1.0, 512) == 3 * 30 * second
+    assert states_bytes(durations, 4.0, 1.0, 512) == 3 * 4 * second
+    assert states_bytes(durations, "batch", 1.0, 512) == 2 * (2 + 3.5 + 30) * second, "each in two contexts, on average"
+
+
+def test_a_frozen_encoder_s_states_are_in_the_estimate(tmp_path: Path) -> None:
+    speech = write_tiny_corpus(tmp_path / "speech", {"gl": 3, "es": 4, "en": 2}, {"gl": 1, "es": 1, "en": 1})
+    files = [f"data.folder={speech}", "languages={low_resource: [gl], high_resource: [es, en]}", "augmentation={}"]
+    trained = experiment(tmp_path / "trained", *files)
+    assert kept_bytes(trained, 16) == 0
+    frozen = experiment(tmp_path / "frozen", *files, "model.freeze_encoder=true")
+    assert kept_bytes(frozen, 16) == (9 + 3) * 30 * 50 * 16 * 2
+    augmented = experiment(
+        tmp_path / "augmented", *files[:-1], "augmentation={preset: paper}", "model.freeze_encoder=true"
+    )
+    assert kept_bytes(augmented, 16) == 3 * 30 * 50 * 16 * 2

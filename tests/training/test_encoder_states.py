@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from raywce.data.context import EncoderContext
 from raywce.data.features import LogMel
 from raywce.data.store import Utterances, open_split
 from raywce.model import load_model
-from raywce.training.encoder_states import EncoderStates, fingerprint, fits, has_dropout, states_bytes
+from raywce.training.encoder_states import EncoderStates, fingerprint, fits, has_dropout
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -87,15 +86,6 @@ def test_other_weights_other_speech_and_another_precision_have_their_own(folder:
     assert fingerprint(encoder) != key
     EncoderStates.of(encoder, fingerprint(encoder), speech, log_mel, "fp32", cache)([0], FRAMES)
     assert len(list((cache / "encoder_states").iterdir())) == 4
-
-
-def test_their_size_is_known_beforehand() -> None:
-    durations = np.array([1.0, 2.5, 9.0], np.float32)
-    assert states_bytes(durations, EncoderContext(3000, 160), 512) == 3 * 1500 * 512 * 2
-    fixed = EncoderContext(3000, 160, 4.0)
-    assert states_bytes(durations, fixed, 512) == 2 * 200 * 512 * 2, "longer ones are left out"
-    batch = EncoderContext(3000, 160, "batch", margin=1.0)
-    assert states_bytes(durations, batch, 512) == 2 * (100 + 180 + 500) * 512 * 2, "each in two contexts, on average"
 
 
 def test_a_disk_is_not_filled(tmp_path: Path) -> None:
