@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _BYTES = 2  # of a float16
 _LEFT_FREE = 0.1  # share of the disk
 _AT_ONCE = 8  # utterances
+_ENCODING = Lock()  # an encoder follows its input's context: a thread at a time, for train and dev together
 
 
 class EncoderStates:
@@ -48,7 +49,6 @@ class EncoderStates:
             encode: gives the (B, frames / 2, D) states of utterances at a number of frames.
         """
         self._folder, self._utterances, self._width, self._encode = folder, utterances, width, encode
-        self._lock = Lock()  # the encoder takes one context at a time
         self._files: dict[int, NDArray[np.float16]] = {}
 
     @classmethod
@@ -73,14 +73,15 @@ class EncoderStates:
 
     def __call__(self, indices: Sequence[int], frames: int) -> Tensor:
         """Return (B, frames / 2, D) float16 on the CPU; safe to call from threads."""
-        with self._lock:
-            states = self._opened(frames)
-            missing = [index for index in dict.fromkeys(indices) if not states[index, 0].any()]
-            for start in range(0, len(missing), _AT_ONCE):
-                rows = missing[start : start + _AT_ONCE]
-                found = self._encode(rows, frames).to("cpu", torch.float16).numpy()
-                states[rows, 1:] = found[:, 1:]
-                states[rows, 0] = found[:, 0]  # last: another training may look at any time
+        states = self._opened(frames)
+        if _missing(states, indices):
+            with _ENCODING:
+                missing = _missing(states, indices)
+                for start in range(0, len(missing), _AT_ONCE):
+                    rows = missing[start : start + _AT_ONCE]
+                    found = self._encode(rows, frames).to("cpu", torch.float16).numpy()
+                    states[rows, 1:] = found[:, 1:]
+                    states[rows, 0] = found[:, 0]  # last: another training may look at any time
         return torch.from_numpy(states[list(indices)])
 
     def _opened(self, frames: int) -> NDArray[np.float16]:
@@ -98,6 +99,10 @@ def fingerprint(encoder: WhisperEncoder) -> str:
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _missing(states: NDArray[np.float16], indices: Sequence[int]) -> list[int]:
+    return [index for index in dict.fromkeys(indices) if not states[index, 0].any()]
 
 
 def fits(needed: int, cache: Path) -> bool:
