@@ -1,7 +1,7 @@
-"""Training and evaluation with a frozen encoder whose states are kept, beside computing them (-m benchmark -s).
+"""Training and evaluation with a frozen encoder: its states kept, beside computing them; run with -m benchmark -s.
 
-`RAYWCE_PREPARED` names a folder that `raywce prepare` wrote. The model is the real Whisper base of the tests. States are
-computed beforehand: what is compared is what each further training of a search takes.
+`RAYWCE_PREPARED` names a folder that `raywce prepare` wrote. States are computed beforehand: what is compared is what
+each further training of a search takes.
 """
 
 from __future__ import annotations
