@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 _ROOT5 = np.sqrt(5.0)
 _LENGTH = 0.27  # times the root of the number of axes: a prior's median lengthscale, of cubes with sides of 1
 _LENGTH_WIDTH, _SCALE_WIDTH, _NOISE_WIDTH = 0.8, 1.5, 0.4  # standard deviations of priors of logarithms
+_FURTHEST = 6.0  # of them from a prior's median
 _LEAST_SPREAD = 1e-6
 _JITTER = 1e-8
 _ITERATIONS = 30
@@ -106,7 +107,9 @@ class Process:
             value = 0.5 * centred @ weights + np.log(np.diag(lower)).sum() + 0.5 * off @ off
             return float(value), gradient + off / width
 
-        theta = minimize(loss, prior, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS}).x
+        bounds = np.c_[prior - _FURTHEST * width, prior + _FURTHEST * width]  # a step beyond them would overflow
+        options = {"maxiter": _ITERATIONS}
+        theta = minimize(loss, prior, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
         lengths, scale, of_noise = np.exp(theta[:axes]), float(np.exp(theta[axes])), float(np.exp(theta[axes + 1]))
         covariance = _kernel(x, x, lengths, scale, choices) + constant + np.diag(of_noise * share + _JITTER)
         lower = cholesky(covariance, lower=True)
