@@ -20,6 +20,7 @@ _WEIGHT, _ADAMW = 4, 8  # bytes a parameter: float32, and AdamW's two moments of
 _STATE, _POSITIONS = 2, 50  # bytes of a number of kept encoder states, and positions a second
 _LENGTHS = 2  # contexts in which an utterance comes, on average, where batches differ
 _MOST = 3  # checkpoints of a training: the best, the last, and the next one that is being written
+_MOST_ALONE = 2  # of one with a single worker, which keeps no best one
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def disk_of(experiment: Experiment, trials: int, parameters: Parameters, speech:
     models = search.baseline_seeds + min(search.keep_models, trials) + search.confirm.trainings
     return Disk(
         finished=models * model,
-        trial=min(saved, _MOST) * checkpoint,
+        trial=min(saved, _MOST_ALONE if experiment.resources.workers == 1 else _MOST) * checkpoint,
         node=speech + checkpoint + _evaluated(search.confirm, experiment.storage) * model,
     )
 

@@ -70,7 +70,8 @@ def test_a_written_checkpoint_takes_what_is_said(whisper: Path, tmp_path: Path) 
         (["storage=s3://bucket/runs"], 20, Disk(1600, 880, 887)),
         ([CONFIRM, "storage=s3://bucket/runs"], 20, Disk(7200, 880, 887 + (6 + 4) * 400)),  # copies to be evaluated
         (["training.checkpoint_every=50"], 20, Disk(1600, 2 * 880, 887)),
-        (["training.checkpoint_every=10"], 20, Disk(1600, 3 * 880, 887)),  # older ones are removed
+        (["training.checkpoint_every=10"], 20, Disk(1600, 2 * 880, 887)),  # older ones are removed
+        (["training.checkpoint_every=10", "resources.workers=2"], 20, Disk(1600, 3 * 880, 887)),  # the best stays too
         (["training.evaluate_every=50"], 20, Disk(1600, 2 * 880, 887)),
     ],
 )
