@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -154,6 +155,8 @@ def run_alone(
         worker(_config(experiment, folder, name), Alone(f"{folder}/{name}", experiment.resources, received))
     except OSError as error:  # of the storage: the driver knows by the text whether it passes
         raise TrialFailed(f"{type(error).__name__}: {error}") from error
+    finally:
+        gc.collect()  # the next trial in this process needs the memory
     return received.last
 
 
