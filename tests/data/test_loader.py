@@ -131,10 +131,10 @@ class SlowAtFirst(Corpus):
 
     asked: list[int] = field(default_factory=list)
 
-    def load(self, draws: list[Draw]) -> MicroBatch:
+    def load(self, draws: list[Draw], frames: int | None = None) -> MicroBatch:
         self.asked.append(1)
         time.sleep(0.02 * max(0, 5 - len(self.asked)))
-        return super().load(draws)
+        return super().load(draws, frames)
 
 
 @pytest.mark.parametrize(("threads", "prefetch"), [(1, 1), (4, 1), (8, 12), (3, 100)])
@@ -155,8 +155,8 @@ def test_only_so_much_is_decoded_ahead(corpus: Corpus) -> None:
 class Broken(Corpus):
     """Fails at one utterance."""
 
-    def load(self, draws: list[Draw]) -> MicroBatch:
-        micro_batch = super().load(draws)
+    def load(self, draws: list[Draw], frames: int | None = None) -> MicroBatch:
+        micro_batch = super().load(draws, frames)
         if "es-train-0007" in micro_batch.ids:
             fail("data.folder", "audio must be whole", "es-train-0007")
         return micro_batch

@@ -36,7 +36,10 @@ def tables(tmp_path: Path, clock: FakeTime) -> TableCallback:
 def trial(name: str = "search-0", **last: Any) -> SimpleNamespace:
     values = {"weighting.alpha": 2.0, "training.optimizer.learning_rate": 1e-5}
     return SimpleNamespace(
-        config={"trial_id": name, "values": values, "seed_index": 0}, last_result=last, get_error=lambda: "lost"
+        num_failures=0,
+        config={"trial_id": name, "values": values, "seed_index": 0},
+        last_result=last,
+        get_error=lambda: "lost",
     )
 
 
