@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 _BYTES = 2  # of a float16
+_BLOCK = 512  # bytes, in which a file system counts
 _LEFT_FREE = 0.1  # share of the disk
 _AT_ONCE = 8  # utterances
 _ENCODING = Lock()  # an encoder follows its input's context: a thread at a time, for train and dev together
@@ -83,6 +84,11 @@ class EncoderStates:
                     states[rows, 1:] = found[:, 1:]
                     states[rows, 0] = found[:, 0]  # last: another training may look at any time
         return torch.from_numpy(states[list(indices)])
+
+    @property
+    def on_disk(self) -> int:
+        """Bytes that the states which are there take; the rest of the sparse files takes none."""
+        return sum(_BLOCK * file.stat().st_blocks for file in self._folder.glob("*.f16"))
 
     def _opened(self, frames: int) -> NDArray[np.float16]:
         if frames not in self._files:

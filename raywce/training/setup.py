@@ -183,12 +183,15 @@ class Worker:
         cache = Path(self.experiment.data.cache).expanduser()
         if not self.experiment.model.freeze_encoder:
             return None
+        encoder, precision = self.model.get_encoder(), resolved(precision, self.device)
+        states = EncoderStates.of(encoder, self._encoder_key, utterances, self.log_mel, precision, cache)
         window = self.log_mel.n_samples / SAMPLE_RATE
         needed = states_bytes(utterances.durations, context, margin, self.model.config.d_model, window)
+        needed -= states.on_disk  # of earlier trainings, which have taken their room already
         if not fits(needed, cache):
             self.warnings.append(f"no room in {cache} for {needed / 1e9:.1f} GB of encoder states: they are not kept")
             return None
-        return EncoderStates.of(self.model.get_encoder(), self._encoder_key, utterances, self.log_mel, precision, cache)
+        return states
 
     @cached_property
     def _encoder_key(self) -> str:

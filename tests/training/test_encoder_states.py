@@ -62,6 +62,14 @@ def test_each_is_computed_once_for_all_trainings_of_a_node(tmp_path: Path) -> No
     assert other.asked == [([9], 6), ([2], 8)]
 
 
+def test_states_that_are_there_are_counted_by_the_room_that_they_take(tmp_path: Path) -> None:
+    wide, encoding = 4096, Encoding()
+    states = EncoderStates(tmp_path, 1000, wide, lambda rows, frames: encoding(rows, frames).repeat(1, 1, wide // 4))
+    assert states.on_disk == 0
+    states([3], 6)
+    assert 3 * wide * 2 <= states.on_disk < 10 * 3 * wide * 2, "of a thousand rows, one"
+
+
 def test_what_a_lost_process_had_half_written_is_computed_again(tmp_path: Path) -> None:
     encoding = Encoding()
     EncoderStates(tmp_path, 3, 4, encoding)([0, 1], 6)
