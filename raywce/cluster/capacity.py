@@ -26,7 +26,7 @@ def driver_resources(resources: Resources) -> dict[str, float]:
     With several workers it is a place on the head node, or where `resources.drivers_on` is, and no CPU: with a CPU of
     its own, drivers could take all, and no worker would ever start.
     """
-    if resources.workers == 1:
+    if resources.alone:
         return {"cpu": resources.cpus_per_worker, "gpu": resources.gpus_per_worker}
     return {"cpu": 0, resources.drivers_on or HEAD: 0.001}
 
@@ -42,7 +42,7 @@ def check_resources(wanted: Resources, nodes: Sequence[Node]) -> Problems:
             f"{_needed(wanted)} for {_present(nodes)}",
             f"Room is for {fitting}: lower resources.workers or what a worker takes, or join a larger cluster.",
         )
-    if wanted.workers > 1 and wanted.drivers_on and not any(node.get(wanted.drivers_on) for node in nodes):
+    if not wanted.alone and wanted.drivers_on and not any(node.get(wanted.drivers_on) for node in nodes):
         problems.add(
             "resources.drivers_on",
             "must be a custom resource that a node of the cluster has",

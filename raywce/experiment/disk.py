@@ -65,7 +65,7 @@ def disk_of(experiment: Experiment, trials: int, parameters: Parameters, speech:
     models = search.baseline_seeds + min(search.keep_models, trials) + search.confirm.trainings
     return Disk(
         finished=models * model,
-        trial=min(saved, _MOST_ALONE if experiment.resources.workers == 1 else _MOST) * checkpoint,
+        trial=min(saved, _MOST_ALONE if experiment.resources.alone else _MOST) * checkpoint,
         node=speech + checkpoint + _evaluated(search.confirm, experiment.storage) * model,
     )
 

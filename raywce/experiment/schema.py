@@ -503,6 +503,11 @@ class Resources(Section):
     )
 
     @property
+    def alone(self) -> bool:
+        """Whether a trial has one worker: the process that drives it, in which the next trial follows."""
+        return self.workers == 1
+
+    @property
     def threads_per_worker(self) -> int:
         """Threads of torch: as many as a worker has CPUs."""
         return max(1, int(self.cpus_per_worker))

@@ -84,7 +84,7 @@ def trial_of(experiment: Experiment, measured: Measured, dev: int, at_start: boo
     languages = len(experiment.languages.decoded)
     part = languages * evaluation.intermediate_count(math.ceil(dev / languages)) / rate  # as if all had as many
     return Trial(
-        around=(0.0 if _starts_once(experiment) else measured.around_s) + measured.open_s + measured.first_steps_s,
+        around=(0.0 if experiment.resources.alone else measured.around_s) + measured.open_s + measured.first_steps_s,
         steps=share * training.steps * measured.step_s,
         evaluations=at_start * whole + share * intermediate * part + whole,
         checkpoints=share * saved * measured.save_s,
@@ -107,7 +107,7 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
 
     def phase(name: str, trainings: int, trial: Trial, once: float = 0.0) -> Phase:
         batches = math.ceil(trainings / at_once)
-        once += measured.around_s if _starts_once(experiment) else 0.0
+        once += measured.around_s if experiment.resources.alone else 0.0
         return Phase(name, trainings, batches * trial.seconds + once, trainings * trial.seconds + once)
 
     dev = measured.dev["search" if confirm.candidates else experiment.evaluation.part]
@@ -139,11 +139,6 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
         gpu_hours=hours * resources.workers * resources.gpus_per_worker,
         cpu_hours=hours * resources.workers * resources.cpus_per_worker,
     )
-
-
-def _starts_once(experiment: Experiment) -> bool:
-    """Return whether a phase's trainings follow each other in the same processes: each is its trial's only worker."""
-    return experiment.resources.workers == 1
 
 
 def _share_of_steps(file: ExperimentFile) -> float:

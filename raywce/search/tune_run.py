@@ -76,7 +76,7 @@ class TuneRuns:
             search_alg=WithinRoom(searcher, self._room.holds),
             scheduler=scheduler,
             num_samples=left,
-            reuse_actors=self._file.experiment.resources.workers == 1,  # its imports take seconds
+            reuse_actors=self._file.experiment.resources.alone,  # its imports take seconds
             trial_name_creator=_trial_id,
             trial_dirname_creator=_trial_id,
         )
@@ -97,7 +97,7 @@ class TuneRuns:
         callbacks = [table, *_trackers(experiment, phase), PlacementGroupReaper()]
         stop = StopAtLimit(clock) if clock and experiment.search.at_time_limit == "stop" else None
         # Ray Train starts lost workers of its own again; a trial's only worker is Tune's.
-        again = experiment.training.max_failures if experiment.resources.workers == 1 else 0
+        again = experiment.training.max_failures if experiment.resources.alone else 0
         failures = tune.FailureConfig(max_failures=again)
         return tune.RunConfig(
             name=phase,

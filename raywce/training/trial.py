@@ -162,7 +162,7 @@ def run_alone(
 
 def runner(resources: Resources) -> TrialRunner:
     """Return what runs a trial from a process that has `raywce.cluster.capacity.driver_resources`."""
-    return run_alone if resources.workers == 1 else run_trial
+    return run_alone if resources.alone else run_trial
 
 
 def _config(experiment: Experiment, folder: str, name: str) -> dict[str, object]:
