@@ -222,8 +222,11 @@ class SearchModel:
         is a bias, which makes its rises look smaller than they are. What is left is the likelihood of the trials. It
         counts two thirds, as a power prior (Ibrahim & Chen 2000): the processes are themselves fitted to these trials.
         """
-        at = self._at(z)
-        return self._evidence(at, self._excesses(at))
+        at, count = self._at(z), self.world.low_resource
+        expected, more = self._excesses(at), [_without_prior(*one) for one in at]
+        means, variances = zip(*more[count:], _mean(more[:count], self.world.weights), strict=True)
+        variance = (expected.variance + np.stack(variances, axis=-1)) / _TRUST
+        return Difference(expected.mean + np.stack(means, axis=-1), variance)
 
     def keeps(self, z: Array) -> Array:
         """Return how probably settings (m, axes) truly keep all limits and lower the objective: (m,).
@@ -242,12 +245,11 @@ class SearchModel:
             plan: what will be measured.
             with_model: by both halves of dev; else by held-out speech alone.
         """
-        at = self._at(z)
-        expected = self._excesses(at)
+        expected = self.excesses(z)
         measured = self._of_confirm(plan)
         mean, after, share = expected.mean, measured, np.ones_like(measured)
         if with_model:
-            of_search = self._evidence(at, expected)
+            of_search = self.evidence(z)
             after = 1 / (1 / of_search.variance + 1 / measured)
             share = after / measured  # of held-out speech in the evidence
             mean = (1 - share) * of_search.mean + share * mean
@@ -285,13 +287,6 @@ class SearchModel:
         variance = np.stack(variances, axis=-1)
         variance[..., :-1] += suits[count:]
         return Difference(np.stack(means, axis=-1), variance)
-
-    def _evidence(self, at: Sequence[tuple[Posterior, Posterior]], expected: Difference) -> Difference:
-        count = self.world.low_resource
-        more = [_without_prior(*one) for one in at]
-        means, variances = zip(*more[count:], _mean(more[:count], self.world.weights), strict=True)
-        variance = (expected.variance + np.stack(variances, axis=-1)) / _TRUST
-        return Difference(expected.mean + np.stack(means, axis=-1), variance)
 
     def _of_confirm(self, plan: Plan) -> Array:
         """Return the variance of each of `excesses` as the confirm phase will measure it."""

@@ -17,7 +17,7 @@ from raywce.selection import search_model
 from raywce.selection.acquisition import next_setting
 from raywce.selection.candidates import STEPS, Known, known_at, propose
 from raywce.selection.claims import Evidence, Looks, evidence
-from raywce.selection.search_model import Plan, SearchModel
+from raywce.selection.search_model import Difference, Plan, SearchModel
 from tests.benchmarks.simulated_worlds import Half, World
 from tests.search.simulated_dev import Noise
 
@@ -32,6 +32,7 @@ class Design:
 
     Attributes:
         share: of dev, that is held out of the search.
+        knowing: candidates are proposed by one who knows the truth; the evidence is as ever.
     """
 
     baseline_seeds: int = 6
@@ -40,6 +41,7 @@ class Design:
     seeds: int = 5
     share: float = 0.5
     steps: tuple[tuple[float, bool], ...] = STEPS
+    knowing: bool = False
 
     @property
     def confirm(self) -> Confirm:
@@ -49,6 +51,28 @@ class Design:
     def plan(self, of_search: int, of_confirm: int) -> Plan:
         """What the confirm phase will measure, by so many speakers of either part of dev."""
         return Plan(self.seeds, self.confirm.of_baseline(self.seeds), speech=of_search / of_confirm)
+
+
+@dataclass(frozen=True)
+class Knowing(SearchModel):
+    """A search's model whose rates are the true ones: what it proposes, no search can better by much."""
+
+    truth: World
+
+    def objective(self, z: Array) -> Difference:
+        low = self._rates(z)[:, 0]
+        return Difference(low, np.zeros_like(low))
+
+    def excesses(self, z: Array) -> Difference:
+        world = self.truth
+        rates, before = self._rates(z), np.array([*world.rates(world.baseline).values()])
+        rises = rates - before - np.array([0.0, *world.floors.values()])
+        mean = np.c_[rises[:, 1:], rises[:, 0]]
+        return Difference(mean, np.zeros_like(mean))
+
+    def _rates(self, z: Array) -> Array:
+        cube = cube_of(self.truth.space)
+        return np.array([[*self.truth.rates(cube.values(row)).values()] for row in z])
 
 
 @dataclass(frozen=True)
@@ -78,7 +102,8 @@ def searched(design: Design, world: World, noise: Noise, speakers: int, seed: in
     plan = design.plan(of_search, of_confirm)
     model, rows = _model(half, design, plan, random)
     cube = cube_of(world.space)
-    proposed = propose(model, cube, rows, plan, random, design.steps)
+    proposing = Knowing(model.world, model.processes, world) if design.knowing else model
+    proposed = propose(proposing, cube, rows, plan, random, design.steps)
     confirm = Half(np.random.default_rng([seed, 99]), world, noise, 20 * of_confirm, of_confirm)
     arms = [world.baseline, *(cube.values(one.row) for one in proposed)]
     seeds = [plan.baseline_seeds, *[design.seeds] * len(proposed)]
