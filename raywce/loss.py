@@ -20,14 +20,25 @@ from raywce.data.labels import IGNORED
 CHUNK = 256  # label tokens whose logits are there at once: 53 MB in float32 with Whisper's vocabulary
 
 
-def utterance_losses(hidden: Tensor, vocabulary: Tensor, labels: Tensor) -> Tensor:
-    """Return the (B,) sums of token losses of (B, L, D) last decoder states, (V, D) vocabulary and (B, L) labels.
+def counted_positions(labels: Tensor) -> Tensor:
+    """Return the (N,) positions, in (B, L) labels as one row, of those that are not `IGNORED`.
 
-    Positions labelled `IGNORED` count nothing, and are not projected. The sums are float32 at least.
+    Where the labels are on a GPU, the host waits for it.
     """
-    counted = labels != IGNORED
-    losses = token_losses(hidden[counted], vocabulary, labels[counted])
-    return losses.new_zeros(labels.shape).masked_scatter(counted, losses).sum(dim=1)
+    return (labels.flatten() != IGNORED).nonzero()[:, 0]
+
+
+def utterance_losses(hidden: Tensor, vocabulary: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
+    """Return the (B,) sums of token losses, float32 at least; the host does not wait for a GPU.
+
+    Args:
+        hidden: (B, L, D) last states of the decoder.
+        vocabulary: (V, D).
+        labels: (B, L).
+        counted: (N,) as of `counted_positions`, on the same device: the others are not projected.
+    """
+    losses = token_losses(hidden.flatten(0, 1)[counted], vocabulary, labels.flatten()[counted])
+    return losses.new_zeros(labels.numel()).index_copy(0, counted, losses).view(labels.shape).sum(dim=1)
 
 
 def token_losses(hidden: Tensor, vocabulary: Tensor, labels: Tensor) -> Tensor:

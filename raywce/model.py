@@ -131,18 +131,21 @@ class UtteranceLosses(torch.nn.Module):
         super().__init__()
         self.whisper = whisper
 
-    def forward(self, heard: torch.Tensor, labels: torch.Tensor, encoded: bool = False) -> torch.Tensor:
+    def forward(
+        self, heard: torch.Tensor, labels: torch.Tensor, counted: torch.Tensor, encoded: bool = False
+    ) -> torch.Tensor:
         """Return the (B,) sums of token losses of (B, L) labels.
 
         Args:
             heard: (B, M, F) features, or with `encoded` (B, S, D) encoder states.
             labels: `IGNORED` behind each utterance.
+            counted: (N,) `raywce.loss.counted_positions` of the labels.
             encoded: leave the encoder out.
         """
         inputs = decoder_inputs(self.whisper, labels)
         given = {"encoder_outputs": (heard,)} if encoded else {"input_features": heard}
         decoded = self.whisper.model(**given, decoder_input_ids=inputs, use_cache=False)
-        return utterance_losses(decoded.last_hidden_state, self.whisper.proj_out.weight, labels)
+        return utterance_losses(decoded.last_hidden_state, self.whisper.proj_out.weight, labels, counted)
 
 
 def decoder_inputs(model: WhisperForConditionalGeneration, labels: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from raywce.data.labels import IGNORED
-from raywce.loss import token_losses, utterance_losses, utterance_weights, weighted_loss
+from raywce.loss import counted_positions, token_losses, utterance_losses, utterance_weights, weighted_loss
 from raywce.weighting import AlphaSchedule, LossSums, alphas_in_force
 
 
@@ -24,7 +24,7 @@ def labels() -> torch.Tensor:
 
 def losses_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Of states that are the logits already: each token's own axis is its projection."""
-    return utterance_losses(logits, torch.eye(logits.shape[-1], dtype=logits.dtype), labels)
+    return utterance_losses(logits, torch.eye(logits.shape[-1], dtype=logits.dtype), labels, counted_positions(labels))
 
 
 LANGUAGES = ["gl", "es", "gl", "en"]
@@ -171,7 +171,8 @@ def test_a_frozen_vocabulary_gets_no_gradient() -> None:
 
 def test_no_label_is_no_loss() -> None:
     hidden = torch.randn(2, 3, 8, requires_grad=True)
-    losses = utterance_losses(hidden, torch.randn(23, 8), torch.full((2, 3), IGNORED))
+    labels = torch.full((2, 3), IGNORED)
+    losses = utterance_losses(hidden, torch.randn(23, 8), labels, counted_positions(labels))
     losses.sum().backward()
     assert losses.tolist() == [0.0, 0.0]
     assert not hidden.grad.any()

@@ -11,6 +11,7 @@ from transformers.models.whisper.modeling_whisper import shift_tokens_right
 
 from raywce.data.labels import IGNORED, pad_labels
 from raywce.errors import InputError
+from raywce.loss import counted_positions
 from raywce.model import UtteranceLosses, decoder_inputs, load_average, load_model, save_model
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -136,7 +137,7 @@ def test_losses_are_those_of_cross_entropy_on_the_logits(source: str, gradient_c
     features = torch.randn(2, 80, 100, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     weights = torch.tensor([3.0, 1.0], dtype=torch.float64)
     own = load_model(source, gradient_checkpointing=gradient_checkpointing).double()
-    losses = UtteranceLosses(own)(features, labels)
+    losses = UtteranceLosses(own)(features, labels, counted_positions(labels))
     (losses * weights).sum().backward()
     plain = load_model(source).double()
     logits = plain(input_features=features, decoder_input_ids=decoder_inputs(plain, labels)).logits

@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,11 @@ class MicroBatch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def pinned(self) -> MicroBatch:
+        """Return it in memory that a GPU copies from while the host goes on."""
+        states = None if self.states is None else self.states.pin_memory()
+        return replace(self, waveforms=self.waveforms.pin_memory(), labels=self.labels.pin_memory(), states=states)
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,7 @@ class Loader:
         prefetch: micro-batches kept ready.
         context: how many frames a step has; None: the checkpoint's whole window.
         slowest: how many times as long an augmented copy may become.
+        pinned: whether batches are for a GPU.
     """
 
     corpus: Corpus
@@ -161,6 +167,7 @@ class Loader:
     prefetch: int
     context: EncoderContext | None = None
     slowest: float = 1.0
+    pinned: bool = False
 
     def batches(self, first_step: int) -> Iterator[StepBatch]:
         """Yield the batches of `first_step`, `first_step` + 1, … to the last step; at least one is kept ready."""
@@ -173,12 +180,16 @@ class Loader:
                     draws = self.sampler.batch(step)
                     parts = split_batch(draws, self.workers, self.accumulation_steps, self.rank)
                     frames = self._frames(draws)
-                    futures = [pool.submit(self.corpus.load, part, frames) for part in parts]
+                    futures = [pool.submit(self._load, part, frames) for part in parts]
                     waiting.append((draws, frames, futures))
                 if waiting and (len(waiting) > ahead or step >= self.sampler.steps):
                     yield self._step_batch(*waiting.popleft())
         finally:
             pool.shutdown(cancel_futures=True)  # whoever stops early does not wait for what is left
+
+    def _load(self, draws: list[Draw], frames: int | None) -> MicroBatch:
+        loaded = self.corpus.load(draws, frames)
+        return loaded.pinned() if self.pinned else loaded
 
     def _frames(self, draws: list[Draw]) -> int | None:
         """Return the frames of a global batch, known without the audio, and so without asking the other ranks."""

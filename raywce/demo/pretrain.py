@@ -112,8 +112,8 @@ def _training(stepper: Stepper, loader: Loader, peak: float) -> Iterator[dict[st
     optimizer = make_optimizer(stepper.model, settings)
     for step, batch in enumerate(loader.batches(0)):
         set_learning_rate(optimizer, learning_rate(settings, step, steps))
-        result = stepper.gradients(batch, step)
-        update(stepper.model, optimizer, settings.max_gradient_norm)
+        unread = stepper.gradients(batch, step)
+        result = unread.read(update(stepper.model, optimizer, settings.max_gradient_norm))
         yield {language: result.losses[language] / tokens for language, tokens in batch.tokens.items() if tokens}
 
 

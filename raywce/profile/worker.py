@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import Any, get_args
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 from torch.distributed import ReduceOp
 
 from raywce.data.dev_split import Part
@@ -69,9 +69,9 @@ class _Profile:
             with parts.timed("data"):
                 number, batch = next(batches)
             with parts.timed("gradients"):
-                parts.stepper.gradients(batch, number)
+                unread = parts.stepper.gradients(batch, number)
             with parts.timed("update"):
-                self._update()
+                unread.read(self._update())
         batches.close()
         total = sum(seconds for seconds, _ in steps)
         step_s = total / len(steps)
@@ -90,13 +90,12 @@ class _Profile:
         began = now(self.run.device)
         number, batch = next(batches)
         set_learning_rate(self.run.optimizer, learning_rate(self.run.settings, number, self.training.steps))
-        stepper.gradients(batch, number)
-        self._update()
+        stepper.gradients(batch, number).read(self._update())
         samples = sum(sum(micro.samples) for micro in batch.micro_batches)
         return now(self.run.device) - began, samples / SAMPLE_RATE
 
-    def _update(self) -> None:
-        update(self.run.model, self.run.optimizer, self.run.settings.max_gradient_norm, self.run.scaler)
+    def _update(self) -> Tensor:
+        return update(self.run.model, self.run.optimizer, self.run.settings.max_gradient_norm, self.run.scaler)
 
     def _evaluations(self) -> dict[str, object]:
         """Return how many utterances dev has, and how many are decoded a second."""

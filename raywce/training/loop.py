@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import Tensor
 
 from raywce.data.loader import StepBatch
+from raywce.experiment.schema import Training
 from raywce.training.memory import explained
 from raywce.training.optimizer import learning_rate, set_learning_rate
 from raywce.training.session import Session
 from raywce.training.setup import Worker, work
-from raywce.training.step import NotFiniteError, StepResult, update
+from raywce.training.step import NotFiniteError, Unread, update
 from raywce.trial_report import Report
 
 
@@ -36,32 +38,46 @@ def train(worker: Worker) -> None:
         return
     stepper = worker.stepper(worker.wrapped())
     loader = worker.loader_of(training.batch_size, training.accumulation_steps)
-    seen = _Seen(worker.scaler)
+    seen, before = _Seen(worker.scaler), None
     for step, batch in enumerate(loader.batches(worker.first_step), start=worker.first_step):
         set_learning_rate(worker.optimizer, learning_rate(worker.settings, step, training.steps))
-        try:
-            with explained(*worker.memory_of(batch)):
-                result = stepper.gradients(batch, step)
-                updated = update(worker.model, worker.optimizer, worker.settings.max_gradient_norm, worker.scaler)
-        except NotFiniteError as error:
-            raise NotFiniteError(f"step {step + 1}: {error}; utterances: {', '.join(batch.ids)}") from error
-        seen.add(batch, result, updated)
-        _after(worker, step + 1, result, seen)
+        with explained(*worker.memory_of(batch)):
+            unread = stepper.gradients(batch, step)
+            norm = update(worker.model, worker.optimizer, worker.settings.max_gradient_norm, worker.scaler)
+        if before:
+            seen.add(*before)  # read a step late: a GPU has this one to do meanwhile
+        before = step + 1, batch, unread, norm
+        if due := _Due.after(step + 1, worker.training):
+            seen.add(*before)
+            before = None
+            _report(worker, step + 1, unread.alphas, seen, due)
 
 
-def _after(worker: Worker, done: int, result: StepResult, seen: _Seen) -> None:
-    """Evaluate, save and report what is due after `done` steps."""
-    training = worker.training
-    last = done == training.steps
-    evaluate = last or _due(done, training.evaluate_every)
-    save = last or _due(done, training.checkpoint_every or training.evaluate_every)
-    if not (evaluate or save or _due(done, training.log_every)):
-        return
-    rate = learning_rate(worker.settings, done - 1, training.steps)
-    report = replace(seen.take(done), alpha=result.alphas, learning_rate=rate)
-    if evaluate:
+@dataclass(frozen=True)
+class _Due:
+    """What a report is due for, beside the losses."""
+
+    evaluation: bool
+    checkpoint: bool
+
+    @classmethod
+    def after(cls, done: int, training: Training) -> _Due | None:
+        """Return what is due after so many steps; None where no report is."""
+
+        def due(every: int | None) -> bool:
+            return done == training.steps or (every is not None and done % every == 0)
+
+        found = cls(due(training.evaluate_every), due(training.checkpoint_every or training.evaluate_every))
+        return found if found.evaluation or found.checkpoint or due(training.log_every) else None
+
+
+def _report(worker: Worker, done: int, alphas: dict[str, float], seen: _Seen, due: _Due) -> None:
+    """Evaluate, save and report after `done` steps."""
+    rate = learning_rate(worker.settings, done - 1, worker.training.steps)
+    report = replace(seen.take(done), alpha=alphas, learning_rate=rate)
+    if due.evaluation:
         report = worker.last_evaluation = _evaluated(worker, report)
-    worker.report(report, save)
+    worker.report(report, due.checkpoint)
 
 
 def _evaluated(worker: Worker, report: Report) -> Report:
@@ -70,10 +86,6 @@ def _evaluated(worker: Worker, report: Report) -> Report:
     what = f"decoding {evaluation.batch_size} utterances of dev at once (encoder context: {evaluation.encoder_context})"
     with explained(what, "Lower evaluation.batch_size"):
         return worker.dev.evaluate(worker.model, report, worker.folder, whole=whole)
-
-
-def _due(done: int, every: int | None) -> bool:
-    return every is not None and done % every == 0
 
 
 @dataclass
@@ -87,14 +99,23 @@ class _Seen:
     ratios: list[float | None] = field(default_factory=list)
     skipped: int = 0
 
-    def add(self, batch: StepBatch, result: StepResult, updated: bool) -> None:
+    def add(self, done: int, batch: StepBatch, unread: Unread, norm: Tensor) -> None:
+        """Read what the step came to that made `done` of them.
+
+        Raises:
+            NotFiniteError: with the step and its utterances.
+        """
+        try:
+            result = unread.read(norm)
+        except NotFiniteError as error:
+            raise NotFiniteError(f"step {done}: {error}; utterances: {', '.join(batch.ids)}") from error
         for language, tokens in batch.tokens.items():
             self.losses[language] = self.losses.get(language, 0.0) + result.losses[language]
             self.tokens[language] = self.tokens.get(language, 0) + tokens
         for language, count in batch.utterances.items():
             self.utterances[language] = self.utterances.get(language, 0) + count
         self.ratios.append(result.ratio)
-        self.skipped += not updated
+        self.skipped += not result.updated
 
     def take(self, step: int) -> Report:
         """Return the means and sums since the last report, and what the scaler did; start again."""

@@ -225,6 +225,7 @@ class Worker:
             prefetch=resources.prefetch,
             context=self.context,
             slowest=experiment.slowest,
+            pinned=self.device.type == "cuda",
         )
 
     def stepper(self, model: torch.nn.Module) -> Stepper:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from raywce.data.loader import MicroBatch, StepBatch
-from raywce.loss import utterance_weights, weighted_loss
+from raywce.loss import counted_positions, utterance_weights, weighted_loss
 from raywce.precision import computing, products
 from raywce.weighting import AlphaSchedule, LossSums, alphas_in_force
 
@@ -34,11 +34,49 @@ class StepResult:
         losses: unweighted token losses of each language, summed.
         alphas: the weight that was in force for each low-resource language.
         ratio: mean token loss of the low-resource languages over that of the others; None where the batch lacks a side.
+        updated: whether the weights were; with a scaler, gradients overflow now and then.
     """
 
     losses: dict[str, float]
     alphas: dict[str, float]
     ratio: float | None
+    updated: bool
+
+
+@dataclass(frozen=True)
+class Unread:
+    """What a step came to, where it was computed: whoever reads it waits for the device.
+
+    Attributes:
+        stepper: that took the step.
+        tokens: as of its `StepBatch`.
+        sums: (languages,) float64 unweighted token losses over all ranks.
+        alphas: as of `StepResult`.
+    """
+
+    stepper: Stepper
+    tokens: Mapping[str, int]
+    sums: Tensor
+    alphas: dict[str, float]
+
+    def read(self, norm: Tensor | None = None) -> StepResult:
+        """Return the figures, by one read.
+
+        Args:
+            norm: of the gradient, as of `update`; None: it is not known yet.
+
+        Raises:
+            NotFiniteError: the loss is not finite, or without a scaler the norm; on all ranks alike.
+        """
+        parts = [self.sums] if norm is None else [self.sums, norm.double()[None]]
+        values: list[float] = torch.cat(parts).tolist()
+        losses = self.stepper.by_name(values)
+        if not all(map(math.isfinite, losses.values())):
+            raise NotFiniteError(f"the loss must be finite, but got {losses}")
+        updated = norm is None or math.isfinite(values[-1])
+        if not updated and not self.stepper.scaler:
+            raise NotFiniteError(f"the gradient's norm must be finite, but got {values[-1]}")
+        return StepResult(losses, self.alphas, self.stepper.parts(self.tokens, losses).ratio, updated)
 
 
 @dataclass(frozen=True)
@@ -69,19 +107,31 @@ class Stepper:
     scaler: torch.amp.GradScaler | None = None
     augmenter: Augmenter | None = None
 
-    def gradients(self, batch: StepBatch, step: int) -> StepResult:
+    def gradients(self, batch: StepBatch, step: int) -> Unread:
         """Add the gradients of the global batch to the parameters, after `step` completed steps.
 
-        A dynamic weight needs the losses of the whole global batch first: where there are several micro-batches, they
-        are computed in a pass without gradients, with the same dropout.
-
-        Raises:
-            NotFiniteError: on all ranks alike.
+        A dynamic weight needs the losses of the whole global batch first, and the host waits for them: where there are
+        several micro-batches, they are computed in a pass without gradients, with the same dropout.
         """
         with products(self.precision):  # those of the backward pass too
             return self._gradients(batch, step)
 
-    def _gradients(self, batch: StepBatch, step: int) -> StepResult:
+    def by_name(self, sums: Sequence[float]) -> dict[str, float]:
+        """Return sums by language; what stands behind them is left out."""
+        return dict(zip(self.languages, sums, strict=False))
+
+    def parts(self, tokens: Mapping[str, int], losses: Mapping[str, float]) -> LossSums:
+        """Return the sums of the low- and of the high-resource languages."""
+        low = [language for language in self.languages if language in self.schedules]
+        high = [language for language in self.languages if language not in self.schedules]
+        return LossSums(
+            low_loss=sum(losses[name] for name in low),
+            low_tokens=sum(tokens[name] for name in low),
+            high_loss=sum(losses[name] for name in high),
+            high_tokens=sum(tokens[name] for name in high),
+        )
+
+    def _gradients(self, batch: StepBatch, step: int) -> Unread:
         ahead = None
         if self._adaptive and len(batch.micro_batches) > 1:
             ahead = self._over_ranks(self._forward_only(batch, step))
@@ -93,15 +143,12 @@ class Stepper:
                 local += self._by_language(micro_batch, losses)
                 if self._adaptive and ahead is None:
                     ahead = self._over_ranks(local)
-                parts = self._parts(batch.tokens, ahead) if ahead else None
+                parts = self.parts(batch.tokens, self.by_name(ahead.tolist())) if ahead is not None else None
                 alphas = alphas_in_force(self.schedules, step, self.steps, parts)
                 weights = utterance_weights(micro_batch.languages, alphas, self.scope, batch.utterances, self._adaptive)
                 loss: Any = weighted_loss(losses, weights, sum(batch.tokens.values()), self._ranks)
                 (self.scaler.scale(loss) if self.scaler else loss).backward()
-        sums = ahead or self._over_ranks(local)
-        if not all(map(math.isfinite, sums.values())):
-            raise NotFiniteError(f"the loss must be finite, but got {sums}")
-        return StepResult(sums, alphas, self._parts(batch.tokens, sums).ratio)
+        return Unread(self, batch.tokens, self._over_ranks(local) if ahead is None else ahead, alphas)
 
     @property
     def _adaptive(self) -> bool:
@@ -125,6 +172,7 @@ class Stepper:
         rank = distributed.get_rank() if self._distributed else 0
         # Dropout follows from the step alone, so that a resumed run draws the same.
         torch.manual_seed(zlib.crc32(f"{self.seed} {step} {turn} {rank}".encode()))
+        counted = counted_positions(micro_batch.labels).to(self._device, non_blocking=True)
         labels = micro_batch.labels.to(self._device, non_blocking=True)
         states = micro_batch.states
         with torch.no_grad():
@@ -133,7 +181,7 @@ class Stepper:
             else:
                 heard = states.to(self._device, non_blocking=True).to(next(self.model.parameters()).dtype)
         with computing(self.precision, self._device):
-            losses: Tensor = self.model(heard, labels, encoded=states is not None)
+            losses: Tensor = self.model(heard, labels, counted, encoded=states is not None)
         return losses
 
     def _features(self, micro_batch: MicroBatch, frames: int | None) -> Tensor:
@@ -162,41 +210,33 @@ class Stepper:
         member = [[float(name == language) for name in micro_batch.languages] for language in self.languages]
         return torch.tensor(member, dtype=torch.float64).to(self._device) @ losses.detach().double()
 
-    def _over_ranks(self, sums: Tensor) -> dict[str, float]:
+    def _over_ranks(self, sums: Tensor) -> Tensor:
         """Return each language's sum over all ranks."""
         total = sums.clone()
         if self._distributed:
             distributed.all_reduce(total)
-        return dict(zip(self.languages, total.tolist(), strict=True))
-
-    def _parts(self, tokens: Mapping[str, int], losses: Mapping[str, float]) -> LossSums:
-        """Return the sums of the low- and of the high-resource languages."""
-        low = [language for language in self.languages if language in self.schedules]
-        high = [language for language in self.languages if language not in self.schedules]
-        return LossSums(
-            low_loss=sum(losses[name] for name in low),
-            low_tokens=sum(tokens[name] for name in low),
-            high_loss=sum(losses[name] for name in high),
-            high_tokens=sum(tokens[name] for name in high),
-        )
+        return total
 
 
 def update(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.AdamW,
     max_gradient_norm: float | None,
     scaler: torch.amp.GradScaler | None = None,
-) -> bool:
-    """Clip, update, and clear the gradients.
+) -> Tensor:
+    """Clip, update, and clear the gradients; where they are not finite, only clear them. The host waits for nothing.
+
+    With a scaler, gradients overflow now and then: it then lowers its scale.
+
+    Args:
+        model: whose gradients they are.
+        optimizer: as of `make_optimizer`.
+        max_gradient_norm: None: gradients are not clipped.
+        scaler: of the loss, for fp16.
 
     Returns:
-        Whether the weights were updated. With a scaler, gradients overflow now and then: it leaves the update out and
-        lowers its scale.
-
-    Raises:
-        NotFiniteError: the gradient's norm is not finite, without a scaler.
+        The gradient's norm () before it was clipped, for `Unread.read`.
     """
-    scale = scaler.get_scale() if scaler else 0.0
     if scaler:
         scaler.unscale_(optimizer)
     norm = torch.nn.utils.clip_grad_norm_(
@@ -205,9 +245,10 @@ def update(
     if scaler:
         scaler.step(optimizer)
         scaler.update()
-    elif not torch.isfinite(norm):
-        raise NotFiniteError(f"the gradient's norm must be finite, but got {norm.item()}")
     else:
+        # What a GradScaler tells a fused optimizer: it looks on the device, and changes nothing where it is 1.
+        optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
         optimizer.step()
+        del optimizer.found_inf  # type: ignore[attr-defined]
     optimizer.zero_grad(set_to_none=True)
-    return not scaler or scaler.get_scale() >= scale
+    return norm

@@ -14,7 +14,7 @@ SCRIPT = f"""
 import re, sys, threading, time
 from pathlib import Path
 import torch
-from raywce.loss import utterance_losses
+from raywce.loss import counted_positions, utterance_losses
 
 def own_memory():
     return int(re.search(r"RssAnon:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
@@ -36,7 +36,7 @@ watcher.start()
 start = time.process_time()
 with torch.autocast("cpu", torch.bfloat16, enabled=sys.argv[2] == "bf16"):
     if sys.argv[1] == "own":
-        loss = utterance_losses(hidden, vocabulary, labels).sum()
+        loss = utterance_losses(hidden, vocabulary, labels, counted_positions(labels)).sum()
     else:
         logits = torch.nn.functional.linear(hidden, vocabulary)
         loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="sum")

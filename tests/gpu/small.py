@@ -60,7 +60,18 @@ class Small:
         sampler = BatchSampler(pools, train.durations, shares, batch_size=8, steps=STEPS, seed=1, copies=copies)
         seen = EncoderContext.of(self.log_mel, context, margin=0.5)
         slowest = 1.2 if augmenter else 1.0
-        self.loader = Loader(corpus, sampler, 0, 1, accumulation, threads=1, prefetch=1, context=seen, slowest=slowest)
+        self.loader = Loader(
+            corpus,
+            sampler,
+            0,
+            1,
+            accumulation,
+            threads=1,
+            prefetch=1,
+            context=seen,
+            slowest=slowest,
+            pinned=device.type == "cuda",
+        )
         self.stepper = Stepper(
             UtteranceLosses(self.model),
             self.log_mel,
@@ -76,15 +87,14 @@ class Small:
     def batches(self) -> list[StepBatch]:
         return list(self.loader.batches(0))
 
-    def update(self) -> bool:
+    def update(self) -> Tensor:
         return update(self.model, self.optimizer, SETTINGS.max_gradient_norm, self.scaler)
 
     def train(self, first: int = 0, last: int = STEPS) -> list[float]:
         """Train from one step to another and return each step's summed loss."""
         losses = []
         for step, batch in list(enumerate(self.batches()))[first:last]:
-            losses.append(sum(self.stepper.gradients(batch, step).losses.values()))
-            self.update()
+            losses.append(sum(self.stepper.gradients(batch, step).read(self.update()).losses.values()))
         return losses
 
     def gradient(self) -> Tensor:

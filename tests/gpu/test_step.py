@@ -27,7 +27,7 @@ def test_loss_and_gradient_are_the_cpus(
             for of, name in ((CPU, "fp32"), (device, precision))
         )
         batch = cpu.batches()[0]
-        expected, result = (one.stepper.gradients(batch, 0) for one in (cpu, own))
+        expected, result = (one.stepper.gradients(batch, 0).read() for one in (cpu, own))
         bound = 1e-3 if precision == "fp32" else 2e-2
         assert result.losses == pytest.approx(expected.losses, rel=bound)
         assert result.alphas == pytest.approx(expected.alphas, rel=bound)
@@ -51,8 +51,8 @@ def test_gradients_that_overflow_leave_a_step_out_and_halve_the_scale(inputs: Pa
     small.train(last=1)
     before, scale = small.weights(), 2.0**60
     small.scaler.load_state_dict(small.scaler.state_dict() | {"scale": scale})
-    small.stepper.gradients(small.batches()[1], 1)
-    assert not small.update()
+    unread = small.stepper.gradients(small.batches()[1], 1)
+    assert not unread.read(small.update()).updated
     assert torch.equal(small.weights(), before)
     assert small.scaler.get_scale() == scale / 2
     assert {float(state["step"]) for state in small.optimizer.state.values()} == {1.0}, "it is none for AdamW"
@@ -63,4 +63,4 @@ def test_a_loss_that_overflows_ends_the_training(inputs: Path, device: torch.dev
     with torch.no_grad():
         small.model.model.decoder.layer_norm.weight.mul_(1e6)
     with pytest.raises(NotFiniteError, match="the loss must be finite"):
-        small.stepper.gradients(small.batches()[0], 0)
+        small.stepper.gradients(small.batches()[0], 0).read()

@@ -12,7 +12,7 @@ import torch
 from raywce.data.loader import StepBatch
 from raywce.experiment.schema import Experiment
 from raywce.profile.worker import predicted, profile_worker, ways
-from raywce.training.step import Stepper, StepResult
+from raywce.training.step import Stepper, Unread
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 from tests.training.session import Session
@@ -82,7 +82,7 @@ def test_a_batch_for_which_there_is_too_little_memory_ends_the_larger_ones(
 ) -> None:
     gradients = Stepper.gradients
 
-    def limited(self: Stepper, batch: StepBatch, step: int) -> StepResult:
+    def limited(self: Stepper, batch: StepBatch, step: int) -> Unread:
         if len(batch.micro_batches[0]) > 4:
             raise error
         return gradients(self, batch, step)

@@ -6,10 +6,10 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode, unset_fake_temporarily
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
@@ -19,8 +19,10 @@ from raywce.data.labels import IGNORED, LabelEncoder, pad_labels
 from raywce.data.loader import Corpus, Loader, StepBatch
 from raywce.data.sampler import BatchSampler, language_shares
 from raywce.data.store import label_lengths, open_split
+from raywce.loss import counted_positions
 from raywce.model import UtteranceLosses, decoder_inputs, load_model, load_tokenizer
-from raywce.training.step import NotFiniteError, Stepper, update
+from raywce.training.optimizer import OptimizerSettings, make_optimizer
+from raywce.training.step import NotFiniteError, Stepper, StepResult, update
 from raywce.weighting import AlphaSchedule
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
@@ -28,6 +30,7 @@ from tests.tiny_whisper import write_tiny_whisper
 LOW = "en"  # with these weights its loss is above the others': the dynamic ratio is in force
 LANGUAGES = [LOW, "gl", "es"]
 STEPS = 4
+SETTINGS = OptimizerSettings(1e-3, 0.01, 0.9, 0.999, 1e-8, 0, "none", 1.0)
 SCHEDULES = {
     "none": AlphaSchedule(),
     "constant": AlphaSchedule(3.0, 3.0),
@@ -83,7 +86,7 @@ def gradients(folder: Path, case: Case, rank: int = 0) -> tuple[torch.Tensor, di
         steps=STEPS,
         scope=case.scope,
     )
-    result = stepper.gradients(batch, step=0)
+    result = stepper.gradients(batch, step=0).read()
     flat = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad and p.grad is not None])
     return flat, result.alphas, result.losses
 
@@ -192,11 +195,10 @@ def test_dropout_is_the_same_in_the_pass_without_gradients(folder: Path) -> None
         languages=LANGUAGES,
         steps=STEPS,
     )
-    ahead = stepper.gradients(batch, step=0)
-    constant = Stepper(**{**vars(stepper), "schedules": {LOW: AlphaSchedule()}}).gradients(batch, step=0)
-    assert ahead.losses == constant.losses
-    other_step = Stepper(**{**vars(stepper), "schedules": {LOW: AlphaSchedule()}}).gradients(batch, step=1)
-    assert other_step.losses != constant.losses
+    ahead = stepper.gradients(batch, step=0).read()
+    constant = Stepper(**{**vars(stepper), "schedules": {LOW: AlphaSchedule()}})
+    assert ahead.losses == constant.gradients(batch, step=0).read().losses
+    assert ahead.losses != constant.gradients(batch, step=1).read().losses
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(folder: Path) -> None:
@@ -207,14 +209,14 @@ def test_a_loss_that_is_not_finite_stops_the_training(folder: Path) -> None:
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
     stepper = Stepper(UtteranceLosses(model), log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS)
     with pytest.raises(NotFiniteError, match="must be finite"):
-        stepper.gradients(batch, 0)
+        stepper.gradients(batch, 0).read()
 
 
 def test_update_clips_and_clears() -> None:
     model = torch.nn.Linear(3, 1, bias=False)
     before = model.weight.detach().clone()
     model.weight.grad = torch.tensor([[3.0, 0.0, 4.0]])
-    update(model, torch.optim.SGD(model.parameters(), lr=1.0), max_gradient_norm=1.0)
+    update(model, torch.optim.SGD(model.parameters(), lr=1.0, fused=True), max_gradient_norm=1.0)
     torch.testing.assert_close(before - model.weight, torch.tensor([[0.6, 0.0, 0.8]]), rtol=1e-5, atol=1e-6)
     assert model.weight.grad is None
 
@@ -223,16 +225,62 @@ def test_update_without_clipping() -> None:
     model = torch.nn.Linear(1, 1, bias=False)
     before = model.weight.item()
     model.weight.grad = torch.tensor([[50.0]])
-    update(model, torch.optim.SGD(model.parameters(), lr=1.0), max_gradient_norm=None)
+    update(model, torch.optim.SGD(model.parameters(), lr=1.0, fused=True), max_gradient_norm=None)
     assert before - model.weight.item() == pytest.approx(50.0)
 
 
-def test_update_refuses_a_gradient_that_is_not_finite() -> None:
-    model = torch.nn.Linear(1, 1)
-    for parameter in model.parameters():
-        parameter.grad = torch.full_like(parameter, np.nan)
-    with pytest.raises(NotFiniteError, match="norm"):
-        update(model, torch.optim.SGD(model.parameters(), lr=1.0), max_gradient_norm=1.0)
+def test_a_gradient_that_is_not_finite_changes_nothing_and_stops_the_training(folder: Path) -> None:
+    model = load_model(str(folder / "model"))
+    optimizer = make_optimizer(model, SETTINGS)
+    log_mel = LogMel.from_checkpoint(str(folder / "model"))
+    stepper = Stepper(UtteranceLosses(model), log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS)
+
+    def step(broken: bool = False) -> StepResult:
+        unread = stepper.gradients(batch_of(corpus_of(folder, model), Case("none", 1, 1), 0), 0)
+        if broken:
+            model.model.encoder.conv1.weight.grad[0] = torch.inf
+        return unread.read(update(model, optimizer, 1.0))
+
+    def state() -> list[torch.Tensor]:
+        kept = [value for of in optimizer.state.values() for value in of.values()]
+        return [one.detach().clone() for one in (*model.parameters(), *kept)]
+
+    start = state()
+    assert step().updated
+    before = state()
+    assert not torch.equal(start[0], before[0])
+    with pytest.raises(NotFiniteError, match="the gradient's norm must be finite"):
+        step(broken=True)
+    assert all(map(torch.equal, state(), before))
+    assert step().updated
+
+
+def test_the_host_reads_nothing_of_a_gpu_until_it_asks_for_the_figures(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On tensors without values, of a GPU that is not there: whatever needs a value fails. Backward is left out."""
+
+    def of_labels(labels: torch.Tensor) -> torch.Tensor:
+        with unset_fake_temporarily():  # they are on the CPU
+            return counted_positions(labels)
+
+    monkeypatch.setattr("raywce.training.step.counted_positions", of_labels)
+    monkeypatch.setattr(torch.Tensor, "backward", lambda _: None)
+    model, log_mel = load_model(str(folder / "model")), LogMel.from_checkpoint(str(folder / "model"))
+    batch = batch_of(corpus_of(folder, model), Case("constant", 1, 2), 0)
+    stepper = Stepper(UtteranceLosses(model), log_mel, {LOW: SCHEDULES["constant"]}, LANGUAGES, STEPS)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        for module in (model, log_mel):
+            module._apply(lambda one: torch.empty_strided(one.shape, one.stride(), dtype=one.dtype, device="cuda:0"))
+        model.tie_weights()
+        unread = stepper.gradients(batch, 0)
+        assert unread.sums.device.type == "cuda"
+        optimizer = make_optimizer(model, SETTINGS)
+        for parameter in model.parameters():
+            parameter.grad = torch.empty_like(parameter)
+        norm = update(model, optimizer, 1.0)
+        with pytest.raises(DataDependentOutputException):
+            unread.read(norm)
 
 
 def test_bfloat16_autocast_is_near_float32(folder: Path) -> None:
@@ -244,7 +292,7 @@ def test_bfloat16_autocast_is_near_float32(folder: Path) -> None:
         stepper = Stepper(
             UtteranceLosses(model), log_mel, {LOW: AlphaSchedule(2, 2)}, LANGUAGES, STEPS, precision=precision
         )
-        losses[precision] = stepper.gradients(batch, 0).losses[LOW]
+        losses[precision] = stepper.gradients(batch, 0).read().losses[LOW]
     assert losses["bf16"] != losses["fp32"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
 
@@ -270,8 +318,8 @@ def test_half_precision_with_a_scaler_gives_the_same_update_but_for_rounding(fol
         stepper = Stepper(
             UtteranceLosses(model), log_mel, schedules, LANGUAGES, STEPS, precision=precision, scaler=scaler
         )
-        stepper.gradients(batch, 0)
-        assert update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
+        unread = stepper.gradients(batch, 0)
+        assert unread.read(update(model, torch.optim.SGD(model.parameters(), lr=1.0, fused=True), 1.0, scaler)).updated
         weights[precision] = model.proj_out.weight.detach()
     start = load_model(str(folder / "model")).proj_out.weight.detach()
     change = weights["fp32"] - start
@@ -287,9 +335,9 @@ def test_a_scale_that_is_too_large_leaves_the_update_out_and_is_lowered(folder: 
     stepper = Stepper(
         UtteranceLosses(model), log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS, precision="fp16", scaler=scaler
     )
-    stepper.gradients(batch, 0)
+    unread = stepper.gradients(batch, 0)
     before = model.proj_out.weight.detach().clone()
-    assert not update(model, torch.optim.SGD(model.parameters(), lr=1.0), 1.0, scaler)
+    assert not unread.read(update(model, torch.optim.SGD(model.parameters(), lr=1.0, fused=True), 1.0, scaler)).updated
     assert torch.equal(model.proj_out.weight, before)
     assert scaler.get_scale() == 2.0**39
 
@@ -305,7 +353,7 @@ def test_a_loss_that_overflows_in_half_precision_ends_the_training(folder: Path)
         UtteranceLosses(model), log_mel, {LOW: AlphaSchedule()}, LANGUAGES, STEPS, precision="fp16", scaler=scaler
     )
     with pytest.raises(NotFiniteError, match="the loss must be finite"):
-        stepper.gradients(batch, 0)
+        stepper.gradients(batch, 0).read()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
