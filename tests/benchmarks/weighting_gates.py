@@ -18,13 +18,15 @@ draws of eight settings; the interval is a bootstrap over settings. What was tra
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-import subprocess
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -34,10 +36,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raywce.data.dev_split import in_part
+from raywce.demo.generate import provide_speech
 from raywce.evaluation.rates import rates_by_language
 from raywce.experiment.load import load
 from raywce.experiment.schema import Experiment
 from raywce.selection.limits import limits
+from raywce.trial_report import Report
 from raywce.weighting import AlphaSchedule
 
 GATES = ("switch", "capped switch", "smooth")
@@ -85,33 +89,29 @@ def drawn(count: int) -> list[Setting]:
     ]
 
 
-def train(experiment: Experiment, folder: Path, schedule: AlphaSchedule | None) -> None:
+def train(experiment: Experiment, folder: Path, schedule: AlphaSchedule) -> None:
     """Train in this process, as a worker does; leave what was decoded of dev, and each step's ratio and weight."""
-    import ray.train.collective
-    import torch
+    from raywce.training.loop import train_worker
+    from tests.training.session import Session
 
-    from raywce.training import loop
-    from raywce.trial_report import Report
-
-    reports: list[Report] = []
-    alone = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1, get_local_world_size=lambda: 1)
-    schedules = {of: schedule or AlphaSchedule() for of in experiment.languages.low_resource}
-    with (
-        patch.object(ray.train, "get_context", lambda: alone),
-        patch("ray.train.collective.barrier", lambda: None),
-        patch("ray.train.torch.get_device", lambda: torch.device("cpu")),
-        patch("ray.util.get_current_placement_group", lambda: None),
-        patch.object(ray.train, "report", lambda metrics, **_: reports.append(Report.of(metrics))),
-        patch.object(ray.train, "get_checkpoint", lambda: None),
-        patch.object(Experiment, "schedules", lambda self: schedules),
-    ):
-        loop.train_worker({"experiment": experiment.model_dump(), "folder": str(folder)})
-    ratios = [ratio for report in reports for ratio in report.ratios]
-    steps = experiment.training.steps
-    weights = [schedule.in_force(step, steps, ratio) if schedule else 1.0 for step, ratio in enumerate(ratios)]
+    folder.mkdir(parents=True, exist_ok=True)
+    session = Session(folder)
+    with patch.object(Experiment, "schedules", lambda self: dict.fromkeys(self.languages.low_resource, schedule)):
+        train_worker({"experiment": experiment.model_dump(), "folder": str(folder)}, session)
+    reports = [Report.of(one) for one in session.reports]
     assert reports[-1].utterances, reports[-1].failure
+    ratios = [ratio for report in reports for ratio in report.ratios]
+    weights = [schedule.in_force(step, experiment.training.steps, ratio) for step, ratio in enumerate(ratios)]
     pq.write_table(pq.read_table(reports[-1].utterances), folder / "dev.parquet")
+    for name in session.saved:
+        shutil.rmtree(folder / name)
     (folder / "weights.json").write_text(json.dumps({"ratios": ratios, "weights": weights}))
+
+
+def training_name(schedule: AlphaSchedule, seed: int) -> str:
+    """The same for gates that make the same weight of a setting: it is trained once."""
+    told = replace(schedule, ratio_cap=None) if not schedule.adaptive else schedule
+    return f"{hashlib.sha256(repr(told).encode()).hexdigest()[:12]}-{seed}"
 
 
 def wers(table: pa.Table, experiment: Experiment, part: Any) -> dict[str, float]:
@@ -121,7 +121,7 @@ def wers(table: pa.Table, experiment: Experiment, part: Any) -> dict[str, float]
         own = table.filter(pc.equal(table["language"], language))
         share = experiment.search.confirm.dev_share
         rows = own.take(in_part(part, share, own["id"].to_pylist(), own["speaker"].to_pylist()))
-        found[language] = getattr(rates_by_language(rows)[language], experiment.metric.field)
+        found[language] = getattr(rates_by_language(rows)[language], experiment.metrics.of(language).field)
     return found
 
 
@@ -147,54 +147,54 @@ class Trained:
         return float(np.mean(found)) if found else float("nan")
 
 
-def measured(gate: str, experiment: Experiment, folder: Path, count: int) -> Trained:
-    low = experiment.languages.low_resource
+def measured(gate: str, experiment: Experiment, folder: Path, settings: Sequence[Setting]) -> Trained:
+    low, count = experiment.languages.low_resource, len(settings)
 
     def figures(name: str) -> tuple[dict[str, float], dict[str, float]]:
         table = pq.read_table(folder / name / "dev.parquet")
         return wers(table, experiment, "search"), wers(table, experiment, "confirm")
 
-    baselines = [figures(f"baseline-{seed}")[0] for seed in SEEDS]
+    baselines = [figures(training_name(AlphaSchedule(), seed))[0] for seed in SEEDS]
     against = {of: float(np.mean([one[of] for one in baselines])) for of in experiment.limited_languages}
     allowed = limits(experiment.search.constraints, against)
     seen, kept_back, feasible = (np.zeros((count, len(SEEDS))) for _ in range(3))
     weights = set()
-    for index in range(count):
-        for seed in SEEDS:
-            of_search, of_rest = figures(f"{gate}-{index}-{seed}")
+    for index, setting in enumerate(settings):
+        names = [training_name(setting.schedule(gate), seed) for seed in SEEDS]
+        for seed, name in zip(SEEDS, names, strict=True):
+            of_search, of_rest = figures(name)
             seen[index, seed] = np.mean([of_search[of] for of in low])
             kept_back[index, seed] = np.mean([of_rest[of] for of in low])
             feasible[index, seed] = all(limit.violation(of_search[of]) <= 0 for of, limit in allowed.items())
-        read = json.loads((folder / f"{gate}-{index}-{SEEDS[0]}" / "weights.json").read_text())
+        read = json.loads((folder / names[0] / "weights.json").read_text())
         weights.add(tuple(read["weights"]))
     return Trained(seen, kept_back, feasible.astype(bool), len(weights))
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Train what is missing, and print the table."""
+    """Train what is missing, two at once, and print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("experiment", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--settings", type=int, default=12)
-    parser.add_argument("--only", help="of one training, as this program calls itself")
-    given = parser.parse_args(arguments)
+    given = parser.parse_intermixed_args(arguments)
     plain = ["weighting={kind: none}", "data.sampling.both_kinds=true", "search.confirm.candidates=3"]
-    experiment = load(given.experiment, [*given.overrides, *plain]).experiment
-    settings = drawn(given.settings)
-    # In turns, so that what is cut off early is still a comparison.
-    names = [(f"baseline-{seed}", seed, None) for seed in SEEDS]
-    for index, setting in enumerate(settings):
-        names += [(f"{gate}-{index}-{seed}", seed, setting.schedule(gate)) for seed in SEEDS for gate in GATES]
-    for name, seed, schedule in names:
-        if given.only == name:
-            training = experiment.training.model_copy(update={"seed": experiment.training.seed + seed})
-            train(experiment.model_copy(update={"training": training}), given.folder / name, schedule)
-            return
-        if not given.only and not (given.folder / name / "weights.json").exists():
-            (given.folder / name).mkdir(parents=True, exist_ok=True)
-            subprocess.run([sys.executable, "-m", __spec__.name, *arguments, "--only", name], check=True)
-    show({gate: measured(gate, experiment, given.folder, len(settings)) for gate in GATES}, settings, given.folder)
+    alone = ["resources.workers=1", "resources.cpus_per_worker=1"]
+    experiment = load(given.experiment, [*given.overrides, *plain, *alone]).experiment
+    provide_speech(Path(experiment.data.folder))
+    settings, missing = drawn(given.settings), {}
+    schedules = [AlphaSchedule(), *(setting.schedule(gate) for setting in settings for gate in GATES)]
+    for schedule in schedules:
+        for seed in SEEDS:
+            name = training_name(schedule, seed)
+            if not (given.folder / name / "weights.json").exists():
+                training = experiment.training.model_copy(update={"seed": experiment.training.seed + seed})
+                missing[name] = experiment.model_copy(update={"training": training}), given.folder / name, schedule
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        for number, _ in enumerate(pool.map(train, *zip(*missing.values(), strict=True)) if missing else (), 1):
+            print(f"{number} of {len(missing)} trained", file=sys.stderr)
+    show({gate: measured(gate, experiment, given.folder, settings) for gate in GATES}, settings, given.folder)
 
 
 def show(found: Mapping[str, Trained], settings: Sequence[Setting], folder: Path) -> None:
