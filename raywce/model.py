@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,8 +121,13 @@ def save_model(model: WhisperForConditionalGeneration, source: str, folder: Path
     The generation configuration keeps every language of the original.
     """
     model.save_pretrained(folder)
-    load_tokenizer(source, revision).save_pretrained(folder)
-    WhisperFeatureExtractor.from_pretrained(source, revision=revision).save_pretrained(folder)
+    for beside in _beside_weights(source, revision):
+        beside.save_pretrained(folder)
+
+
+@lru_cache(maxsize=1)  # a training saves one model again and again
+def _beside_weights(source: str, revision: str | None) -> tuple[PreTrainedTokenizerBase, WhisperFeatureExtractor]:
+    return load_tokenizer(source, revision), WhisperFeatureExtractor.from_pretrained(source, revision=revision)
 
 
 class UtteranceLosses(torch.nn.Module):
