@@ -472,7 +472,10 @@ class Search(Section):
         6,
         description="Baseline runs, over as many seeds; not given: by search.trainings, 6 to 8; of a grid, its seeds.",
     )
-    max_concurrent_trials: Count | None = Field(None, description="Trials at once; null: as many as fit.")
+    max_concurrent_trials: Count | None = Field(
+        None,
+        description="Trials at once; null: as many as fit. With a number, the same trials follow whichever ends first.",
+    )
     keep_models: Count = Field(
         3, description="Models of the search's best trials that stay; the others' are removed, but not their figures."
     )

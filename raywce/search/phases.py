@@ -264,6 +264,7 @@ class _Phases:
             training_seed=self.experiment.training.seed,
             storage=open_journal(self.folder.local / _STUDY) if self.folder.local else None,
             earlier=earlier,
+            at_once=settings.max_concurrent_trials,
             is_over=clock.is_over,
             alike=self._alike,
             task=self._task() if self.choice.sampler == "noise_aware" else None,

@@ -57,6 +57,9 @@ class ConstrainedOptunaSearch(OptunaSearch):
 
     A setting that would be the training of another again (`raywce.selection.equal_weights`) is not suggested: in a copy
     of the study, it has that one's figures, and the sampler is asked again.
+
+    With a fixed number of trials at once, n, suggestion i is made from the results up to i - n, and from no later one:
+    it waits for them, and is the same whichever trial ends first.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         training_seed: int = 0,
         storage: optuna.storages.BaseStorage | None = None,
         earlier: Mapping[str, Sequence[Row]] | None = None,
+        at_once: int | None = None,
         is_over: Callable[[], bool] = lambda: False,
         alike: Alike | None = None,
         task: Task | None = None,
@@ -94,6 +98,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
             storage: Optuna's; None: in memory.
             earlier: rows of `trials.parquet` by trial, of a search that is resumed. What has ended there has
                 ended in the study; what has not is suggested again, before anything new.
+            at_once: how many trials run at once; None: as many as there is room for.
             is_over: whether the time for new trials is over.
             alike: whether the values of a complete trial, and others, are one training, by its loss ratios; None:
                 nothing is known of that.
@@ -102,9 +107,10 @@ class ConstrainedOptunaSearch(OptunaSearch):
         """
         self._constraints = tuple(constraints)
         self._kind, self._first_seed = sampler, seed
+        self._at_once = at_once
         self._is_over, self._alike, self._task, self._rates = is_over, alike, task, rates
         self._reports: dict[str, dict[int, Report]] = {}  # by step, of running trials
-        self._trained: list[_Trained] = []
+        self._trained: dict[int, _Trained] = {}  # by suggestion
         self._points = tuple(points) * seeds
         self._points_of_a_seed, self._own_seeds, self._training_seed = len(points), own_seeds, training_seed
         super().__init__(
@@ -125,10 +131,10 @@ class ConstrainedOptunaSearch(OptunaSearch):
         """The Optuna study."""
         return self._ot_study
 
-    def suggest(self, trial_id: str) -> dict[str, object] | str:
+    def suggest(self, trial_id: str) -> dict[str, object] | str | None:
         """Return the next trial's id and values; the same again for a `trial_id` that was asked before.
 
-        At the end of a grid, and when the time is over, it is `FINISHED`.
+        At the end of a grid, and when the time is over, it is `FINISHED`; None: not now.
         """
         if trial_id not in self._ot_trials:
             is_through = self._kind == "grid" and self._next >= len(self._points)
@@ -136,6 +142,8 @@ class ConstrainedOptunaSearch(OptunaSearch):
                 self._ot_trials[trial_id], self._reports[trial_id] = self._unfinished.pop(0)
             elif is_through or self._is_over():
                 return str(self.FINISHED)
+            elif self._waits():
+                return None
             else:
                 self._ot_trials[trial_id] = self._ask()
         trial = self._ot_trials[trial_id]
@@ -147,13 +155,28 @@ class ConstrainedOptunaSearch(OptunaSearch):
         """The first suggestion that is not in the table: of several at once, a later one may have got there before."""
         return next(index for index in count() if index not in self._suggested)
 
+    def _waits(self) -> bool:
+        """Return whether a trial runs whose result the next suggestion has to know."""
+        if self._at_once is None or self._next < len(self._points):
+            return False
+        running = [
+            _suggestion_of(of.user_attrs["trial_id"])
+            for name, of in self._ot_trials.items()
+            if not self._is_finished(name)
+        ]
+        return any(self._counts(one, self._next) for one in running)
+
+    def _counts(self, one: int, suggestion: int) -> bool:
+        """Return whether what became of one suggestion counts for another."""
+        return self._at_once is None or one <= suggestion - self._at_once
+
     def _ask(self) -> optuna.Trial:
         suggestion = self._next
         # A Gaussian process is small: more threads only wait for each other where trainings hold the processors.
         with threadpool_limits(1) if self._kind in ("gp", "noise_aware") else nullcontext():
             self._ot_study.sampler = self._sampler_of(suggestion)
-            if self._alike and self._trained and suggestion >= len(self._points):
-                self._ot_study.sampler = _fixed(self._values_of_no_other(self._ot_study.sampler, self._alike))
+            if suggestion >= len(self._points):
+                self._ot_study.sampler = _fixed(self._values(self._ot_study.sampler, suggestion))
             trial = self._ot_study.ask(fixed_distributions=self._space)
         seed_index = self._seed_index(suggestion)
         trial.set_user_attr("seed_index", seed_index)
@@ -177,18 +200,33 @@ class ConstrainedOptunaSearch(OptunaSearch):
             return NoiseAwareSampler(self._space, self._task, self._first_seed, suggestion, startup)
         return GPSampler(seed=seed, n_startup_trials=len(self._points) + _MORE_RANDOM)
 
-    def _values_of_no_other(self, sampler: BaseSampler, alike: Alike) -> dict[str, Scalar]:
+    def _values(self, sampler: BaseSampler, suggestion: int) -> dict[str, Scalar]:
         """Return the sampler's next values that are no training again that is complete; after many, any."""
         copy = optuna.create_study(sampler=sampler)
-        copy.add_trials(self._ot_study.get_trials(deepcopy=False))
+        copy.add_trials(self._seen(suggestion))
+        trained = [of for one, of in sorted(self._trained.items()) if self._counts(one, suggestion)]
         for _ in range(_MOST_REPEATS):
             trial = copy.ask(fixed_distributions=self._space)
-            like = next((one for one in self._trained if alike(one.values, trial.params, one.ratios)), None)
+            like = next((one for one in trained if self._is_alike(one, trial.params)), None)
             if like is None:
                 break
             self._set_figures(trial, like.last)
             copy.tell(trial, like.last.objective)
         return dict(trial.params)
+
+    def _seen(self, suggestion: int) -> Iterator[optuna.trial.FrozenTrial]:
+        """Yield the trials in their order, as a suggestion may see them: one whose result doesn't count is running."""
+        trials = [one for one in self._ot_study.get_trials(deepcopy=False) if "trial_id" in one.user_attrs]
+        for trial in sorted(trials, key=lambda one: _suggestion_of(one.user_attrs["trial_id"])):
+            if self._counts(_suggestion_of(trial.user_attrs["trial_id"]), suggestion):
+                yield trial
+            else:
+                yield optuna.trial.create_trial(
+                    state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
+                )
+
+    def _is_alike(self, one: _Trained, values: Values) -> bool:
+        return self._alike is not None and self._alike(one.values, values, one.ratios)
 
     def _seed_index(self, suggestion: int) -> int:
         if self._own_seeds is not None:
@@ -227,7 +265,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         self._set_figures(trial, last)
         if last.final:
             self._ot_study.tell(trial, last.objective)
-            self._trained.append(_Trained.of(trial.params, reports))
+            self._trained[_suggestion_of(trial.user_attrs["trial_id"])] = _Trained.of(trial.params, reports)
         else:
             self._ot_study.tell(trial, state=TrialState.PRUNED)
 
@@ -269,7 +307,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
             if not rows or rows[-1]["state"] == RUNNING:
                 yield trial, {report.step: report for report in reports}
             elif _stored(trial).state is TrialState.COMPLETE:
-                self._trained.append(_Trained.of(trial.params, reports))
+                self._trained[_suggestion_of(trial_id)] = _Trained.of(trial.params, reports)
             elif not _stored(trial).state.is_finished():
                 for report in reports:
                     self._pass_on(trial, report)

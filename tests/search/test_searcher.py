@@ -334,6 +334,25 @@ def test_same_seed_same_suggestions_also_where_a_search_goes_on(kind: str, in_fi
     assert other[2:] != whole[2:4]
 
 
+@pytest.mark.parametrize("kind", ["noise_aware", "gp", "tpe"])
+def test_with_a_number_of_trials_at_once_it_makes_no_difference_which_ends_first(kind: str) -> None:
+    def suggestions(at_once: int | None, last_first: bool) -> list[dict[str, Any]]:
+        search, found = searcher(kind, at_once=at_once, alike=lambda *_: False), []
+        running: dict[str, dict[str, Any]] = {}
+        while len(found) < 14:
+            suggestion = search.suggest(f"t{len(found)}") if len(running) < 2 else None
+            if suggestion is None:
+                ending = [*running][-1 if last_first else 0]
+                search.on_trial_complete(ending, toy(running.pop(ending)["values"]))
+            else:
+                running[f"t{len(found)}"] = suggestion
+                found.append(suggestion)
+        return found
+
+    assert suggestions(2, last_first=False) == suggestions(2, last_first=True)
+    assert suggestions(None, last_first=False) != suggestions(None, last_first=True)
+
+
 def test_the_gaussian_process_begins_after_the_points_and_two_more(monkeypatch: pytest.MonkeyPatch) -> None:
     modelled: list[int] = []
     threads: list[int] = []
