@@ -75,6 +75,11 @@ def show_measured(measured: Measured) -> None:
         [
             ("training", f"{speed}, {measured.step_s:.2f} s a step (mean of {measured.steps})"),
             ("a step's time", shares),
+            (
+                "matrix peak",
+                f"{numbers.percent(measured.of_peak, digits=0)} % of {measured.matrix_peak / 1e12:.2f} TFLOP/s in {measured.precision}",
+            ),
+            ("limited by", measured.limited_by),
             ("memory", f"at most {memory} in a worker"),
             ("evaluation", decoded),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,11 @@ from raywce.runs.folder import RunFolder
 from raywce.valid_json import as_json
 
 PROFILE = "profile.json"
+
+_WAITS = 0.2  # share of a step that it waits for its batch
+_FASTER = 1.2  # times as many utterances a second with other batches
+_BUSY = 0.5  # share of the matrix peak
+
 _OF_A_TRAINING = ("model", "data", "languages", "augmentation", "training", "evaluation", "resources")
 
 
@@ -53,6 +59,9 @@ class Measured:
         utterances_per_second: that are trained on.
         audio_per_second: seconds of audio that are trained on, a second.
         shares: of a step's time, by part; they add up to 1.
+        precision: that `auto` is there.
+        matrix_peak: floating-point operations a second of a worker's largest products, in that precision.
+        of_peak: share of it that a step reaches.
         gigabytes: peak of the worker with the most.
         save_s: of a checkpoint, into the storage.
         decoded_per_second: utterances of dev.
@@ -72,6 +81,9 @@ class Measured:
     utterances_per_second: float
     audio_per_second: float
     shares: dict[str, float]
+    precision: str
+    matrix_peak: float
+    of_peak: float
     gigabytes: float | None
     save_s: float
     decoded_per_second: float
@@ -107,6 +119,17 @@ class Measured:
         size = self.experiment["training"]["batch_size"]
         own = [one for one in self.batches if one.batch_size == size and one.utterances_per_second]
         return max(own, key=lambda one: one.utterances_per_second or 0.0, default=None)
+
+    @property
+    def limited_by(self) -> str:
+        """Return what most limits a step's speed, and what to do about it."""
+        own = self.experiment["training"]["accumulation_steps"], self.experiment["training"]["batch_size"]
+        rates = {(one.accumulation_steps, one.batch_size): one.utterances_per_second or 0.0 for one in self.batches}
+        if self.shares["data"] > _WAITS:
+            return "input: raise resources.loader_threads"
+        if max(rates.values(), default=0.0) > _FASTER * rates.get(own, math.inf):
+            return "small micro-batches: see which are faster"
+        return "products" if self.of_peak > _BUSY else "memory traffic between the products"
 
     def largest(self) -> Batches | None:
         """Return the largest micro-batch that fits."""

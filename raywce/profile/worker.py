@@ -18,6 +18,7 @@ from raywce.model import UtteranceLosses
 from raywce.profile.measured import Batches
 from raywce.profile.memory import Memory
 from raywce.profile.parts import Parts, now
+from raywce.profile.peak import matrix_peak, operations
 from raywce.training.dev import count
 from raywce.training.memory import is_out_of_memory
 from raywce.training.optimizer import learning_rate, set_learning_rate
@@ -72,10 +73,15 @@ class _Profile:
                 unread = parts.stepper.gradients(batch, number)
             with parts.timed("update"):
                 unread.read(self._update())
+        counted = operations(lambda: self._step(stepper, batches))
         batches.close()
         total = sum(seconds for seconds, _ in steps)
         step_s = total / len(steps)
+        best = matrix_peak(self.run.device, self.run.precision)
         return {
+            "precision": self.run.precision,
+            "matrix_peak": best,
+            "of_peak": counted / step_s / best,
             "first_steps_s": max(0.0, sum(first) - _FIRST * step_s),
             "steps": len(steps),
             "step_s": step_s,

@@ -57,6 +57,8 @@ def test_what_a_training_does_is_measured(profiled: Any) -> None:
     assert all(0 < found[name] < found["worker_s"] for name in parts)
     assert sum(found["shares"].values()) == pytest.approx(1.0)
     assert all(share > 0 for share in found["shares"].values())
+    assert found["precision"] == "fp32"
+    assert 0 < found["of_peak"] < 1
     assert found["dev"]["all"] == 12 == found["dev"]["search"] + found["dev"]["confirm"]
     assert found["decoded_per_second"] > 0
     assert found["gigabytes"] > 0.05
