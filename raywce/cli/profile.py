@@ -70,15 +70,13 @@ def show_measured(measured: Measured) -> None:
     memory = "unknown" if measured.gigabytes is None else f"{measured.gigabytes:.2f} GB"
     shares = ", ".join(f"{name} {numbers.percent(share, digits=0)} %" for name, share in measured.shares.items())
     speed = f"{measured.utterances_per_second:.2f} utterances/s, {measured.audio_per_second:.1f} s of audio/s"
+    peak = f"{measured.matrix_peak / 1e12:.2f} TFLOP/s, of a worker's large products in {measured.precision}"
     decoded = f"{measured.decoded_per_second:.1f} utterances/s; dev has {measured.dev['all']} utterances"
     show_fields(
         [
             ("training", f"{speed}, {measured.step_s:.2f} s a step (mean of {measured.steps})"),
             ("a step's time", shares),
-            (
-                "matrix peak",
-                f"{numbers.percent(measured.of_peak, digits=0)} % of {measured.matrix_peak / 1e12:.2f} TFLOP/s in {measured.precision}",
-            ),
+            ("matrix peak", f"{numbers.percent(measured.of_peak, digits=0)} % of {peak}"),
             ("limited by", measured.limited_by),
             ("memory", f"at most {memory} in a worker"),
             ("evaluation", decoded),
