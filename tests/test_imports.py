@@ -40,8 +40,8 @@ ALLOWED = {
     "report": "data errors evaluation experiment numbers runs screen selection trial_report valid_json weighting",
     "export": "data errors evaluation experiment model numbers runs selection storage training trial_report "
     "whisper_folder",
-    "profile": "cluster data errors evaluation experiment model numbers precision runs selection storage training trial_report "
-    "valid_json",
+    "profile": "cluster data errors evaluation experiment model numbers precision runs selection storage training "
+    "trial_report valid_json",
     "demo": "assets augmentation data errors evaluation experiment model training",
     "cli": "*",
     "__main__": "cli",
