@@ -33,9 +33,18 @@ def read_schema(path: Path) -> pa.Schema:
     with failures_named(path):
         if suffix_of(path.name) == ".parquet":
             with parquet_reader(path) as file:
-                return file.schema_arrow
+                return _with_names(file.schema_arrow)
         with pa.memory_map(os.fsencode(path)) as source:
-            return pa.ipc.open_stream(source).schema
+            return _with_names(pa.ipc.open_stream(source).schema)
+
+
+def _with_names(schema: pa.Schema) -> pa.Schema:
+    """Return a schema once all its names were read; raise a `UnicodeDecodeError` where one is not UTF-8."""
+    fields = list(schema)
+    for field in fields:  # those within others come behind them
+        _ = field.name
+        fields += [field.type.field(number) for number in range(field.type.num_fields)]
+    return schema
 
 
 def types_by_name(path: Path) -> dict[str, pa.DataType]:

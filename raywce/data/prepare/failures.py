@@ -19,7 +19,7 @@ def failures_named(path: Path) -> Iterator[None]:
     """Raise an `InputError` that names the file where it can't be read."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of a column's name
         rule = f"must be a whole {suffix_of(path.name)} file that can be read"
         got = first_line(error).rstrip(".")[:_SHOWN]
         fail(str(path), rule, got, "Copy or download it again, or move it out of the source.")

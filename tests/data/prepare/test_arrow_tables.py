@@ -141,6 +141,17 @@ def test_a_damaged_table_is_named(tmp_path: Path, suffix: str) -> None:
             run(options)
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize("name", [b"speaker", b"sampling_rate"])
+def test_a_name_that_is_no_text_is_damage(tmp_path: Path, suffix: str, name: bytes) -> None:
+    audio = {"bytes": clip(), "sampling_rate": 16_000}
+    assert prepare(tmp_path, {"audio": [audio], "text": ["ola"], "speaker": ["a"]}, suffix)
+    file = tmp_path / "in" / f"train{suffix}"
+    file.write_bytes(file.read_bytes().replace(name, b"\x80" + name[1:]))
+    with pytest.raises(InputError, match=rf"train\{suffix}: must be a whole \{suffix} file that can be read"):
+        run(PrepareOptions((str(file),), tmp_path / "again", rows=RowOptions("gl")))
+
+
 def test_offsets_out_of_an_arrow_stream_are_damage(tmp_path: Path) -> None:
     prepare(tmp_path, {"audio": [clip()] * 2}, ".arrow")
     file = tmp_path / "in" / "train.arrow"
