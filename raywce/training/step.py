@@ -132,9 +132,9 @@ class Stepper:
         )
 
     def _gradients(self, batch: StepBatch, step: int) -> Unread:
-        ahead = None
+        ahead = parts = None
         if self._adaptive and len(batch.micro_batches) > 1:
-            ahead = self._over_ranks(self._forward_only(batch, step))
+            ahead, parts = self._exchanged(batch, self._forward_only(batch, step))
         local = self._zeros()
         for turn, micro_batch in enumerate(batch.micro_batches):
             last = turn == len(batch.micro_batches) - 1
@@ -142,8 +142,7 @@ class Stepper:
                 losses = self._losses(micro_batch, batch.frames, step, turn)
                 local += self._by_language(micro_batch, losses)
                 if self._adaptive and ahead is None:
-                    ahead = self._over_ranks(local)
-                parts = self.parts(batch.tokens, self.by_name(ahead.tolist())) if ahead is not None else None
+                    ahead, parts = self._exchanged(batch, local)
                 alphas = alphas_in_force(self.schedules, step, self.steps, parts)
                 weights = utterance_weights(micro_batch.languages, alphas, self.scope, batch.utterances, self._adaptive)
                 loss: Any = weighted_loss(losses, weights, sum(batch.tokens.values()), self._ranks)
@@ -209,6 +208,11 @@ class Stepper:
         """Return (languages,) float64 sums; on the device, so that nothing waits, and in a fixed order of addition."""
         member = [[float(name == language) for name in micro_batch.languages] for language in self.languages]
         return torch.tensor(member, dtype=torch.float64).to(self._device) @ losses.detach().double()
+
+    def _exchanged(self, batch: StepBatch, sums: Tensor) -> tuple[Tensor, LossSums]:
+        """Return each language's sum over all ranks, and what a dynamic weight needs of them, which is read."""
+        total = self._over_ranks(sums)
+        return total, self.parts(batch.tokens, self.by_name(total.tolist()))
 
     def _over_ranks(self, sums: Tensor) -> Tensor:
         """Return each language's sum over all ranks."""
