@@ -127,6 +127,7 @@ def quiet() -> None:
     logging.getLogger("ray.tune.tune").setLevel(logging.ERROR)
     # Its own state, from which nothing is resumed, may be lost with the storage.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
+    logging.getLogger("ray.train._internal.syncer").setLevel(logging.CRITICAL)  # with a traceback
     # While the storage is away, it prints the traceback of each folder of that state that it can't make.
     logging.getLogger("ray.train._internal.storage").setLevel(logging.CRITICAL)
     # After a restore it misses the logs of trials that were made again; the table has them.
