@@ -157,14 +157,11 @@ class ConstrainedOptunaSearch(OptunaSearch):
 
     def _waits(self) -> bool:
         """Return whether a trial runs whose result the next suggestion has to know."""
-        if self._at_once is None or self._next < len(self._points):
+        suggestion = self._next
+        if self._at_once is None or suggestion < len(self._points):
             return False
-        running = [
-            _suggestion_of(of.user_attrs["trial_id"])
-            for name, of in self._ot_trials.items()
-            if not self._is_finished(name)
-        ]
-        return any(self._counts(one, self._next) for one in running)
+        known = (name for name, of in self._ot_trials.items() if self._counts(_number(of), suggestion))
+        return not all(map(self._is_finished, known))
 
     def _counts(self, one: int, suggestion: int) -> bool:
         """Return whether what became of one suggestion counts for another."""
@@ -217,8 +214,8 @@ class ConstrainedOptunaSearch(OptunaSearch):
     def _seen(self, suggestion: int) -> Iterator[optuna.trial.FrozenTrial]:
         """Yield the trials in their order, as a suggestion may see them: one whose result doesn't count is running."""
         trials = [one for one in self._ot_study.get_trials(deepcopy=False) if "trial_id" in one.user_attrs]
-        for trial in sorted(trials, key=lambda one: _suggestion_of(one.user_attrs["trial_id"])):
-            if self._counts(_suggestion_of(trial.user_attrs["trial_id"]), suggestion):
+        for trial in sorted(trials, key=_number):
+            if self._counts(_number(trial), suggestion):
                 yield trial
             else:
                 yield optuna.trial.create_trial(
@@ -265,7 +262,7 @@ class ConstrainedOptunaSearch(OptunaSearch):
         self._set_figures(trial, last)
         if last.final:
             self._ot_study.tell(trial, last.objective)
-            self._trained[_suggestion_of(trial.user_attrs["trial_id"])] = _Trained.of(trial.params, reports)
+            self._trained[_number(trial)] = _Trained.of(trial.params, reports)
         else:
             self._ot_study.tell(trial, state=TrialState.PRUNED)
 
@@ -398,6 +395,10 @@ def suggestion_id(suggestion: int, values: Mapping[str, Scalar], seed_index: int
 
 def _suggestion_of(trial_id: str) -> int:
     return int(trial_id.split("-")[1])
+
+
+def _number(trial: optuna.Trial | optuna.trial.FrozenTrial) -> int:
+    return _suggestion_of(trial.user_attrs["trial_id"])
 
 
 def _stored(trial: optuna.Trial) -> optuna.trial.FrozenTrial:

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from raywce.data.context import EncoderContext
 from raywce.data.features import LogMel
@@ -33,7 +32,8 @@ from raywce.data.schema import SAMPLE_RATE
 from raywce.evaluation import greedy
 from raywce.evaluation.decode import evaluating
 from raywce.model import UtteranceLosses, load_model
-from raywce.precision import AUTOCAST_DTYPES, computing, products
+from raywce.precision import computing, products
+from raywce.profile.peak import matrix_peak, operations
 from raywce.training.checkpoint import TrainingState, save_checkpoint
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
 from raywce.training.step import Stepper, Unread, update
@@ -124,13 +124,9 @@ class Machine:
         return median(times)
 
     def peak(self, precision: str) -> float:
-        """Floating-point operations a second of a large product."""
+        """Floating-point operations a second of a large product, measured once."""
         if precision not in self._peaks:
-            size = 8192 if self.cuda else 512
-            dtype = AUTOCAST_DTYPES.get(precision, torch.float32)
-            one, other = (torch.randn(size, size, device=self.device, dtype=dtype) for _ in range(2))
-            with products(precision):
-                self._peaks[precision] = 2 * size**3 / self.seconds(lambda _: one @ other, at_least=0.5)
+            self._peaks[precision] = matrix_peak(self.device, precision)
         return self._peaks[precision]
 
     def fresh(self) -> None:
@@ -218,9 +214,7 @@ class Whisper:
         step = self.trains(size, context, precision)
         took = self.machine.seconds(step)
         memory = self.machine.gigabytes()
-        with FlopCounterMode(display=False) as counter:
-            step(0)
-        return of_steps(self.machine, size, took, precision, counter.get_total_flops(), memory)
+        return of_steps(self.machine, size, took, precision, operations(lambda: step(0)), memory)
 
     def decoding(self, size: int, context: str, precision: str, own: bool = True) -> dict[str, Any]:
         """Seconds of speech a second, by our decoder or by transformers' `generate`."""
@@ -363,10 +357,13 @@ def peer_step(whisper: Whisper, size: int, precision: str, steps: int = 8) -> di
         trainer.train()
     took = median(later - earlier for earlier, later in pairwise(times[2:]))
     memory = machine.gigabytes()
-    with FlopCounterMode(display=False) as counter, computing(precision, machine.device):
-        one = {key: value.to(machine.device) for key, value in collate(rows[:size]).items()}
-        model(**one, use_cache=False).loss.backward()
-    return of_steps(machine, size, took, precision, counter.get_total_flops(), memory)
+    one = {key: value.to(machine.device) for key, value in collate(rows[:size]).items()}
+
+    def step() -> None:
+        with computing(precision, machine.device):
+            model(**one, use_cache=False).loss.backward()
+
+    return of_steps(machine, size, took, precision, operations(step), memory)
 
 
 def _kind(kernel: str) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from raywce.data.loader import StepBatch
 from raywce.precision import AUTOCAST_DTYPES
+from raywce.profile.peak import operations
 from raywce.training.step import update
 from tests.benchmarks.real_training import SETTINGS, Training
 from tests.benchmarks.short_training import BATCH_SIZE, SECONDS, WINDOW
@@ -37,14 +38,6 @@ def peak(precision: str) -> float:
     return median(rates)
 
 
-def operations(training: Training, batch: StepBatch, number: int) -> float:
-    """Of products and attention, forward and backward."""
-    with FlopCounterMode(display=False) as counter:
-        training.stepper.gradients(batch, number)
-    training.optimizer.zero_grad()
-    return float(counter.get_total_flops())
-
-
 def parts(training: Training, batch: StepBatch, number: int) -> dict[str, float]:
     """Processor seconds of a step, by what they went to."""
     (micro_batch,) = batch.micro_batches
@@ -65,7 +58,8 @@ def test_the_share_of_the_measured_peak(tmp_path: Path, precision: str, length: 
     training = Training(tmp_path, BATCH_SIZE, steps, seconds=SECONDS, **way)
     shares, taken = [], []
     for number, batch in enumerate(training.loader.batches(0)):
-        counted = operations(training, batch, number)
+        counted = operations(partial(training.stepper.gradients, batch, number))
+        training.optimizer.zero_grad()
         before = peak(precision)
         found = parts(training, batch, number)
         best = (before + peak(precision)) / 2  # measured on both sides of the step: the clock changes
