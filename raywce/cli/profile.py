@@ -71,6 +71,7 @@ def show_measured(measured: Measured) -> None:
     shares = ", ".join(f"{name} {numbers.percent(share, digits=0)} %" for name, share in measured.shares.items())
     speed = f"{measured.utterances_per_second:.2f} utterances/s, {measured.audio_per_second:.1f} s of audio/s"
     peak = f"{measured.matrix_peak / 1e12:.2f} TFLOP/s, of a worker's large products in {measured.precision}"
+    states = f"{measured.encoded_per_second or 0:.1f} utterances/s, once a node; the rest is measured with them there"
     decoded = f"{measured.decoded_per_second:.1f} utterances/s; dev has {measured.dev['all']} utterances"
     show_fields(
         [
@@ -80,6 +81,7 @@ def show_measured(measured: Measured) -> None:
             ("limited by", measured.limited_by),
             ("memory", f"at most {memory} in a worker"),
             ("evaluation", decoded),
+            *([("encoder states", states)] if measured.encoded_per_second else []),
         ]
     )
     table = plain_table("batch_size", "accumulation_steps", "micro-batch", "utterances/s", "GB")

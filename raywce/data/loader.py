@@ -31,7 +31,7 @@ class MicroBatch:
 
     Attributes:
         waveforms: (B, T) float32, 16 kHz, zeros behind each utterance.
-        samples: (B,) true lengths.
+        samples: (B,) true lengths; by the durations where there are `states`.
         labels: (B, L) int64, `IGNORED` behind each utterance.
         languages: B language codes.
         ids: B utterance ids.
@@ -127,13 +127,17 @@ class Corpus:
         """Decode and tokenize the utterances of some draws; `frames` are those that the encoder sees of them."""
         indices = [draw.index for draw in draws]
         rows = [self.utterances[index] for index in indices]
-        states = self.states(indices, frames) if self.states and frames else None
-        waveforms = [self.utterances.audio(index) for index in indices] if states is None else []
+        if self.states and frames:
+            states, waveforms = self.states(indices, frames), []
+            samples = [round(SAMPLE_RATE * float(self.utterances.durations[index])) for index in indices]
+        else:
+            states, waveforms = None, [self.utterances.audio(index) for index in indices]
+            samples = [len(waveform) for waveform in waveforms]
         languages = [row.language for row in rows]
         labels = self.encoder.encode([row.text for row in rows], languages)
         return MicroBatch(
             pad_waveforms(waveforms),
-            [len(waveform) for waveform in waveforms],
+            samples,
             pad_labels(labels),
             languages,
             [row.id for row in rows],

@@ -18,7 +18,6 @@ from raywce.storage.node_copy import read_columns, size_of
 _ENCODER, _SINUSOIDS = "model.encoder.", "model.encoder.embed_positions.weight"  # the latter are never trained
 _WEIGHT, _ADAMW = 4, 8  # bytes a parameter: float32, and AdamW's two moments of it
 _STATE, _POSITIONS = 2, 50  # bytes of a number of kept encoder states, and positions a second
-_LENGTHS = 2  # contexts in which an utterance comes, on average, where batches differ
 _MOST = 3  # checkpoints of a training: the best, the last, and the next one that is being written
 _MOST_ALONE = 2  # of one with a single worker, which keeps no best one
 
@@ -122,10 +121,16 @@ def states_bytes(
         window: seconds that it takes.
     """
     if context == "batch":
-        seconds = _LENGTHS * np.minimum(durations + margin, window)
+        seconds = np.minimum(durations + margin, window)
     else:
         seconds = np.full(len(durations), window if isinstance(context, str) else min(context, window))
+    seconds = lengths(context) * seconds
     return int(_STATE * width * _POSITIONS * seconds.sum(dtype=np.float64))
+
+
+def lengths(context: str | float) -> int:
+    """Return at how many lengths an utterance's states are kept, on average: several where its batches differ."""
+    return 2 if context == "batch" else 1
 
 
 def parameters_of(model: Model) -> Parameters | None:

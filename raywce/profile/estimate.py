@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raywce.cluster.capacity import trials_at_once
+from raywce.experiment.disk import lengths
 from raywce.experiment.schema import Experiment
 from raywce.profile.measured import Measured
 from raywce.selection.sampler_choice import chosen
@@ -130,6 +131,8 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
         models = 1 + confirm.of_baseline(confirm.seeds) + confirm.seeds
         seconds = models * test / measured.decoded_per_second
         phases.append(Phase("test splits", 0, seconds, seconds))
+    if measured.encoded_per_second:
+        phases.insert(0, _encoder_states(experiment, measured, sum(one.trainings for one in phases)))
     hours = sum(one.training_seconds for one in phases) / 3600
     return Estimate(
         trial=full,
@@ -139,6 +142,14 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
         gpu_hours=hours * resources.workers * resources.gpus_per_worker,
         cpu_hours=hours * resources.workers * resources.cpus_per_worker,
     )
+
+
+def _encoder_states(experiment: Experiment, measured: Measured, trainings: int) -> Phase:
+    """Return the time in which each node computes the encoder states that these trainings share."""
+    training, rate = experiment.training, measured.encoded_per_second or math.inf
+    drawn = trainings * training.steps * training.batch_size
+    seconds = (min(drawn, lengths(training.encoder_context) * measured.train) + measured.dev["all"]) / rate
+    return Phase("encoder states", 0, seconds, len(measured.nodes) * seconds)
 
 
 def _share_of_steps(file: ExperimentFile) -> float:

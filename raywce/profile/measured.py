@@ -63,6 +63,9 @@ class Measured:
         matrix_peak: floating-point operations a second of a worker's largest products, in that precision.
         of_peak: share of it that a step reaches.
         gigabytes: peak of the worker with the most.
+        train: how many utterances are trained on.
+        encoded_per_second: utterances whose encoder states are computed, to be kept; None where train's are not kept.
+            Steps and decoding are then measured with the states there, as after the first training.
         save_s: of a checkpoint, into the storage.
         decoded_per_second: utterances of dev.
         dev: how many utterances of dev there are, by part.
@@ -85,6 +88,8 @@ class Measured:
     matrix_peak: float
     of_peak: float
     gigabytes: float | None
+    train: int
+    encoded_per_second: float | None
     save_s: float
     decoded_per_second: float
     dev: dict[str, int]

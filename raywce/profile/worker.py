@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from typing import Any, get_args
 
 import torch
@@ -29,6 +30,7 @@ from raywce.trial_report import Report
 
 _FIRST = 2  # steps that take longer: buffers and kernels are made
 _STEPS, _PARTS, _EVALUATIONS, _BATCHES = 0.4, 0.1, 0.2, 0.3  # of the time
+_STATES = 0.3  # more of it, where encoder states are kept
 _LEAST = 3  # steps, however long they take
 
 
@@ -59,7 +61,8 @@ class _Profile:
         """Do steps as in training, then some whose parts are timed, and return their figures."""
         stepper = self.run.stepper(self.wrapped)
         loader = self.run.loader_of(self.training.batch_size, self.training.accumulation_steps)
-        batches = _endless(loader)
+        ready, encoded_per_second = self._encoded(loader)
+        batches = _endless(loader, ready)
         self.memory.reset()
         first = [self._step(stepper, batches)[0] for _ in range(_FIRST)]
         rough = self._step(stepper, batches)[0]
@@ -89,7 +92,23 @@ class _Profile:
             "audio_per_second": self._over_ranks(sum(audio for _, audio in steps), ReduceOp.SUM) / total,
             "shares": parts.shares(),
             "gigabytes": peak,
+            "train": sum(map(len, self.run.pools.values())),
+            "encoded_per_second": encoded_per_second,
         }
+
+    def _encoded(self, loader: Loader) -> tuple[int | None, float | None]:
+        """Compute the encoder states of some steps, where they are kept; return how many, and utterances a second.
+
+        What is measured of these steps then is what all trainings but the first need.
+        """
+        if self.run.corpus.states is None:
+            return None, None
+        batches, start = loader.batches(0), time.monotonic()
+        next(batches)
+        steps = min(self.training.steps, self._count(_STATES, time.monotonic() - start))
+        for _ in range(1, steps):
+            next(batches)
+        return steps, self.training.batch_size * steps / self._agreed(time.monotonic() - start)
 
     def _step(self, stepper: Stepper, batches: Iterator[tuple[int, StepBatch]]) -> tuple[float, float]:
         """Do a step; return its seconds, with the wait for its batch, and the seconds of this worker's audio in it."""
@@ -114,6 +133,8 @@ class _Profile:
         return {"decoded_per_second": decoded / seconds, "dev": dev}
 
     def _decode(self, share: float) -> tuple[float, int]:
+        if self.run.dev.keeps_states:
+            self.run.dev.decode_share(self.run.model, share)  # the first time computes them
         start = now(self.run.device)
         decoded = self.run.dev.decode_share(self.run.model, share)
         return now(self.run.device) - start, decoded
@@ -151,7 +172,8 @@ class _Profile:
     def _measured(self, one: Batches) -> Batches:
         """Return it with utterances a second of all workers and gigabytes at the peak, or why a worker could not."""
         stepper = self.run.stepper(UtteranceLosses(self.run.model))
-        batches = _endless(self.run.loader_of(one.batch_size, one.accumulation_steps))
+        ready = None if self.run.corpus.states is None else 1  # the step before computes the states of the measured one
+        batches = _endless(self.run.loader_of(one.batch_size, one.accumulation_steps), ready)
         self.memory.reset()
         seconds, problem = 0.0, ""
         try:
@@ -191,10 +213,10 @@ class _Profile:
         return shared.item()
 
 
-def _endless(loader: Loader) -> Generator[tuple[int, StepBatch]]:
-    """Yield a training's steps, again and again."""
+def _endless(loader: Loader, steps: int | None = None) -> Generator[tuple[int, StepBatch]]:
+    """Yield a training's steps, or its first ones, again and again."""
     while True:
-        yield from enumerate(loader.batches(0))
+        yield from islice(enumerate(loader.batches(0)), steps)
 
 
 def ways(batch_size: int, workers: int, accumulation_steps: int) -> tuple[list[Batches], list[Batches]]:

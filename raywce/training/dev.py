@@ -53,6 +53,11 @@ class DevSet:
         self.rank, self.workers, self._states = rank, workers, states
         self._kept: dict[tuple[int, ...], Tensor] = {}
 
+    @property
+    def keeps_states(self) -> bool:
+        """Whether encoder states are kept."""
+        return self._states is not None
+
     def evaluate(
         self, model: WhisperForConditionalGeneration, report: Report, folder: str, whole: bool = True
     ) -> Report:
@@ -97,7 +102,7 @@ class DevSet:
             self.decoding,
             rank=self.rank,
             world_size=self.workers,
-            encoded=self._states is not None,
+            encoded=self.keeps_states,
         )
         return to_table(gather_rows(rows))
 

@@ -26,6 +26,8 @@ def measured(experiment: Experiment, **changes: Any) -> Measured:
         "matrix_peak": 2e12,
         "of_peak": 0.25,
         "gigabytes": 1.5,
+        "train": 1000,
+        "encoded_per_second": None,
         "save_s": 2.0,
         "decoded_per_second": 10.0,
         "dev": {"all": 100, "search": 60, "confirm": 40},

@@ -126,6 +126,19 @@ def test_trials_that_share_a_gpu_go_side_by_side(file: Any) -> None:
     assert found.gpu_hours == pytest.approx(found.cpu_hours / 4)
 
 
+def test_kept_encoder_states_are_computed_once_by_each_node(file: Any) -> None:
+    keeps: dict[str, Any] = {"encoded_per_second": 50.0, "train": 1000}
+    # Of the batch's own context two lengths each, or what ten trainings of 100 steps of 16 draw; and 100 of dev.
+    assert phases(file("training.encoder_context=batch"), **keeps)["encoder states"] == (0, 2100 / 50)
+    assert phases(file("training.encoder_context=full"), **keeps)["encoder states"] == (0, 1100 / 50)
+    assert phases(file("training.steps=2"), **keeps)["encoder states"] == (0, (10 * 2 * 16 + 100) / 50)
+    nodes = [{"CPU": 2.0, "GPU": 0.0}] * 8
+    found = estimate(file(), measured(file().experiment, nodes=nodes, **keeps), 0)
+    without = estimate(file(), measured(file().experiment, nodes=nodes), 0)
+    assert found.seconds - without.seconds == pytest.approx(found.phases[0].seconds)
+    assert found.cpu_hours - without.cpu_hours == pytest.approx(2 * 8 * found.phases[0].seconds / 3600)
+
+
 def test_processes_of_trainings_with_one_worker_start_once_a_phase(file: Any) -> None:
     one = file(resources={"workers": 1}, search={"trials": 8, "baseline_seeds": 4, "confirm": {"candidates": 0}})
     assert seconds(one) == 118 - 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from raywce.data.loader import StepBatch
 from raywce.experiment.schema import Experiment
 from raywce.profile.worker import predicted, profile_worker, ways
+from raywce.training.dev import DevSet
 from raywce.training.step import Stepper, Unread
 from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
@@ -62,6 +64,38 @@ def test_what_a_training_does_is_measured(profiled: Any) -> None:
     assert found["dev"]["all"] == 12 == found["dev"]["search"] + found["dev"]["confirm"]
     assert found["decoded_per_second"] > 0
     assert found["gigabytes"] > 0.05
+    assert found["encoded_per_second"] is None  # no states are kept
+
+
+def test_kept_encoder_states_are_computed_before_the_steps_and_evaluations_that_are_measured(
+    profiled: Any, monkeypatch: pytest.MonkeyPatch, inputs: Path
+) -> None:
+    encoded, at_step, at_evaluation = [0], [0], [0]
+
+    def counting(encode: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor) -> torch.Tensor:
+        encoded[0] += len(features)
+        return encode(features)
+
+    def noting(method: Callable[..., Any], noted: list[int]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            result = method(*arguments)
+            noted.append(encoded[0])
+            return result
+
+        return call
+
+    monkeypatch.setattr("raywce.training.encoder_states.in_parts", counting)
+    monkeypatch.setattr(Stepper, "gradients", noting(Stepper.gradients, at_step))
+    monkeypatch.setattr(DevSet, "decode_share", noting(DevSet.decode_share, at_evaluation))
+    frozen = {"checkpoint": str(inputs / "model"), "freeze_encoder": True}
+    _, found = profiled(model=frozen, training={"steps": 3, "batch_size": 4})
+    assert found["encoded_per_second"] > 0
+    assert found["train"] == 26
+    assert found["audio_per_second"] > 0.3 * found["utterances_per_second"]
+    assert 0 < at_step[1] == at_step[found["steps"]]
+    assert at_evaluation[1] > at_step[1], "dev has its own"
+    assert at_evaluation[1] == at_evaluation[2]
+    assert at_evaluation[-2] == at_evaluation[-1]
 
 
 def test_longer_is_more_steps(profiled: Any) -> None:
