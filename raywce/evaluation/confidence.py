@@ -193,8 +193,11 @@ class Speech:
 
     @property
     def talkative_speakers(self) -> float:
-        """Return by how many equally talkative speakers the words are spoken: 1 / sum of the squared shares."""
-        groups = self._groups()
+        """Return by how many equally talkative speakers the words are spoken: 1 / sum of the squared shares.
+
+        Where nothing is claimed about new speakers, utterances take their place, as in `rates`.
+        """
+        groups = self._groups() if self.claims_new_speakers else np.arange(len(self.words))
         share = np.bincount(groups, self.words) / max(self.words.sum(), 1)
         return 1 / max(float((share**2).sum()), 1 / len(groups))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from raywce import numbers
 from raywce.data.dev_split import in_part
-from raywce.evaluation.confidence import Speech
+from raywce.evaluation.confidence import FEWEST_SPEAKERS, Speech
 from raywce.runs.folder import RunFolder
 from raywce.runs.tables import TrialTable
 from raywce.selection.limits import Rule, mean_wers
@@ -35,8 +36,9 @@ def power_of(file: ExperimentFile) -> Power | None:
     }
     if not all(held.get(language) for language in [*low, *experiment.limited_languages]):
         return None
-    known = {language: one for language, one in held.items() if one}
-    return power(
+    known = {language: one[0] for language, one in held.items() if one}
+    unclaimed = [language for language, one in held.items() if one and not one[1]]
+    found = power(
         [known[language] for language in low],
         {language: known[language] for language in experiment.limited_languages},
         {name: Rule.of(experiment.search.constraints, name) for name in experiment.limited_languages},
@@ -45,6 +47,7 @@ def power_of(file: ExperimentFile) -> Power | None:
         _PERCENT if experiment.metrics.is_relative else _POINTS,
         relative=experiment.metrics.is_relative,
     )
+    return replace(found, no_claim_on_new_speakers=unclaimed)
 
 
 def power_lines(file: ExperimentFile, found: Power) -> list[str]:
@@ -65,6 +68,9 @@ def power_lines(file: ExperimentFile, found: Power) -> list[str]:
         )
         do = "widen them, record more speakers, or confirm over more seeds"
         lines.append(f"limits in points below what dev resolves: {narrow}; {do}")
+    if found.no_claim_on_new_speakers:
+        few = f"fewer than {FEWEST_SPEAKERS} speakers are held out"
+        lines.append(f"nothing is claimed about new speakers of {', '.join(found.no_claim_on_new_speakers)}: {few}")
     rate, seeds, suits = (f"{numbers.percent(share, digits=0)} %" for share in (_RATE, SEEDS, SUITS))
     measured = "as the baseline's" if _rates(file) else f"of {rate}"
     rates = " or ".join(f"{kind}s" for kind in metrics.plain.label.split(" or "))
@@ -85,7 +91,8 @@ def _rates(file: ExperimentFile) -> dict[str, float]:
     return {language: rate for language, rate in found.items() if np.isfinite(rate)}
 
 
-def _held_out(file: ExperimentFile, language: str, rate: float) -> HeldOut | None:
+def _held_out(file: ExperimentFile, language: str, rate: float) -> tuple[HeldOut, bool] | None:
+    """Return the part of a language's dev that is held out, and whether it claims anything about new speakers."""
     try:
         table = read_columns(file.experiment.data.folder, [f"dev/{language}"], ["id", "speaker", "text"])
     except OSError:
@@ -96,5 +103,5 @@ def _held_out(file: ExperimentFile, language: str, rate: float) -> HeldOut | Non
     words = np.array([len(metric.pieces(rows["text"][index], language)) for index in kept])
     if not words.sum():
         return None
-    speakers = Speech(words, [rows["speaker"][index] for index in kept]).talkative_speakers
-    return HeldOut(len(words), int(words.sum()), speakers, rate)
+    speech = Speech(words, [rows["speaker"][index] for index in kept])
+    return HeldOut(len(words), int(words.sum()), speech.talkative_speakers, rate), speech.claims_new_speakers

@@ -26,7 +26,7 @@ class HeldOut:
     Attributes:
         utterances: how many.
         words: of the references; characters where the rate is a CER.
-        speakers: how many equally talkative ones would say as much.
+        speakers: how many equally talkative ones would say as much; utterances where too few speakers are known.
         rate: the baseline's WER or CER, a fraction, as measured or assumed.
     """
 
@@ -62,12 +62,14 @@ class Power:
         resolved: by language with a limit, points that are shown to be kept in 9 of 10 searches by a setting that
             changes nothing.
         limits: points that are allowed.
+        no_claim_on_new_speakers: languages with too few of them to say anything about other people.
     """
 
     gain: float | None
     chances: Mapping[float, float]
     resolved: Mapping[str, float]
     limits: Mapping[str, float]
+    no_claim_on_new_speakers: Sequence[str] = ()
 
     @property
     def too_narrow(self) -> list[str]:

@@ -114,6 +114,16 @@ def test_estimates_as_one() -> None:
 
 
 def test_talkative_speakers_are_as_many_as_would_say_as_much() -> None:
+    words = np.array([5, 5, 10, 20, 20, 20, 20])
+    shares = np.array([10, 10, 20, 20, 20, 20]) / 100
+    speech = Speech(words, ["a", "a", "b", "c", "d", "e", None])
+    assert speech.talkative_speakers == pytest.approx(1 / (shares**2).sum())
+    assert Speech(words * 0, ["a", "b", "c", "d", "e", "f", "f"]).talkative_speakers == 7
+
+
+def test_with_fewer_speakers_than_a_claim_needs_utterances_take_their_place() -> None:
     words = np.array([5, 5, 10, 20])
-    assert Speech(words, ["a", "a", "b", None]).talkative_speakers == pytest.approx(1 / (0.25**2 + 0.25**2 + 0.5**2))
-    assert Speech(words * 0, ["a", "a", "b", "b"]).talkative_speakers == 4
+    shares = words / words.sum()
+    speech = Speech(words, ["a", "a", "b", None])
+    assert not speech.claims_new_speakers
+    assert speech.talkative_speakers == pytest.approx(1 / (shares**2).sum())

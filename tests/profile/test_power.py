@@ -100,6 +100,21 @@ def test_speech_of_unknown_speakers_counts_by_the_utterance(tmp_path: Path) -> N
     assert found.resolved["es"] < known.resolved["es"]
 
 
+def test_speech_of_few_speakers_counts_by_the_utterance_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = power_of(file_of(tmp_path, "search.constraints.absolute_floor=5"))
+    monkeypatch.setattr(f"{__name__}.SPEAKERS", 4)
+    file = file_of(tmp_path, "search.constraints.absolute_floor=5")
+    few = power_of(file)
+    assert many is not None
+    assert few is not None
+    assert few.resolved["es"] < many.resolved["es"]
+    said = "nothing is claimed about new speakers of gl, es, pt: fewer than 5 speakers are held out"
+    assert said in power_lines(file, few)
+    assert not any("new speakers" in line for line in power_lines(file, many))
+
+
 def test_a_language_judged_by_its_cer_has_as_many_characters_as_its_texts(tmp_path: Path) -> None:
     by_words, by_characters = (power_of(file_of(tmp_path, f"evaluation.metric={unit}_raw")) for unit in ("wer", "cer"))
     assert by_words is not None
