@@ -8,11 +8,13 @@ from raywce import numbers
 from raywce.screen.confirmation import show_confirmation
 from raywce.screen.console import legend, marked, plain_table, show_line, show_table
 from raywce.screen.settings import show_settings
+from raywce.screen.summary import plain_words
 from raywce.selection.outcome import SearchOutcome, TrialFigures
 
 
 def show_outcome(outcome: SearchOutcome) -> None:
-    """Print the best feasible trial compared with the baseline and the original, or why there is none."""
+    """Print the outcome in plain words, then the best feasible trial beside the baseline and the original."""
+    show_line(plain_words(outcome))
     show_line(" ".join([_headline(outcome), outcome.objective_about]).rstrip())
     for path, value in _shown(outcome).values.items():
         show_line(f"{path} = {numbers.hyperparameter(value)}")

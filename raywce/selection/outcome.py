@@ -12,7 +12,7 @@ from raywce.experiment.schema import Experiment
 from raywce.experiment.space import Scalar
 from raywce.selection.averages import Averaged
 from raywce.selection.comparison import Choice, Comparison
-from raywce.selection.limits import deviations, is_feasible, mean_wers, reference_wers, worst
+from raywce.selection.limits import Rule, deviations, is_feasible, mean_wers, reference_wers, worst
 from raywce.selection.objective import Objective
 from raywce.selection.settings import Setting, compared, setting_name
 from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, Row, Trials, values_of
@@ -149,6 +149,7 @@ class SearchOutcome:
         marks: `WER` or `CER` by language; empty where all have a rate of one kind.
         notes: where the plain rate is well above the capped one, and by which utterances.
         watched: languages that are measured, and not trained on.
+        rules: limits by language that has one.
     """
 
     name: str
@@ -176,6 +177,7 @@ class SearchOutcome:
     objective_label: str = ""
     objective_about: str = ""
     marks: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, Rule] = field(default_factory=dict)
 
     @property
     def minimised(self) -> str:
@@ -301,6 +303,7 @@ def outcome(table: Trials, experiment: Experiment, tables: dict[str, str], out_o
         objective_about=experiment.metrics.objective_about,
         marks=experiment.metrics.marks,
         watched=list(experiment.languages.watched),
+        rules={name: Rule.of(experiment.search.constraints, name) for name in experiment.limited_languages},
     )
 
 

@@ -1,0 +1,82 @@
+"""A search's outcome in one line of plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from langcodes import Language
+
+from raywce import numbers
+from raywce.selection.comparison import Comparison
+from raywce.selection.limits import Limit
+from raywce.selection.outcome import Confirmation, SearchOutcome
+
+Rates = Mapping[str, float]
+
+
+def plain_words(outcome: SearchOutcome) -> str:
+    """Return what was found: the low-resource rates, how sure that is, and what it costs the languages with limits.
+
+    Figures are of a test split where one was opened, else of the part of dev that decided.
+    """
+    found = outcome.confirmation
+    if found is None:
+        return _of_search(outcome)
+    name, figures = next(iter(found.tests.items()), ("held-out dev", found.dev))
+    baseline = _rates(figures, None)
+    if found.choice.winner is None:
+        return f"Nothing is confirmed: the baseline stays, with {_low(outcome, [baseline])} on {name}."
+    winner = _rates(figures, found.choice.winner)
+    low = f"{_low(outcome, [baseline, winner])} on {name}, baseline to winner, confirmed {_way(found)}"
+    return f"{low}{_others(outcome, _originals(figures), baseline, winner)}."
+
+
+def _of_search(outcome: SearchOutcome) -> str:
+    references = outcome.references
+    if outcome.best is None or not outcome.better:
+        return f"Nothing better than the baseline was found, with {_low(outcome, [references.baseline])} on dev."
+    low = f"{_low(outcome, [references.baseline, outcome.best.wer])} on dev, baseline to best trial, not confirmed"
+    return f"{low}{_others(outcome, references.original, references.baseline, outcome.best.wer)}."
+
+
+def _low(outcome: SearchOutcome, models: list[Rates]) -> str:
+    """Return the low-resource languages by their names, each with its rates of the models."""
+    by_language = [
+        (language, " → ".join(numbers.percent(rates[language], digits=1) for rates in models))
+        for language in outcome.low_resource
+        if all(language in rates for rates in models)
+    ]
+    rates = [
+        f"{Language.get(language).display_name()} {rates} % {outcome.marks.get(language, outcome.label)}"
+        for language, rates in by_language
+    ]
+    return ", ".join(rates)
+
+
+def _others(outcome: SearchOutcome, original: Rates, baseline: Rates, model: Rates) -> str:
+    """Return the changes of the languages with limits in points, and which limits these break; empty without limits."""
+    limited = {language: rule for language, rule in outcome.rules.items() if language in model}
+    if not limited:
+        return ""
+    measured = {"baseline": baseline, "original": original}
+    changes = ", ".join(f"{language} {100 * (model[language] - baseline[language]):+.1f}" for language in limited)
+    above = {}
+    for language, rule in limited.items():
+        reference = measured[rule.reference][language] if isinstance(rule.reference, str) else rule.reference
+        above[language] = Limit(reference, float(rule.allowed_rise(reference))).violation(model[language])
+    broken = ", ".join(f"{language} {points:.1f} above its limit" for language, points in above.items() if points > 0)
+    return f"; {changes}: {broken or 'all within their limits'}"
+
+
+def _way(found: Confirmation) -> str:
+    return "by held-out speech" if found.choice.winner == found.choice.held_out else "with the search's model"
+
+
+def _rates(figures: Comparison, candidate: str | None) -> Rates:
+    """Return a candidate's rates; None: the baseline's."""
+    model = figures.candidates[candidate] if candidate else figures.baseline
+    return {language: wer.value for language, wer in model.wer.items()}
+
+
+def _originals(figures: Comparison) -> Rates:
+    return {language: wer.value for language, wer in figures.original.wer.items()}
