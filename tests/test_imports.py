@@ -36,11 +36,12 @@ ALLOWED = {
     "training": "augmentation cluster data errors evaluation experiment loss model precision runs storage trial_report "
     "weighting",
     "screen": "experiment numbers selection trial_report",
-    "search": "cluster data errors evaluation experiment runs screen selection storage surrogate training trial_report",
+    "search": "cluster data errors evaluation experiment numbers runs screen selection storage surrogate training "
+    "trial_report",
     "report": "data errors evaluation experiment numbers runs screen selection trial_report valid_json weighting",
     "export": "data errors evaluation experiment model numbers runs selection storage training trial_report "
     "whisper_folder",
-    "profile": "cluster data errors evaluation experiment model numbers precision runs selection storage training "
+    "profile": "cluster data errors experiment model numbers precision runs selection storage training "
     "trial_report valid_json",
     "demo": "assets augmentation data errors evaluation experiment model training",
     "cli": "*",

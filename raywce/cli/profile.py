@@ -36,10 +36,10 @@ def profile(
     experiment = loaded.experiment
     from raywce.demo.generate import provide_speech
     from raywce.profile.known import estimate_line, estimate_of, figures_of
-    from raywce.profile.power import power_lines, power_of
     from raywce.profile.run import profile_training
     from raywce.runs.folder import RunFolder
     from raywce.screen.console import show_fields
+    from raywce.search.power import power_lines, power_of
     from raywce.storage.failures import report_storage_failures
 
     folder = RunFolder.of(experiment.storage, experiment.name)

@@ -116,7 +116,7 @@ def _runs(loaded: ExperimentFile) -> Summary:
 
 def _power(loaded: ExperimentFile) -> Summary | None:
     """Return what the confirm phase can show, as figures and in words."""
-    from raywce.profile.power import power_lines, power_of
+    from raywce.search.power import power_lines, power_of
 
     found = power_of(loaded)
     return asdict(found) | {"words": power_lines(loaded, found)} if found else None

@@ -32,6 +32,7 @@ from raywce.search.held_out import (
     decoded_tests,
     files_of,
 )
+from raywce.search.power import power_lines, power_of
 from raywce.search.sampler import Task
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import ConstrainedOptunaSearch, ListedRuns, Values
@@ -117,6 +118,9 @@ def run_search(
             folder.open(file.resolved_yaml())
         phases = _Phases(file, folder, room, TuneRuns(file, folder, room), trial or _runner(file.experiment))
         against = phases.baseline()
+        power = power_of(file, folder)
+        for line in power_lines(file, power) if power else []:
+            show_line(line)
         show_line(str(phases.choice))
         phases.search(against)
         table = phases.table()

@@ -63,6 +63,7 @@ class Power:
             changes nothing.
         limits: points that are allowed.
         no_claim_on_new_speakers: languages with too few of them to say anything about other people.
+        measured: whether the rates are a baseline's.
     """
 
     gain: float | None
@@ -70,6 +71,7 @@ class Power:
     resolved: Mapping[str, float]
     limits: Mapping[str, float]
     no_claim_on_new_speakers: Sequence[str] = ()
+    measured: bool = False
 
     @property
     def too_narrow(self) -> list[str]:

@@ -24,13 +24,18 @@ _RATE = 0.2  # where nothing was measured
 _POINTS, _PERCENT = (1.0, 2.0, 5.0), (5.0, 10.0, 20.0)  # gains to state the chance for
 
 
-def power_of(file: ExperimentFile) -> Power | None:
-    """Return what a search's confirm phase can show; None without one, or where dev can't be read."""
+def power_of(file: ExperimentFile, folder: RunFolder | None = None) -> Power | None:
+    """Return what a search's confirm phase can show; None without one, or where dev can't be read.
+
+    Args:
+        file: with its distributions.
+        folder: of the run, whose baseline's rates count where it has them; None: the experiment's.
+    """
     experiment = file.experiment
     confirm, low = experiment.search.confirm, experiment.languages.low_resource
     if not confirm.candidates:
         return None
-    rates = _rates(file)
+    rates = _rates(file, folder or RunFolder.of(experiment.storage, experiment.name))
     held = {
         language: _held_out(file, language, rates.get(language, _RATE)) for language in experiment.languages.decoded
     }
@@ -47,7 +52,7 @@ def power_of(file: ExperimentFile) -> Power | None:
         _PERCENT if experiment.metrics.is_relative else _POINTS,
         relative=experiment.metrics.is_relative,
     )
-    return replace(found, no_claim_on_new_speakers=unclaimed)
+    return replace(found, no_claim_on_new_speakers=unclaimed, measured=bool(rates))
 
 
 def power_lines(file: ExperimentFile, found: Power) -> list[str]:
@@ -72,7 +77,7 @@ def power_lines(file: ExperimentFile, found: Power) -> list[str]:
         few = f"fewer than {FEWEST_SPEAKERS} speakers are held out"
         lines.append(f"nothing is claimed about new speakers of {', '.join(found.no_claim_on_new_speakers)}: {few}")
     rate, seeds, suits = (f"{numbers.percent(share, digits=0)} %" for share in (_RATE, SEEDS, SUITS))
-    measured = "as the baseline's" if _rates(file) else f"of {rate}"
+    measured = "as the baseline's" if found.measured else f"of {rate}"
     rates = " or ".join(f"{kind}s" for kind in metrics.plain.label.split(" or "))
     lines.append(
         f"(assumed: {rates} {measured}, {seeds} of it between trainings, {suits} between a setting's speakers)"
@@ -80,9 +85,8 @@ def power_lines(file: ExperimentFile, found: Power) -> list[str]:
     return lines
 
 
-def _rates(file: ExperimentFile) -> dict[str, float]:
+def _rates(file: ExperimentFile, folder: RunFolder) -> dict[str, float]:
     """Return the baseline's rates by language where the run folder has them."""
-    folder = RunFolder.of(file.experiment.storage, file.experiment.name)
     try:
         table = TrialTable.open(folder, file.space, file.experiment.languages)
         found = mean_wers(baseline_wers(table, file.experiment))

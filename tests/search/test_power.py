@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from raywce.experiment.load import ExperimentFile
-from raywce.profile.power import power_lines, power_of
 from raywce.runs.folder import RunFolder
 from raywce.runs.tables import Trial, TrialTable
+from raywce.search.power import power_lines, power_of
 from raywce.selection.trials import BASELINE, COMPLETE
 from tests.search import surrogate
 
