@@ -99,7 +99,7 @@ def _held_out(file: ExperimentFile, language: str, rate: float) -> tuple[HeldOut
     """Return the part of a language's dev that is held out, and whether it claims anything about new speakers."""
     try:
         table = read_columns(file.experiment.data.folder, [f"dev/{language}"], ["id", "speaker", "text"])
-    except OSError:
+    except (OSError, ValueError):  # not there, or damaged: others say so
         return None
     rows = table.to_pydict()
     kept = in_part("confirm", file.experiment.search.confirm.dev_share, rows["id"], rows["speaker"])

@@ -119,7 +119,8 @@ def experiment(tmp_path: Path, *alphas: float, floor: float = FLOOR) -> Experime
             for split in ("dev", "test"):
                 part = folder / split / language
                 part.mkdir(parents=True, exist_ok=True)
-                (part / "0.parquet").touch()
+                rows = [{"id": str(row), "speaker": str(row % 9), "text": "un " * 10} for row in range(90)]
+                pq.write_table(pa.Table.from_pylist(rows), part / "0.parquet")
     return load(path, [], check_files=False)
 
 
@@ -241,6 +242,8 @@ def test_limits_that_may_be_broken_confirm_nothing_and_keep_the_test_split_close
     assert not openings(folder)
     show_outcome(outcome)
     printed = capsys.readouterr().out
+    assert "raises nobody is confirmed by held-out speech in about " in printed
+    assert "(assumed: WERs as the baseline's, " in " ".join(printed.split())
     assert "no candidate keeps all limits and beats the baseline with 95 % confidence" in printed
     assert "es may be" in printed
 
