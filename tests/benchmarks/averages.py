@@ -239,6 +239,8 @@ def over_seeds(file: Path, candidate: Sequence[str], count: int, out: Path, over
     wers = {share: models.wers(mixes) for share, mixes in shares.items()}
     best = min(SHARES, key=lambda share: models.order(wers[share], bounds))
     everything, interpolation = [*baselines, *candidates], f"interpolation, {best:g} of the candidate"
+    single = {name: models.wers([even([name])]) for name in everything}
+    kept, steps = greedy(models, sorted(everything, key=lambda name: models.order(single[name], bounds)), bounds)
     rows: dict[str, list[Mix]] = {
         ORIGINAL: alone([ORIGINAL]),
         BASELINE: alone(baselines),
@@ -247,14 +249,16 @@ def over_seeds(file: Path, candidate: Sequence[str], count: int, out: Path, over
         "average of baseline": [even(baselines)],
         "average of candidate": [even(candidates)],
         "average of both": [even(everything)],
+        "greedy average": [even(kept)],
         interpolation: shares[best],
     }
     pairs = [(f"average of {name}", name) for name in (BASELINE, CANDIDATE, "both")]
     pairs += [(interpolation, CANDIDATE)]
-    against_baseline = (CANDIDATE, "average of candidate", "average of both", interpolation)
+    pairs += [("greedy average", "average of baseline")]
+    against_baseline = (CANDIDATE, "average of candidate", "average of both", "greedy average", interpolation)
     pairs += [(name, BASELINE) for name in against_baseline]
     title = f"{count} seeds; baseline, candidate and both are means of the single models"
-    return Section(title, models, rows, pairs, {"share": best, "dev": wers})
+    return Section(title, models, rows, pairs, {"share": best, "dev": wers, "members": kept, "steps": steps})
 
 
 def of_search(run: str, out: Path) -> Section:
@@ -271,14 +275,7 @@ def of_search(run: str, out: Path) -> Section:
     models.check()
     names = best_trials(trials, len(trials))
     bounds = models.limits([row["trial_id"] for row in baselines])
-    kept, steps = names[:1], []
-    lowest = models.order(models.wers([even(kept)]), bounds)
-    for name in names[1:]:
-        wers = models.wers([even([*kept, name])])
-        beyond, low = models.order(wers, bounds)
-        steps.append({"trial": name, "dev": wers, "kept": beyond == 0 and low < lowest[1]})
-        if steps[-1]["kept"]:
-            kept, lowest = [*kept, name], (beyond, low)
+    kept, steps = greedy(models, names, bounds)
     rows: dict[str, list[Mix]] = {
         ORIGINAL: alone([ORIGINAL]),
         BASELINE: alone([row["trial_id"] for row in baselines]),
@@ -290,6 +287,19 @@ def of_search(run: str, out: Path) -> Section:
     pairs += [(name, BASELINE) for name in ("best trial", "greedy average")]
     title = f"search: {len(kept)} of {len(names)} feasible trials in the greedy average"
     return Section(title, models, rows, pairs, {"members": kept, "steps": steps})
+
+
+def greedy(models: Models, names: Sequence[str], bounds: Mapping[str, Limit]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Members of a greedy average, best first: each is kept where dev says so under the limits; and what dev said."""
+    kept, steps = [*names[:1]], []
+    lowest = models.order(models.wers([even(kept)]), bounds)
+    for name in names[1:]:
+        wers = models.wers([even([*kept, name])])
+        beyond, low = models.order(wers, bounds)
+        steps.append({"trial": name, "dev": wers, "kept": beyond == 0 and low < lowest[1]})
+        if steps[-1]["kept"]:
+            kept, lowest = [*kept, name], (beyond, low)
+    return kept, steps
 
 
 def _checkpoint(folder: RunFolder, row: Row) -> str:
