@@ -1,7 +1,7 @@
 """Evaluation beside that of another checkout of this project, in turns; run with -m benchmark -s.
 
 `RAYWCE_BEFORE` names the other checkout's folder, `RAYWCE_PREPARED` a folder that `raywce prepare` wrote. Each decodes
-in a process of its own; what is compared is the processor's time, from opening the data to the table.
+in a process of its own; compared are the time and the processor's time, from opening the data to the table.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from raywce.evaluation.settings import DecodeSettings
 given = json.loads(sys.argv[1])
 settings, paths = DecodeSettings(**given["settings"]), {name: Path(given[name]) for name in ("cache", "out")}
 evaluation = Evaluation(given["model"], given["data"], "dev", tuple(given["languages"]), paths["cache"], settings)
-began = time.process_time()
+began = [clock() for clock in (time.perf_counter, time.process_time)]
 table = evaluate(evaluation)
-seconds = time.process_time() - began
-paths["out"].write_text(json.dumps([seconds, dict(zip(table["id"].to_pylist(), table["hypothesis"].to_pylist()))]))
+seconds = [clock() - start for clock, start in zip((time.perf_counter, time.process_time), began)]
+paths["out"].write_text(json.dumps([*seconds, dict(zip(table["id"].to_pylist(), table["hypothesis"].to_pylist()))]))
 """
 
 
@@ -61,13 +61,15 @@ def sample(prepared: Path, clips: int, out: Path) -> list[str]:
 def test_evaluation_beside_that_of_another_checkout(tmp_path: Path) -> None:
     before, prepared, whisper = named("RAYWCE_BEFORE"), named("RAYWCE_PREPARED"), folder_of(WHISPER)
     checkouts = {"before": before, "now": Path(__file__).parents[2]}
-    print(f"\n{'context':9}{'precision':11}{'clips':>6}{'before, s':>11}{'now, s':>9}{'ratio':>8}{'other texts':>13}")
+    print(f"\n{'context':9}{'precision':11}{'clips':>6}{'before, s':>11}{'now, s':>9}{'ratio':>8}", end="")
+    print(f"{'of processor time':>19}{'other texts':>13}")
     for (context, precision), clips in WAYS.items():
         data = tmp_path / f"{context}-{precision}"
         given = {"model": str(whisper), "data": str(data), "languages": sample(prepared, clips, data)}
         given |= {"cache": str(tmp_path / "cache"), "out": str(tmp_path / "out.json")}
         given |= {"settings": {"batch_size": BATCH, "precision": precision, "encoder_context": context}}
         seconds: dict[str, list[float]] = {name: [] for name in checkouts}
+        processor: dict[str, list[float]] = {name: [] for name in checkouts}
         texts: dict[str, dict[str, str]] = {}
         for _ in range(ROUNDS):
             for name, folder in checkouts.items():
@@ -75,10 +77,14 @@ def test_evaluation_beside_that_of_another_checkout(tmp_path: Path) -> None:
                 subprocess.run(
                     [sys.executable, "-c", DECODE, json.dumps(given)], env=environment, cwd=folder, check=True
                 )
-                taken, texts[name] = json.loads((tmp_path / "out.json").read_text())
+                taken, busy, texts[name] = json.loads((tmp_path / "out.json").read_text())
                 seconds[name].append(taken)
-        ratio = median(old / new for old, new in zip(seconds["before"], seconds["now"], strict=True))
+                processor[name].append(busy)
+        ratio, of_processor = (
+            median(old / new for old, new in zip(of["before"], of["now"], strict=True)) for of in (seconds, processor)
+        )
         others = sum(texts["before"][key] != text for key, text in texts["now"].items())
         old, new = median(seconds["before"]), median(seconds["now"])
-        print(f"{context:9}{precision:11}{len(texts['now']):6}{old:11.1f}{new:9.1f}{ratio:8.2f}{others:13}", flush=True)
+        print(f"{context:9}{precision:11}{len(texts['now']):6}{old:11.1f}{new:9.1f}{ratio:8.2f}", end="")
+        print(f"{of_processor:19.2f}{others:13}", flush=True)
         assert precision != "fp32" or others == 0
