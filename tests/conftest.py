@@ -49,7 +49,7 @@ def searched(world: World) -> Searched:
     """A search that nothing came in the way of."""
     arguments, figures = world.of(world.folder / "undisturbed", ONE_WORKER), world.folder / "searched.json"
     code = world.run("search", *arguments, "--json", figures, codes=(0, 3))
-    run = world.folder / "undisturbed" / "quickstart"
+    run = world.folder / "undisturbed" / "demo"
     return Searched(run, arguments, code, json.loads(figures.read_text()))
 
 

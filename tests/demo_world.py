@@ -21,7 +21,7 @@ import pytest
 
 from raywce.demo.corpus import CorpusSize, write_corpus
 
-EXPERIMENT = Path(__file__).parents[1] / "search_spaces" / "quickstart.yaml"
+EXPERIMENT = Path(__file__).with_name("demo_world.yaml")
 LOW_RESOURCE, HIGH_RESOURCE = "gl", ["es", "pt", "fr", "de", "en"]
 SIZE = CorpusSize(train=120, low_resource_train=40, dev=20, low_resource_dev=40)
 CHECKPOINT_EVERY = 4

@@ -44,7 +44,7 @@ TRAIN = ["weighting={kind: constant, alpha: 4}", f"training.steps={TRAIN_STEPS}"
 @pytest.fixture(scope="module")
 def trained(world: World) -> Path:
     world.run("train", *world.of(world.folder / "trained", TRAIN), "--json", world.folder / "trained.json")
-    return world.folder / "trained" / "quickstart"
+    return world.folder / "trained" / "demo"
 
 
 def test_a_training_brings_the_low_resource_wer_down(trained: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_trained_model_is_evaluated_as_the_training_saw_it(world: World, train
 
 
 def test_a_killed_training_goes_on_to_the_same_figures_and_weights(world: World, trained: Path) -> None:
-    arguments, run = world.of(world.folder / "killed", TRAIN), world.folder / "killed" / "quickstart"
+    arguments, run = world.of(world.folder / "killed", TRAIN), world.folder / "killed" / "demo"
     world.disturb("train", arguments, lambda: max(reports(run), default=0) > CHECKPOINT_EVERY, kill_with_ray)
     killed = reports(run)
     assert max(killed) < TRAIN_STEPS, "it was killed too late"

@@ -48,7 +48,7 @@ def under_way(run: Path, trial: str) -> bool:
 def test_a_job_waits_for_nodes_outlives_a_lost_and_a_drained_one_and_goes_on_when_submitted_again(
     world: World, undisturbed: Path, nodes: Nodes
 ) -> None:
-    arguments, run = world.of(world.folder / "job", ONE_WORKER), world.folder / "job" / "quickstart"
+    arguments, run = world.of(world.folder / "job", ONE_WORKER), world.folder / "job" / "demo"
 
     def job(command: str, *more: str, check: bool = True) -> str:
         line = [RAY, "job", command, "--address", nodes.dashboard, *more]

@@ -40,7 +40,7 @@ def test_a_search_on_s3_outlives_an_outage_and_ends_with_the_tables_of_a_disk(
     remote, _ = fs.FileSystem.from_uri(f"s3://{BUCKET}")
     fs.copy_files(str(world.speech), f"{BUCKET}/speech", fs.LocalFileSystem(), remote)
     storage = f"s3://{BUCKET}/runs"
-    folder = RunFolder.of(storage, "quickstart")
+    folder = RunFolder.of(storage, "demo")
 
     def under_way() -> bool:
         try:

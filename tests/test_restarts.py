@@ -77,7 +77,7 @@ def running(run: Path, suggestion: str, after: int = CHECKPOINT_EVERY) -> Callab
 
 def check_study(run: Path) -> None:
     """The Optuna study says what the table says."""
-    study = optuna.load_study(study_name="quickstart", storage=open_journal(run / "optuna.journal"))
+    study = optuna.load_study(study_name="demo", storage=open_journal(run / "optuna.journal"))
     told = {trial.user_attrs["trial_id"]: (trial.state.name, trial.value) for trial in study.get_trials(deepcopy=False)}
     last = {name: row for (name, _), row in trials(run).items() if name.startswith("search")}
     assert told == {name: (row["state"], row["objective"]) for name, row in last.items()}
@@ -111,7 +111,7 @@ def test_a_search_that_is_disturbed_in_every_way_ends_with_the_undisturbed_table
 ) -> None:
     with own_disk(world.folder / "disk", 800) as disk, surviving_cluster() as joining:
         joined = replace(world, joining=joining)
-        arguments, run = world.of(disk, ONE_WORKER), disk / "quickstart"
+        arguments, run = world.of(disk, ONE_WORKER), disk / "demo"
 
         def disturb(
             during: str,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-EXPERIMENT = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
+QUICKSTART = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
 
 
 def raywce(*arguments: str) -> None:

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from raywce.experiment.load import load
-from tests.benchmarks.demo_runs import EXPERIMENT, as_changes, trained
+from tests.benchmarks.demo_runs import as_changes, trained
+from tests.demo_world import EXPERIMENT
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(7200)]
 
@@ -43,7 +44,7 @@ def dev_wers(run: Path, languages: list[str]) -> list[float]:
 
 
 def test_apart_and_together(tmp_path: Path) -> None:
-    storage = Path(os.environ.get("RAYWCE_QUICKSTART", tmp_path))
+    storage = Path(os.environ.get("RAYWCE_DEMO_RUNS", tmp_path))
     languages = load(EXPERIMENT, check_files=False).experiment.languages.all
     found: dict[str, np.ndarray] = {}
     for name, changes in APART.items():

@@ -20,7 +20,7 @@ import pytest
 from scipy import stats
 
 from raywce.experiment.load import load
-from tests.benchmarks.demo_runs import EXPERIMENT, as_changes, raywce, trained
+from tests.benchmarks.demo_runs import QUICKSTART, as_changes, raywce, trained
 
 NEW_SEEDS = range(1001, 1006)
 WANTED_SECONDS = 600
@@ -58,7 +58,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def outcome(storage: Path) -> dict[str, Any]:
     if not (storage / "quickstart" / "outcome.json").exists():
         started = time.monotonic()
-        peak = _with_peak_memory(lambda: raywce("search", str(EXPERIMENT), f"storage={storage}"))
+        peak = _with_peak_memory(lambda: raywce("search", str(QUICKSTART), f"storage={storage}"))
         seconds = time.monotonic() - started
         print(f"\nquickstart: {seconds:.0f} s, the corpus included where it was not there; at most {peak:.1f} GiB")
         assert seconds < WANTED_SECONDS
@@ -76,7 +76,7 @@ def _test_wers(model: str, out: Path) -> dict[str, float]:
 
 
 def _tested(storage: Path, name: str, seed: int, weighting: Mapping[str, Any]) -> dict[str, float]:
-    run = trained(EXPERIMENT, storage, f"{name}-{seed}", [f"training.seed={seed}", *as_changes(weighting)])
+    run = trained(QUICKSTART, storage, f"{name}-{seed}", [f"training.seed={seed}", *as_changes(weighting)])
     return _test_wers(str(run / "model"), storage / f"{name}-{seed}.json")
 
 
@@ -87,7 +87,7 @@ def test_the_chosen_setting_on_new_seeds(storage: Path, outcome: dict[str, Any])
     original = _test_wers("demo:micro-whisper", storage / "original.json")
     baselines = [_tested(storage, "baseline", seed, {"weighting": {"kind": "none"}}) for seed in NEW_SEEDS]
     weighted = [_tested(storage, "chosen", seed, chosen) for seed in NEW_SEEDS]
-    languages = load(EXPERIMENT, check_files=False).experiment.languages
+    languages = load(QUICKSTART, check_files=False).experiment.languages
     print(f"\nchosen: {chosen}\n{'':4}{'original':>10}{'baseline':>10}{'chosen':>10}{'difference':>12}  95 % interval")
     for language in languages.all:
         before, after = (np.array([run[language] for run in runs]) for runs in (baselines, weighted))

@@ -79,7 +79,7 @@ def test_a_search_of_trainings(tmp_path: Path) -> None:
             began = time.monotonic()
             world.run("search", *world.of(storage, changes), codes=(0, 3))
             wall = time.monotonic() - began
-            last = {name: row for (name, _), row in rows_of(storage / "quickstart").items()}
+            last = {name: row for (name, _), row in rows_of(storage / "demo").items()}
             baseline = last.pop("baseline-0")["time_s"]
             beyond = wall - baseline - sum(row["time_s"] for row in last.values()) / at_once
             print(f"{at_once:8} {wall:8.1f} {beyond / (TRAININGS + 1):14.1f}", flush=True)
