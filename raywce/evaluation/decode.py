@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from transformers import PreTrainedTokenizerBase, WhisperForConditionalGeneration
 
-from raywce.data.context import EncoderContext
+from raywce.data.context import FRAMES_A_POSITION, EncoderContext
 from raywce.data.features import LogMel
 from raywce.data.store import Utterance, Utterances
 from raywce.evaluation import greedy
@@ -118,7 +118,8 @@ def transcribe(
             bounds.append([bound.tokens(seconds, positions) for seconds in batch.durations])
             states = batch.heard.to(model.device, model.dtype)
             if not encoded:
-                states = greedy.in_parts(lambda part: encoder(part).last_hidden_state, states)
+                length = states.shape[2] // FRAMES_A_POSITION
+                states = greedy.in_parts(lambda part: encoder(part).last_hidden_state, states, length)
             yield greedy.Batch(states, prompts, bounds[-1])
 
     for done in greedy.decode(
@@ -201,7 +202,7 @@ def evaluate_utterances(
         tokenizer: the checkpoint's.
         utterances: the whole set, in the same order on all ranks.
         load: gives log-mel features `(B, mel bins, frames)`, or encoder states, of the utterances with these indices;
-            called in a thread, a batch ahead.
+            for a GPU called in a thread, a batch ahead.
         settings: how; of the encoder's context, `load` takes care (`encoder_context`).
         rank: this worker's number.
         world_size: how many workers share the set.
@@ -211,9 +212,11 @@ def evaluate_utterances(
     said = [utterances[index] for index in range(len(utterances))]
     tokens = [settings.language_tokens.get(one.language, one.language) for one in said]
     batches = batch_by_duration([one.duration for one in said], settings.batch_size)[rank::world_size]
+    # On a CPU a second thread's products and the decoder's wait for each other.
+    loaded = _ahead(load, batches) if model.device.type == "cuda" else map(load, batches)
     audio = (
         Audio(heard, [tokens[index] for index in batch], [said[index].duration for index in batch])
-        for batch, heard in zip(batches, _ahead(load, batches), strict=True)
+        for batch, heard in zip(batches, loaded, strict=True)
     )
     rows: list[UtteranceResult] = []
     with evaluating(model), computing(resolved(settings.precision, model.device), model.device):

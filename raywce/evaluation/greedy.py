@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KeysAndValues = tuple[Tensor, Tensor]
 
-_ROWS_ON_CPU = 2
+_POSITIONS_ON_CPU = 3200  # of the encoder: two whole windows, or eight of the shorter ones
 _LEAVE_AT = 0.25  # share of a batch that has ended: then the others continue without it, which copies what is kept
 
 
@@ -228,14 +228,20 @@ class _Decoder:
         return hidden + fed
 
 
-def in_parts(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    """Return a function's output for a batch; a CPU takes few rows at once, whose activations stay in its caches."""
-    size = _ROWS_ON_CPU if batch.device.type == "cpu" else len(batch)
+def in_parts(function: Callable[[Tensor], Tensor], batch: Tensor, positions: int) -> Tensor:
+    """Return a function's output for a batch; a CPU takes few rows at once, whose activations stay in its caches.
+
+    Args:
+        function: of some of the rows.
+        batch: (B, ...).
+        positions: of the encoder, in each row.
+    """
+    size = max(1, _POSITIONS_ON_CPU // positions) if batch.device.type == "cpu" else len(batch)
     return torch.cat([function(part) for part in torch.split(batch, size)])
 
 
 def _keys_or_values(attention: WhisperAttention, projection: torch.nn.Linear, encoded: Tensor) -> Tensor:
-    return in_parts(lambda part: _heads(attention, projection(part)), encoded)
+    return in_parts(lambda part: _heads(attention, projection(part)), encoded, encoded.shape[1])
 
 
 def _heads(attention: WhisperAttention, projected: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class EncoderStates:
         def encode(indices: list[int], frames: int) -> Tensor:
             with torch.no_grad(), computing(precision, log_mel.window.device):
                 features = log_mel.of([utterances.audio(index) for index in indices], frames)
-                return in_parts(lambda part: encoder(part).last_hidden_state, features)
+                return in_parts(lambda part: encoder(part).last_hidden_state, features, frames // FRAMES_A_POSITION)
 
         return cls(cache / "encoder_states" / place, len(utterances), encoder.config.d_model, encode)
 

@@ -7,6 +7,7 @@ each further training of a search takes.
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from raywce.experiment.schema import Experiment
+from raywce.profile.peak import operations
 from raywce.training.setup import Worker
 from raywce.training.step import update
 from raywce.trial_report import Report
@@ -67,6 +69,7 @@ def test_kept_states(tmp_path: Path, context: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("raywce.training.setup.fits", lambda needed, cache: False)
     workers["computed"] = worker_of(tmp_path, data, context, languages, "computed")
     print()
+    missed = []
     for what, goal in ((trained, {"batch": 3.0, "full": 5.0}[context]), (evaluated, 1.5)):
         rates: dict[str, list[float]] = {name: [] for name in workers}
         what(workers["kept"])
@@ -74,9 +77,14 @@ def test_kept_states(tmp_path: Path, context: str, monkeypatch: pytest.MonkeyPat
             for name, worker in workers.items():
                 start = time.perf_counter()
                 rates[name].append(what(worker) / (time.perf_counter() - start))
+        counted = {name: operations(partial(what, worker)) for name, worker in workers.items()}
+        most = counted["computed"] / counted["kept"]
         ratio = median(one / other for one, other in zip(rates["kept"], rates["computed"], strict=True))
         kept, computed = (median(rates[name]) for name in ("kept", "computed"))
         print(
-            f"{context:6} {what.__name__:10} clips a second: {kept:6.2f} kept, {computed:6.2f} computed, {ratio:5.2f} x"
+            f"{context:6} {what.__name__:10} clips a second: {kept:6.2f} kept, {computed:6.2f} computed, "
+            f"{ratio:5.2f} x (goal {goal}; operations {most:.2f} x)",
+            flush=True,
         )
-        assert ratio >= goal
+        missed += [f"{what.__name__}: {ratio:.2f}"] if ratio < goal else []
+    assert not missed

@@ -72,7 +72,7 @@ def test_kept_encoder_states_are_computed_before_the_steps_and_evaluations_that_
 ) -> None:
     encoded, at_step, at_evaluation = [0], [0], [0]
 
-    def counting(encode: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor) -> torch.Tensor:
+    def counting(encode: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor, positions: int) -> Any:
         encoded[0] += len(features)
         return encode(features)
 
