@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from transformers import PreTrainedTokenizerBase, WhisperForConditionalGeneration
 
-from raywce.data.context import FRAMES_A_POSITION, EncoderContext
+from raywce.data.context import EncoderContext
 from raywce.data.features import LogMel
 from raywce.data.store import Utterance, Utterances
 from raywce.evaluation import greedy
@@ -118,8 +118,7 @@ def transcribe(
             bounds.append([bound.tokens(seconds, positions) for seconds in batch.durations])
             states = batch.heard.to(model.device, model.dtype)
             if not encoded:
-                length = states.shape[2] // FRAMES_A_POSITION
-                states = greedy.in_parts(lambda part: encoder(part).last_hidden_state, states, length)
+                states = greedy.encoded(encoder, states)
             yield greedy.Batch(states, prompts, bounds[-1])
 
     for done in greedy.decode(

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from raywce.data.context import FRAMES_A_POSITION
 from raywce.evaluation.loops import is_endless
 from raywce.precision import computing
 
 if TYPE_CHECKING:
     from transformers import WhisperForConditionalGeneration
-    from transformers.models.whisper.modeling_whisper import WhisperAttention, WhisperDecoderLayer
+    from transformers.models.whisper.modeling_whisper import WhisperAttention, WhisperDecoderLayer, WhisperEncoder
 
 KeysAndValues = tuple[Tensor, Tensor]
 
@@ -228,7 +229,12 @@ class _Decoder:
         return hidden + fed
 
 
-def in_parts(function: Callable[[Tensor], Tensor], batch: Tensor, positions: int) -> Tensor:
+def encoded(encoder: WhisperEncoder, features: Tensor) -> Tensor:
+    """Return the (B, S, D) states of log-mel features (B, mel bins, frames)."""
+    return _in_parts(lambda part: encoder(part).last_hidden_state, features, features.shape[2] // FRAMES_A_POSITION)
+
+
+def _in_parts(function: Callable[[Tensor], Tensor], batch: Tensor, positions: int) -> Tensor:
     """Return a function's output for a batch; a CPU takes few rows at once, whose activations stay in its caches.
 
     Args:
@@ -241,7 +247,7 @@ def in_parts(function: Callable[[Tensor], Tensor], batch: Tensor, positions: int
 
 
 def _keys_or_values(attention: WhisperAttention, projection: torch.nn.Linear, encoded: Tensor) -> Tensor:
-    return in_parts(lambda part: _heads(attention, projection(part)), encoded, encoded.shape[1])
+    return _in_parts(lambda part: _heads(attention, projection(part)), encoded, encoded.shape[1])
 
 
 def _heads(attention: WhisperAttention, projected: Tensor) -> Tensor:

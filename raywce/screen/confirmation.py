@@ -118,12 +118,12 @@ def _by_plain_rate(found: Confirmation) -> str:
         return ""
     by, winner, plain = f"By the plain {found.plain.dev.label},", found.choice.winner, found.plain.choice
     if winner is None:
-        return f"{by} {plain.winner} is confirmed {_way(plain.claims[plain.winner])}." if plain.winner else ""
-    own, other = _way(found.choice.claims[winner]), _way(plain.claims[winner])
+        return f"{by} {plain.winner} is confirmed {way(plain.claims[plain.winner])}." if plain.winner else ""
+    own, other = way(found.choice.claims[winner]), way(plain.claims[winner])
     return "" if own == other else f"{by} {winner} is {f'confirmed {other}' if other else 'not confirmed'}."
 
 
-def _way(claim: Claim) -> str | None:
+def way(claim: Claim) -> str | None:
     """Return how a candidate is confirmed, the stronger way; None where it is not."""
     return "by held-out speech" if claim.held_out else "with the search's model" if claim.confirmed else None
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from langcodes import Language
 
 from raywce import numbers
-from raywce.selection.comparison import Comparison
+from raywce.screen.confirmation import way
+from raywce.selection.comparison import ModelFigures
 from raywce.selection.limits import Limit
-from raywce.selection.outcome import Confirmation, SearchOutcome
+from raywce.selection.outcome import SearchOutcome
 
 Rates = Mapping[str, float]
 
@@ -23,12 +24,14 @@ def plain_words(outcome: SearchOutcome) -> str:
     if found is None:
         return _of_search(outcome)
     name, figures = next(iter(found.tests.items()), ("held-out dev", found.dev))
-    baseline = _rates(figures, None)
-    if found.choice.winner is None:
+    baseline = _rates(figures.baseline)
+    winner = found.choice.winner
+    if winner is None:
         return f"Nothing is confirmed: the baseline stays, with {_low(outcome, [baseline])} on {name}."
-    winner = _rates(figures, found.choice.winner)
-    low = f"{_low(outcome, [baseline, winner])} on {name}, baseline to winner, confirmed {_way(found)}"
-    return f"{low}{_others(outcome, _originals(figures), baseline, winner)}."
+    own = _rates(figures.candidates[winner])
+    low, confirmed = _low(outcome, [baseline, own]), way(found.choice.claims[winner])
+    low = f"{low} on {name}, baseline to winner, confirmed {confirmed}"
+    return f"{low}{_others(outcome, _rates(figures.original), baseline, own)}."
 
 
 def _of_search(outcome: SearchOutcome) -> str:
@@ -68,15 +71,5 @@ def _others(outcome: SearchOutcome, original: Rates, baseline: Rates, model: Rat
     return f"; {changes}: {broken or 'all within their limits'}"
 
 
-def _way(found: Confirmation) -> str:
-    return "by held-out speech" if found.choice.winner == found.choice.held_out else "with the search's model"
-
-
-def _rates(figures: Comparison, candidate: str | None) -> Rates:
-    """Return a candidate's rates; None: the baseline's."""
-    model = figures.candidates[candidate] if candidate else figures.baseline
+def _rates(model: ModelFigures) -> Rates:
     return {language: wer.value for language, wer in model.wer.items()}
-
-
-def _originals(figures: Comparison) -> Rates:
-    return {language: wer.value for language, wer in figures.original.wer.items()}

@@ -41,8 +41,8 @@ def power_of(file: ExperimentFile, folder: RunFolder | None = None) -> Power | N
     }
     if not all(held.get(language) for language in [*low, *experiment.limited_languages]):
         return None
-    known = {language: one[0] for language, one in held.items() if one}
-    unclaimed = [language for language, one in held.items() if one and not one[1]]
+    known = {language: one for language, one in held.items() if one}
+    unclaimed = [language for language, one in known.items() if not one.claims_new_speakers]
     found = power(
         [known[language] for language in low],
         {language: known[language] for language in experiment.limited_languages},
@@ -95,8 +95,7 @@ def _rates(file: ExperimentFile, folder: RunFolder) -> dict[str, float]:
     return {language: rate for language, rate in found.items() if np.isfinite(rate)}
 
 
-def _held_out(file: ExperimentFile, language: str, rate: float) -> tuple[HeldOut, bool] | None:
-    """Return the part of a language's dev that is held out, and whether it claims anything about new speakers."""
+def _held_out(file: ExperimentFile, language: str, rate: float) -> HeldOut | None:
     try:
         table = read_columns(file.experiment.data.folder, [f"dev/{language}"], ["id", "speaker", "text"])
     except (OSError, ValueError):  # not there, or damaged: others say so
@@ -108,4 +107,4 @@ def _held_out(file: ExperimentFile, language: str, rate: float) -> tuple[HeldOut
     if not words.sum():
         return None
     speech = Speech(words, [rows["speaker"][index] for index in kept])
-    return HeldOut(len(words), int(words.sum()), speech.talkative_speakers, rate), speech.claims_new_speakers
+    return HeldOut(len(words), int(words.sum()), speech.talkative_speakers, rate, speech.claims_new_speakers)

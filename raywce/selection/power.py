@@ -28,12 +28,14 @@ class HeldOut:
         words: of the references; characters where the rate is a CER.
         speakers: how many equally talkative ones would say as much; utterances where too few speakers are known.
         rate: the baseline's WER or CER, a fraction, as measured or assumed.
+        claims_new_speakers: whether it says anything about other people.
     """
 
     utterances: int
     words: int
     speakers: float
     rate: float
+    claims_new_speakers: bool = True
 
     @property
     def level(self) -> float:

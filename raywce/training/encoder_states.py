@@ -18,7 +18,7 @@ from torch import Tensor
 from raywce.data.context import FRAMES_A_POSITION
 from raywce.data.features import LogMel
 from raywce.data.store import Utterances
-from raywce.evaluation.greedy import in_parts
+from raywce.evaluation.greedy import encoded
 from raywce.precision import computing
 from raywce.storage.node_copy import made_once
 
@@ -68,7 +68,7 @@ class EncoderStates:
         def encode(indices: list[int], frames: int) -> Tensor:
             with torch.no_grad(), computing(precision, log_mel.window.device):
                 features = log_mel.of([utterances.audio(index) for index in indices], frames)
-                return in_parts(lambda part: encoder(part).last_hidden_state, features, frames // FRAMES_A_POSITION)
+                return encoded(encoder, features)
 
         return cls(cache / "encoder_states" / place, len(utterances), encoder.config.d_model, encode)
 

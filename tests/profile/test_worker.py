@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from raywce.data.loader import StepBatch
+from raywce.evaluation.greedy import encoded
 from raywce.experiment.schema import Experiment
 from raywce.profile.worker import predicted, profile_worker, ways
 from raywce.training.dev import DevSet
@@ -70,21 +71,21 @@ def test_what_a_training_does_is_measured(profiled: Any) -> None:
 def test_kept_encoder_states_are_computed_before_the_steps_and_evaluations_that_are_measured(
     profiled: Any, monkeypatch: pytest.MonkeyPatch, inputs: Path
 ) -> None:
-    encoded, at_step, at_evaluation = [0], [0], [0]
+    encoding, at_step, at_evaluation = [0], [0], [0]
 
-    def counting(encode: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor, positions: int) -> Any:
-        encoded[0] += len(features)
-        return encode(features)
+    def counting(encoder: Any, features: torch.Tensor) -> torch.Tensor:
+        encoding[0] += len(features)
+        return encoded(encoder, features)
 
     def noting(method: Callable[..., Any], noted: list[int]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             result = method(*arguments)
-            noted.append(encoded[0])
+            noted.append(encoding[0])
             return result
 
         return call
 
-    monkeypatch.setattr("raywce.training.encoder_states.in_parts", counting)
+    monkeypatch.setattr("raywce.training.encoder_states.encoded", counting)
     monkeypatch.setattr(Stepper, "gradients", noting(Stepper.gradients, at_step))
     monkeypatch.setattr(DevSet, "decode_share", noting(DevSet.decode_share, at_evaluation))
     frozen = {"checkpoint": str(inputs / "model"), "freeze_encoder": True}
