@@ -419,10 +419,14 @@ class Confirm(Section):
         """Return the baseline's seeds beside so many of each candidate: all are compared with it (Dunnett 1955)."""
         return round(seeds * math.sqrt(self.candidates))
 
+    def of_all(self, seeds: int) -> int:
+        """Return the trainings of baseline and candidates with so many seeds of each candidate."""
+        return self.candidates * seeds + self.of_baseline(seeds)
+
     @property
     def trainings(self) -> int:
         """The most trainings that the phase takes."""
-        return self.candidates * self.seeds + self.of_baseline(self.seeds)
+        return self.of_all(self.seeds)
 
 
 class Search(Section):

@@ -10,6 +10,7 @@ from raywce.cluster.capacity import trials_at_once
 from raywce.experiment.disk import lengths
 from raywce.experiment.schema import Experiment
 from raywce.profile.measured import Measured
+from raywce.selection.comparison import looks_of
 from raywce.selection.sampler_choice import chosen
 
 if TYPE_CHECKING:
@@ -106,8 +107,9 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
     at_once = min(at_once, search.max_concurrent_trials or at_once)
     starts = experiment.training.evaluate_at_start
 
-    def phase(name: str, trainings: int, trial: Trial, once: float = 0.0) -> Phase:
-        batches = math.ceil(trainings / at_once)
+    def phase(name: str, trainings: int, trial: Trial, once: float = 0.0, later: int = 0) -> Phase:
+        """Return a phase of which some trainings wait for all the others."""
+        batches = math.ceil((trainings - later) / at_once) + math.ceil(later / at_once)
         once += measured.around_s if experiment.resources.alone else 0.0
         return Phase(name, trainings, batches * trial.seconds + once, trainings * trial.seconds + once)
 
@@ -122,13 +124,14 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
         phases[1] = Phase("search", trainings, search.time_limit_s, busy)
     if confirm.candidates:
         trial = trial_of(experiment, measured, measured.dev["confirm"], starts)
-        phases.append(phase("confirm", confirm.trainings, trial))
+        later = confirm.trainings - confirm.of_all(looks_of(experiment).first)
+        phases.append(phase("confirm", confirm.trainings, trial, later=later))
         # Two averages, and each without one of its trainings.
         seconds = 2 * (1 + confirm.seeds) * measured.dev["confirm"] / measured.decoded_per_second
         phases.append(Phase("averages", 0, seconds, seconds))
     if confirm.candidates and confirm.test:
-        # Those of the original, and of all seeds of baseline and winner.
-        models = 1 + confirm.of_baseline(confirm.seeds) + confirm.seeds
+        # Those of the original, of all seeds of baseline and winner, and of both averages.
+        models = 1 + confirm.of_baseline(confirm.seeds) + confirm.seeds + 2
         seconds = models * test / measured.decoded_per_second
         phases.append(Phase("test splits", 0, seconds, seconds))
     if measured.encoded_per_second:
