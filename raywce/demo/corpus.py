@@ -37,8 +37,8 @@ class CorpusSize:
 
     train: int = 1200
     low_resource_train: int = 120
-    dev: int = 80
-    low_resource_dev: int = 160
+    dev: int = 160
+    low_resource_dev: int = 240
     test: int = 100
     low_resource_test: int = 250
 

@@ -42,7 +42,7 @@ def experiment_schema() -> JsonSchemaValue:
     sampling = definitions["Sampling"]["properties"]
     _allow_distributions(sampling, ("temperature",))
     for shares in sampling["shares"]["anyOf"]:
-        _allow_distributions(shares, ("additionalProperties",))
+        _allow_distributions(shares.get("patternProperties", {}))
     definitions["Distribution"] = _DISTRIBUTION
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

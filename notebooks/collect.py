@@ -1,0 +1,55 @@
+"""Tables of a run without what was said: `python collect.py RUN OUT`.
+
+Of each utterance stay its counts, its length and who spoke: its id is hashed, speakers are numbered in a language, and
+texts are gone. The run's other tables name no utterance, and are copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from raywce.evaluation.loops import is_loop
+from raywce.evaluation.utterances import COUNT_NAMES
+
+KEPT = ("phase", "trial_id", "split", "language", "duration", "detected_language", "truncated", "stopped")
+NAMED = ("tables", "notes")  # of the outcome: places, and ids of utterances
+
+
+def without_texts(table: pa.Table, group: str) -> pa.Table:
+    """A table of utterances without ids, names and texts, with the counts of one kind, and `loop`."""
+    hashed = [hashlib.sha256(one.encode()).hexdigest()[:16] for one in table["id"].to_pylist()]
+    speakers: dict[tuple[str, str | None], int] = {}
+    numbers = [
+        str(speakers.setdefault(one, len(speakers))) if one[1] is not None else None
+        for one in zip(table["language"].to_pylist(), table["speaker"].to_pylist(), strict=True)
+    ]
+    loops = map(is_loop, table["hypothesis"].to_pylist(), table["truncated"].to_pylist())
+    columns = {"id": pa.array(hashed), "speaker": pa.array(numbers, pa.string()), "loop": pa.array(loops)}
+    columns |= {name: table[name] for name in KEPT if name in table.column_names}
+    columns |= {name: table[name] for name in (f"{group}_{count}" for count in COUNT_NAMES)}
+    return pa.table(columns)
+
+
+def collect(run: Path, out: Path) -> None:
+    """Write a run's tables into the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    outcome = json.loads((run / "outcome.json").read_text())
+    rate, _, text = outcome["metric"].partition("_")
+    group = f"{'words' if rate == 'wer' else 'characters'}_{text}"
+    utterances = without_texts(pq.read_table(run / "utterances.parquet"), group)
+    pq.write_table(utterances, out / "utterances.parquet", compression="zstd")
+    trials = pq.read_table(run / "trials.parquet")
+    pq.write_table(trials.filter(pc.field("final")), out / "trials.parquet", compression="zstd")
+    kept = {name: value for name, value in outcome.items() if name not in NAMED}
+    (out / "outcome.json").write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    collect(Path(sys.argv[1]), Path(sys.argv[2]))
