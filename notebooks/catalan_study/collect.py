@@ -1,4 +1,4 @@
-"""Tables of a run without what was said: `python collect.py RUN OUT`.
+"""Tables of a run without what was said, in a folder here with the run's name: `python collect.py RUN ...`.
 
 Of each utterance stay its counts, its length and who spoke: its id is hashed, speakers are numbered in a language, and
 texts are gone. The run's other tables name no utterance, and are copied.
@@ -52,4 +52,5 @@ def collect(run: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    collect(Path(sys.argv[1]), Path(sys.argv[2]))
+    for run in map(Path, sys.argv[1:]):
+        collect(run, Path(__file__).parent / run.name)
