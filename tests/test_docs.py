@@ -13,6 +13,11 @@ import typer
 from raywce.cli import app
 from raywce.experiment.load import load
 from raywce.experiment.reference import tables
+from raywce.runs.folder import RunFolder
+from raywce.runs.json_files import read_outcome
+from raywce.screen.outcome import show_outcome
+from raywce.screen.summary import plain_words
+from tests.screen.readable import printed
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("cluster", "notebooks", "raywce", "search_spaces", "tests")
@@ -163,6 +168,18 @@ def test_the_readmes_experiment_file_and_its_overrides_hold(tmp_path: Path) -> N
         loaded = load(file, overrides, check_files=False)
         loaded.require_space()
         assert not loaded.notes
+
+
+def test_what_the_quickstart_found_is_what_its_outcome_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tests/quickstart/outcome.json` is the outcome of the run that the texts show."""
+    found = read_outcome(RunFolder.at(str(ROOT / "tests" / "quickstart")))
+    assert found
+    lines = printed(monkeypatch, lambda: show_outcome(found))
+    (quoted,) = re.findall(r"(?:^> .*\n)+", TEXTS["README.md"], re.MULTILINE)
+    assert " ".join(quoted.replace("\n> ", " ").removeprefix("> ").split()) == plain_words(found)
+    (shown,) = (code for code in _FENCE.findall(TEXTS["search_spaces/README.md"]) if plain_words(found) in code[1])
+    tables = shown[1][shown[1].index(plain_words(found)) : shown[1].rindex("…")]
+    assert [line for line in tables.splitlines() if line not in {one.rstrip() for one in lines}] == []
 
 
 # A wrong text is caught.
