@@ -1,7 +1,7 @@
 """Tables of a run without what was said, in a folder here with the run's name: `python collect.py RUN ...`.
 
-Of each utterance stay its counts, its length and who spoke: its id is hashed, speakers are numbered in a language, and
-texts are gone. The run's other tables name no utterance, and are copied.
+Of each utterance stay its counts, its length and who spoke: its id is hashed, speakers are numbered, and texts are
+gone. The run's other tables name no utterance, and are copied.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 
 from raywce.evaluation.loops import is_loop
 from raywce.evaluation.utterances import COUNT_NAMES
+from raywce.runs.folder import RunFolder
+from raywce.runs.recorded import recorded
 
 KEPT = ("phase", "trial_id", "split", "language", "duration", "detected_language", "truncated", "stopped")
 NAMED = ("tables", "notes")  # of the outcome: places, and ids of utterances
@@ -41,9 +43,8 @@ def collect(run: Path, out: Path) -> None:
     """Write a run's tables into the folder `out`."""
     out.mkdir(parents=True, exist_ok=True)
     outcome = json.loads((run / "outcome.json").read_text())
-    rate, _, text = outcome["metric"].partition("_")
-    group = f"{'words' if rate == 'wer' else 'characters'}_{text}"
-    utterances = without_texts(pq.read_table(run / "utterances.parquet"), group)
+    metrics = recorded(RunFolder.at(str(run))).experiment.metrics
+    utterances = without_texts(pq.read_table(run / "utterances.parquet"), metrics.of(outcome["low_resource"][0]).group)
     pq.write_table(utterances, out / "utterances.parquet", compression="zstd")
     trials = pq.read_table(run / "trials.parquet")
     pq.write_table(trials.filter(pc.field("final")), out / "trials.parquet", compression="zstd")
