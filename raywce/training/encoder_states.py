@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _BYTES = 2  # of a float16
 _BLOCK = 512  # bytes, in which a file system counts
-_LEFT_FREE = 0.1  # share of the disk
+_SHARE = 0.5  # of a disk's free space, at most
 _AT_ONCE = 8  # utterances
 _ENCODING = Lock()  # an encoder follows its input's context: a thread at a time, for train and dev together
 
@@ -112,10 +112,9 @@ def _missing(states: NDArray[np.float16], indices: Sequence[int]) -> list[int]:
 
 
 def fits(needed: int, cache: Path) -> bool:
-    """Return whether a node's cache has room for so many bytes, and a tenth of its disk is left free."""
+    """Return whether so many bytes take no more than half of what is free on the disk of a node's cache."""
     cache.mkdir(parents=True, exist_ok=True)
-    disk = shutil.disk_usage(cache)
-    return needed < disk.free - _LEFT_FREE * disk.total
+    return needed <= _SHARE * shutil.disk_usage(cache).free
 
 
 def has_dropout(model: WhisperForConditionalGeneration) -> bool:
