@@ -13,8 +13,9 @@ from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForCondi
 
 from raywce.data.context import FRAMES_A_POSITION
 from raywce.errors import fail, first_sentence
+from raywce.lora import has_adapter, merged, save_adapter
 from raywce.loss import utterance_losses
-from raywce.whisper_folder import completion
+from raywce.whisper_folder import base_of, completion, is_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,7 +29,7 @@ def load_model(
     freeze_encoder: bool = False,
     gradient_checkpointing: bool = False,
 ) -> WhisperForConditionalGeneration:
-    """Load a Whisper with float32 parameters, on the CPU, in training mode.
+    """Load a Whisper with float32 parameters, on the CPU, in training mode; an adapter is merged into its model.
 
     Its encoder takes any even number of frames up to the checkpoint's window; what its generation configuration lacks
     is completed from its tokenizer.
@@ -36,6 +37,23 @@ def load_model(
     Raises:
         InputError: transformers can't open it, a weight lacks, or its tokenizer lacks Whisper's tokens.
     """
+    model = _opened(checkpoint, revision)
+    _complete(model, checkpoint, revision)
+    # transformers' own SpecAugment draws from numpy's global state: runs could not be repeated.
+    model.config.apply_spec_augment = False
+    # Whisper's sinusoids are constants; transformers 5 forgets that when it loads them, and would train them.
+    model.model.encoder.embed_positions.requires_grad_(False)
+    _take_any_context(model.model.encoder)
+    if freeze_encoder:
+        model.model.encoder.requires_grad_(False)
+    if gradient_checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    return model.train()
+
+
+def _opened(checkpoint: str, revision: str | None) -> WhisperForConditionalGeneration:
+    if is_adapter(folder := Path(checkpoint)):
+        return merged(_opened(*base_of(folder)), folder).requires_grad_(True)
     try:
         model, loaded = WhisperForConditionalGeneration.from_pretrained(
             checkpoint,
@@ -48,17 +66,7 @@ def load_model(
         fail(checkpoint, "must be a Whisper that transformers opens", first_sentence(error))
     if missing := sorted(loaded["missing_keys"]):  # transformers would go on with random numbers in their place
         fail(checkpoint, "must hold every weight of the model", f"{len(missing)} missing: {', '.join(missing[:3])}")
-    _complete(model, checkpoint, revision)
-    # transformers' own SpecAugment draws from numpy's global state: runs could not be repeated.
-    model.config.apply_spec_augment = False
-    # Whisper's sinusoids are constants; transformers 5 forgets that when it loads them, and would train them.
-    model.model.encoder.embed_positions.requires_grad_(False)
-    _take_any_context(model.model.encoder)
-    if freeze_encoder:
-        model.model.encoder.requires_grad_(False)
-    if gradient_checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
-    return model.train()
+    return model
 
 
 def load_average(checkpoints: Sequence[str], revision: str | None = None) -> WhisperForConditionalGeneration:
@@ -118,9 +126,15 @@ def load_tokenizer(checkpoint: str, revision: str | None = None) -> PreTrainedTo
 def save_model(model: WhisperForConditionalGeneration, source: str, folder: Path, revision: str | None = None) -> None:
     """Write a complete transformers folder: weights, configuration, and `source`'s tokenizer and preprocessor.
 
-    The generation configuration keeps every language of the original.
+    The generation configuration keeps every language of the original. Of a model with an adapter, it holds the adapter
+    in place of the weights, and names `source` as its model.
     """
-    model.save_pretrained(folder)
+    if has_adapter(model):
+        save_adapter(model, folder, source, revision)
+        model.config.save_pretrained(folder)
+        model.generation_config.save_pretrained(folder)
+    else:
+        model.save_pretrained(folder)
     for beside in _beside_weights(source, revision):
         beside.save_pretrained(folder)
 

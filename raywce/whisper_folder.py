@@ -6,17 +6,18 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from raywce.errors import InputError, Problem, fail, first_line
+from raywce.errors import Absent, InputError, Problem, fail, first_line
 from raywce.storage.git_lfs import is_pointer
 
 Tree = Mapping[str, Any]
 
 GENERATION = "generation_config.json"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_ADAPTER = "adapter_config.json"
 _NEEDED = ("lang_to_id", "task_to_id", "no_timestamps_token_id")
 _LANGUAGE_TOKEN = re.compile(r"<\|[a-z]{2,3}\|>")
 _BINS = 80  # transformers' default
@@ -35,6 +36,17 @@ def problems_of(folder: Path, path: str) -> list[Problem]:
         return list(_problems(folder, path))
     except InputError as error:
         return [replace(one, path=path, rule=f"{one.path}: {one.rule}") for one in error.problems]
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether the folder holds an adapter (PEFT) in place of a model's weights."""
+    return (folder / ADAPTER_CONFIG).is_file() and not any(_weight_files(folder))
+
+
+def base_of(folder: Path) -> tuple[str, str | None]:
+    """Return the checkpoint of an adapter's model, and its revision of a Hub id."""
+    config = _read(folder / ADAPTER_CONFIG)
+    return config["base_model_name_or_path"], config.get("revision")
 
 
 def language_ids(folder: Path) -> dict[str, int]:
@@ -77,11 +89,11 @@ def completion(generation: Tree, read_vocabulary: Callable[[], Mapping[str, int]
 
 def _problems(folder: Path, path: str) -> Iterator[Problem]:
     name = str(folder)
-    if (folder / _ADAPTER).is_file() and not any(_weight_files(folder)):
-        base = _read(folder / _ADAPTER).get("base_model_name_or_path") or "its base model"
-        do = "Merge it with PEFT's merge_and_unload(), save the whole model with its processor, and name that folder"
-        yield Problem(path, "must be a whole model", f"{name}, an adapter (PEFT) of {base}", do)
-        return
+    if is_adapter(folder):
+        found = list(_adapter_problems(folder, path))
+        yield from found
+        if found:
+            return
     if not (folder / "config.json").is_file():
         inner = sorted(file.parent.name for file in folder.glob("*/config.json"))
         do = f"Name a folder in it: {', '.join(inner)}" if inner else ""
@@ -91,14 +103,33 @@ def _problems(folder: Path, path: str) -> Iterator[Problem]:
     if (kind := config.get("model_type", "whisper")) != "whisper":
         yield Problem(path, "must be a Whisper", f"{name}, a {kind}")
         return
-    yield from _weights_problems(folder, path)
+    if not is_adapter(folder):
+        yield from _weights_problems(folder, path)
     yield from _extractor_problems(folder, path, config)
     yield from _tokens_problems(folder, path, config)
 
 
-def _weights_problems(folder: Path, path: str) -> Iterator[Problem]:
-    from safetensors import SafetensorError, safe_open
+def _adapter_problems(folder: Path, path: str) -> Iterator[Problem]:
+    config = _read(folder / ADAPTER_CONFIG)
+    base, kind = config.get("base_model_name_or_path"), config.get("peft_type")
+    got = f"{folder}, an adapter (PEFT, {kind or 'of no type'}) of {base or 'no model'}"
+    merge = "Merge it with PEFT's merge_and_unload(), save the whole model with its processor, and name that folder"
+    lacking = [name for name in ("config.json", ADAPTER_WEIGHTS) if not (folder / name).is_file()]
+    if kind != "LORA" or not base:
+        yield Problem(path, "must be a whole model, or an adapter by LoRA that names its model", got, merge)
+    elif lacking:
+        rule = "must be a whole model, or hold the adapter's weights and its model's configurations and tokenizer"
+        yield Problem(path, f"{rule}: {', '.join(lacking)}", got, merge)
+    elif find_spec("peft") is None:
+        yield Absent(path, "peft must be installed to open an adapter", got, "Run pip install 'raywce[lora]'")
+    elif Path(base).is_absolute() and not Path(base).is_dir():
+        yield Absent(path, "the adapter's model must be on this machine", got, merge)
+    else:
+        yield from problems_of(Path(base), path) if Path(base).is_dir() else ()
+        yield from _damage(folder / ADAPTER_WEIGHTS, path)
 
+
+def _weights_problems(folder: Path, path: str) -> Iterator[Problem]:
     files = list(_weight_files(folder))
     if not files:
         rule = (
@@ -111,11 +142,17 @@ def _weights_problems(folder: Path, path: str) -> Iterator[Problem]:
         elif is_pointer(file):
             yield Problem(path, "must hold the weights themselves", f"{file}, a Git LFS pointer", "Run git lfs pull")
         elif file.suffix == ".safetensors":
-            try:
-                with safe_open(file, framework="numpy"):
-                    pass
-            except SafetensorError as error:
-                yield Problem(path, "must hold whole weights", f"{file} ({first_line(error)})", "Copy the file again")
+            yield from _damage(file, path)
+
+
+def _damage(file: Path, path: str) -> Iterator[Problem]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy"):
+            pass
+    except SafetensorError as error:
+        yield Problem(path, "must hold whole weights", f"{file} ({first_line(error)})", "Copy the file again")
 
 
 def _weight_files(folder: Path) -> Iterator[Path]:

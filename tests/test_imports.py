@@ -25,7 +25,8 @@ ALLOWED = {
     "loss": "data",
     "precision": "",
     "whisper_folder": "errors storage",
-    "model": "data errors loss whisper_folder",
+    "lora": "whisper_folder",
+    "model": "data errors lora loss whisper_folder",
     "augmentation": "errors data precision storage",
     "evaluation": "data model precision storage",
     "experiment": "assets augmentation errors evaluation storage weighting whisper_folder",
@@ -33,13 +34,13 @@ ALLOWED = {
     "selection": "errors evaluation experiment numbers surrogate trial_report valid_json",
     "runs": "assets errors experiment selection storage trial_report valid_json",
     "cluster": "errors evaluation experiment",
-    "training": "augmentation cluster data errors evaluation experiment loss model precision runs storage trial_report "
-    "weighting",
+    "training": "augmentation cluster data errors evaluation experiment lora loss model precision runs storage "
+    "trial_report weighting",
     "screen": "experiment numbers selection trial_report",
     "search": "cluster data errors evaluation experiment numbers runs screen selection storage surrogate training "
     "trial_report",
     "report": "data errors evaluation experiment numbers runs screen selection trial_report valid_json weighting",
-    "export": "data errors evaluation experiment model numbers runs selection storage training trial_report "
+    "export": "data errors evaluation experiment lora model numbers runs selection storage training trial_report "
     "whisper_folder",
     "profile": "cluster data errors experiment model numbers precision runs selection storage training "
     "trial_report valid_json",

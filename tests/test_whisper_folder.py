@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-from raywce.errors import InputError
+from raywce.errors import Absent, InputError
 from raywce.model import load_model, load_tokenizer
-from raywce.whisper_folder import completion, language_ids, problems_of
+from raywce.whisper_folder import base_of, completion, is_adapter, language_ids, problems_of
 from tests.tiny_whisper import write_tiny_whisper
 
 NEEDED = ("lang_to_id", "task_to_id", "no_timestamps_token_id")
@@ -160,14 +160,62 @@ def test_another_kind_of_model_is_named(folder: Path) -> None:
     assert str(problem) == f"MODEL: must be a Whisper, but got {folder}, a wav2vec2"
 
 
+def adapter(folder: Path, base: str, kind: str = "LORA") -> None:
+    """Make it an adapter of `base`."""
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    config = {"peft_type": kind, "base_model_name_or_path": base}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+def test_an_adapter_beside_its_models_configurations_is_opened(folder: Path) -> None:
+    base = Path(shutil.copytree(folder, folder.with_name("base")))
+    adapter(folder, str(base))
+    assert is_adapter(folder)
+    assert base_of(folder) == (str(base), None)
+    assert problems_of(folder, "MODEL") == []
+    (base / "model.safetensors").write_bytes(b"half")
+    (folder / "adapter_model.safetensors").write_bytes(b"half")
+    assert [problem.got.partition(" (")[0] for problem in problems_of(folder, "MODEL")] == [
+        str(base / "model.safetensors"),
+        str(folder / "adapter_model.safetensors"),
+    ]
+
+
+def test_an_adapter_of_a_hub_model_waits_for_the_hub(folder: Path) -> None:
+    adapter(folder, "openai/whisper-small")
+    assert problems_of(folder, "MODEL") == []
+
+
 def test_an_adapter_alone_says_what_it_is_and_of_what(folder: Path) -> None:
-    for name in ("config.json", "model.safetensors", "generation_config.json"):
-        (folder / name).unlink()
-    adapter = {"peft_type": "LORA", "base_model_name_or_path": "openai/whisper-small"}
-    (folder / "adapter_config.json").write_text(json.dumps(adapter))
+    adapter(folder, "openai/whisper-small")
+    (folder / "config.json").unlink()
     (problem,) = problems_of(folder, "MODEL")
-    assert "an adapter (PEFT) of openai/whisper-small" in problem.got
+    assert "an adapter (PEFT, LORA) of openai/whisper-small" in problem.got
+    assert problem.rule.endswith("configurations and tokenizer: config.json")
     assert "merge_and_unload()" in problem.do
+
+
+@pytest.mark.parametrize(("base", "kind"), [("openai/whisper-small", "IA3"), ("", "LORA")])
+def test_other_adapters_are_to_be_merged(folder: Path, base: str, kind: str) -> None:
+    adapter(folder, base, kind)
+    (problem,) = problems_of(folder, "MODEL")
+    assert problem.rule == "must be a whole model, or an adapter by LoRA that names its model"
+    assert f"an adapter (PEFT, {kind}) of {base or 'no model'}" in problem.got
+
+
+def test_an_adapter_needs_its_model_here(folder: Path) -> None:
+    adapter(folder, "/elsewhere/whisper")
+    (problem,) = problems_of(folder, "MODEL")
+    assert isinstance(problem, Absent)
+    assert problem.rule == "the adapter's model must be on this machine"
+
+
+def test_an_adapter_needs_peft(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter(folder, "openai/whisper-small")
+    monkeypatch.setattr("raywce.whisper_folder.find_spec", lambda name: None)
+    (problem,) = problems_of(folder, "MODEL")
+    assert isinstance(problem, Absent)
+    assert problem.do == "Run pip install 'raywce[lora]'"
 
 
 def test_an_adapter_beside_whole_weights_is_no_problem(folder: Path) -> None:

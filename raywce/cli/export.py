@@ -17,6 +17,9 @@ def export(
     quantization: Annotated[
         str | None, typer.Option(help="Type of CTranslate2's weights: float32 (default), float16, int8, ...")
     ] = None,
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="Keep an adapter (model.lora) apart, in place of merging it.")
+    ] = False,
     push: Annotated[str | None, typer.Option(metavar="REPO_ID", help="Also upload it to the Hugging Face Hub.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
@@ -38,15 +41,19 @@ def export(
     average = find_average(run)
     if average and trial:
         problems.add("--trial", "must be left out for an averaged model", trial)
+    if adapter and ctranslate2:
+        problems.add("--ctranslate2", "must be left out with --adapter, as it needs a whole model")
     problems.raise_any()
     target = folder.check_out(out)
     source = average or find_source(run, trial)
     weights = (quantization or "float32") if ctranslate2 else None
+    if adapter:
+        folder.check_adapter(source, shared=push is not None)
     if weights:
         check_convertible(source.checkpoint, weights)
     if push:
         hub.check_pushable(push)
-    folder.export(source, target, weights)
+    folder.export(source, target, weights, adapter)
     typer.echo(f"{source.title}: {target}")
     if weights:
         typer.echo(f"CTranslate2, {weights}: {target / folder.CTRANSLATE2}")

@@ -130,7 +130,8 @@ def _grid(loaded: ExperimentFile) -> Summary:
 def _disk(loaded: ExperimentFile, has_speech: bool) -> Summary | None:
     from raywce.experiment.disk import disk_of, kept_bytes, parameters_of, speech_bytes
 
-    experiment, parameters = loaded.experiment, parameters_of(loaded.experiment.model)
+    experiment, rank = loaded.experiment, loaded.space.get("model.lora.rank")
+    parameters = parameters_of(experiment.model, [one for one in rank.listed() if isinstance(one, int)] if rank else [])
     if parameters is None:
         return None
     speech = speech_bytes(experiment) + kept_bytes(experiment, parameters.width) if has_speech else 0

@@ -23,7 +23,7 @@ from raywce.experiment.schema import (
 from raywce.experiment.space import Scalar, Space, largest
 from raywce.experiment.text import shown
 
-OF_BASELINE = ("training.optimizer.", "data.sampling.")  # leaves that the baseline has a value of too
+OF_BASELINE = ("training.optimizer.", "data.sampling.", "model.lora.")  # leaves that the baseline has a value of too
 _OF_THE_EXPERIMENT = "must be for a language of the experiment"
 _WHOLE_TRIALS = {
     "noise_aware": "learns nothing from a trial that was stopped",
@@ -214,7 +214,7 @@ def _baseline_values(search: Search, space: Space) -> Iterator[Problem]:
     for path in search.baseline:
         if path not in searched:
             do = f"; searched are {', '.join(searched)}" if searched else ", or give that leaf a distribution"
-            rule = "must be a searched leaf of training.optimizer or data.sampling"
+            rule = "must be a searched leaf of training.optimizer, data.sampling or model.lora"
             yield Problem(f"search.baseline.{path}", rule, "another", f"Remove it{do}")
 
 

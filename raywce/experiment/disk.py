@@ -24,9 +24,15 @@ _MOST_ALONE = 2  # of one with a single worker, which keeps no best one
 
 @dataclass(frozen=True)
 class Parameters:
-    """Numbers of a checkpoint's parameters: all, and those that are trained; and the width of its encoder."""
+    """Numbers of a model's parameters, and the width of its encoder.
 
-    total: int
+    Attributes:
+        saved: in a checkpoint: all of them, or those of the largest adapter that is searched.
+        trained: all that are not frozen, or those.
+        width: of the encoder.
+    """
+
+    saved: int
     trained: int
     width: int = 0
 
@@ -58,7 +64,7 @@ def disk_of(experiment: Experiment, trials: int, parameters: Parameters, speech:
             (`kept_bytes`).
     """
     search, training = experiment.search, experiment.training
-    model = _WEIGHT * parameters.total
+    model = _WEIGHT * parameters.saved
     checkpoint = model + _ADAMW * parameters.trained
     saved = math.ceil(training.steps / (training.checkpoint_every or training.evaluate_every or training.steps))
     models = search.baseline_seeds + min(search.keep_models, trials) + search.confirm.trainings
@@ -133,8 +139,12 @@ def lengths(context: str | float) -> int:
     return 2 if context == "batch" else 1
 
 
-def parameters_of(model: Model) -> Parameters | None:
+def parameters_of(model: Model, ranks: Sequence[int] = ()) -> Parameters | None:
     """Count the parameters by the weights' headers, without loading the weights.
+
+    Args:
+        model: the file's.
+        ranks: of adapters that are searched; none: the file's.
 
     Returns:
         None without a header: a folder that is not here, a Hub checkpoint that can't be reached, damaged files, or
@@ -151,8 +161,17 @@ def parameters_of(model: Model) -> Parameters | None:
         return None
     counts = {name: math.prod(shape) for name, shape in shapes.items()}
     frozen = _ENCODER if model.freeze_encoder else _SINUSOIDS
-    trained = sum(count for name, count in counts.items() if not name.startswith(frozen))
-    return Parameters(sum(counts.values()), trained, counts.get(f"{_ENCODER}layer_norm.weight", 0))
+    trained = {name: count for name, count in counts.items() if not name.startswith(frozen)}
+    saved, of_training = sum(counts.values()), sum(trained.values())
+    ranks = ranks or [model.lora.rank]
+    if all(ranks):
+        of_targets = [shapes[name] for name in trained if name.split(".")[-2:] in _targets(model)]
+        saved = of_training = max(ranks) * sum(map(sum, of_targets))
+    return Parameters(saved, of_training, counts.get(f"{_ENCODER}layer_norm.weight", 0))
+
+
+def _targets(model: Model) -> list[list[str]]:
+    return [[target, "weight"] for target in model.lora.targets]
 
 
 def _hub_shapes(model: Model) -> dict[str, list[int]]:

@@ -23,8 +23,8 @@ _DISTRIBUTION = {
     "additionalProperties": False,
 }
 _OF_A_WEIGHTING = ("Weighting", "Alpha")  # how those models' names end
-_OTHERS = {"Optimizer", "Augmentation", *(type(own).__name__ for own in Augmentation().transforms.values())}
-_NEVER_SEARCHED = ("kind", "scope", "languages", "preset", "folder")
+_OTHERS = {"Optimizer", "Lora", "Augmentation", *(type(own).__name__ for own in Augmentation().transforms.values())}
+_NEVER_SEARCHED = ("kind", "scope", "languages", "preset", "folder", "targets")
 
 
 def as_text() -> str:

@@ -13,7 +13,7 @@ from raywce.errors import Absent, InputError, Problem, one_line
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.checks import can_act
 from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources, Search, Sections
-from raywce.experiment.space import Space
+from raywce.experiment.space import Space, largest
 from raywce.storage.files import is_uri
 from raywce.storage.node_copy import has_parquet, rows_in
 
@@ -27,7 +27,7 @@ def missing(sections: Sections, space: Space) -> list[Problem]:
     problems: list[Problem] = []
     model, data, languages = (sections.get(name) for name in ("model", "data", "languages"))
     if model:
-        problems += _checkpoint(model)
+        problems += [*_checkpoint(model), *_lora(model, space)]
     if model and languages and not problems:
         problems += _languages_without_token(model, languages)
     if data:
@@ -106,6 +106,14 @@ def _checkpoint(model: Model) -> Iterator[Problem]:
         yield Absent(path, "must be a transformers folder that exists, or a Hub id organisation/name", name)
         return
     yield from whisper_folder.problems_of(folder, path)
+
+
+def _lora(model: Model, space: Space) -> Iterator[Problem]:
+    path = "model.lora.rank"
+    rank = largest(path, model.lora.rank, space)
+    if rank and find_spec("peft") is None:
+        do = "Run pip install 'raywce[lora]', or set it to 0"
+        yield Absent(path, "peft must be installed to train with LoRA", f"{rank:g}", do)
 
 
 def _languages_without_token(model: Model, languages: Languages) -> Iterator[Problem]:

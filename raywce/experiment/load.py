@@ -103,7 +103,7 @@ class ExperimentFile:
         return [dict(point) for point in self._points]
 
     def baseline(self) -> Experiment:
-        """Return plain fine-tuning on the same data, at `search.baseline`'s values of optimizer and sampling."""
+        """Return plain fine-tuning on the same data, at `search.baseline`'s values of optimizer, sampling and LoRA."""
         values = {path: value for path, value in self.experiment.search.baseline.items() if path in self.leaves}
         return _with(self.experiment, values | {"weighting": {"kind": "none"}, "augmentation": {}})
 
@@ -123,7 +123,8 @@ class ExperimentFile:
             schedule.adaptive or (schedule.alpha_initial, schedule.alpha_final) != (1.0, 1.0)
             for schedule in experiment.schedules().values()
         )
-        as_there = (experiment.training, experiment.data) == (baseline.training, baseline.data)
+        sections = ("model", "training", "data")
+        as_there = all(getattr(experiment, name) == getattr(baseline, name) for name in sections)
         return as_there and not weighted and not experiment.augmentation.active
 
 

@@ -26,6 +26,26 @@ _MLFLOW = r"^((https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://.+|databricks(://
 _INTERMEDIATE_SHARE, _INTERMEDIATE_LEAST = 0.25, 200
 
 
+class Lora(Section):
+    """LoRA: small trained matrices beside weights that stay as they are, by PEFT (the extra raywce[lora])."""
+
+    rank: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Of the matrices; 0: all weights are trained. Learning rates of about ten times those of full "
+        "training are usual.",
+    )
+    alpha: Positive = Field(16, description="What they add is scaled by alpha / rank.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of the numbers that they take which are set to 0."
+    )
+    targets: Annotated[list[Literal["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]], Field(min_length=1)] = (
+        Field(
+            ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
+            description="Linear layers that have them, in encoder and decoder; with freeze_encoder in the decoder.",
+        )
+    )
+
+
 class Model(Section):
     """The checkpoint that is fine-tuned."""
 
@@ -41,6 +61,7 @@ class Model(Section):
         "disk has room.",
     )
     gradient_checkpointing: bool = Field(False, description="Take less memory, for about a third more time.")
+    lora: Lora = Lora()
 
 
 class Sampling(Section):
@@ -470,7 +491,8 @@ class Search(Section):
     )
     baseline: dict[str, bool | int | float | str | None] = Field(
         default_factory=dict,
-        description="The baseline's value of each searched leaf of training.optimizer and data.sampling, by key path.",
+        description="The baseline's value of each searched leaf of training.optimizer, data.sampling and model.lora, "
+        "by key path.",
     )
     baseline_seeds: Count = Field(
         6,

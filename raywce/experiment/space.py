@@ -19,14 +19,14 @@ Kind = Literal["uniform", "loguniform", "int", "choice"]
 KINDS = get_args(Kind)
 WHERE = (
     "A distribution may stand in a leaf under weighting (not kind, not scope), under augmentation "
-    "(not preset, not languages, not folder), under training.optimizer, in data.sampling.temperature and in a "
-    "language's data.sampling.shares"
+    "(not preset, not languages, not folder), under training.optimizer, under model.lora (not targets), in "
+    "data.sampling.temperature and in a language's data.sampling.shares"
 )
 _LEAF = r"(?!kind$|scope$|languages$)[^.]+"
 _SEARCHABLE = re.compile(
     rf"weighting\.{_LEAF}|weighting\.languages\.[^.]+\.{_LEAF}"
     r"|augmentation\.(?!preset$|languages$)[^.]+|augmentation\.[^.]+\.(?!folder$)[^.]+"
-    r"|training\.optimizer\.[^.]+|data\.sampling\.temperature|data\.sampling\.shares\.[^.]+"
+    r"|training\.optimizer\.[^.]+|model\.lora\.(?!targets$)[^.]+|data\.sampling\.temperature|data\.sampling\.shares\.[^.]+"
 )
 
 

@@ -20,6 +20,7 @@ from raywce.export.weights import Model, overwrite
 from raywce.model import load_tokenizer
 from raywce.runs.folder import EXPERIMENT, RunFolder, versions
 from raywce.storage.node_copy import on_node
+from raywce.whisper_folder import is_adapter
 
 FARTHEST = 0.5
 _NAMED = 3  # tensors that a message names
@@ -59,6 +60,7 @@ def find_model(place: str) -> Model:
         rule = f"must be a run folder with {EXPERIMENT}, or a transformers folder with config.json on this machine"
         raise InputError([Problem(place, rule, "neither")])
     model = Model(place, "/".join(found.parts[-2:]), found)
+    _check_not_adapter(model, "Merge it first (PEFT's merge_and_unload)")
     try:
         types = {info.dtype for info in model.tensors.values()}
     except (NotASafetensorsRepoError, SafetensorsParsingError, OSError) as error:
@@ -85,7 +87,14 @@ def _of_run(place: str) -> Model:
     cache = Path(source.experiment.data.cache).expanduser()
     found = on_node(source.checkpoint, cache)
     check_whole(found, source.checkpoint)
-    return Model(place, f"{name}/{source.trial_id}".rstrip("/"), found)
+    model = Model(place, f"{name}/{source.trial_id}".rstrip("/"), found)
+    _check_not_adapter(model, "Export it, and name the exported folder")
+    return model
+
+
+def _check_not_adapter(model: Model, do: str) -> None:
+    if is_adapter(model.folder):
+        raise InputError([Problem(model.place, "must be a whole model", "an adapter (PEFT)", do)])
 
 
 def problems(models: Sequence[Model]) -> list[Problem]:

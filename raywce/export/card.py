@@ -47,18 +47,20 @@ _CLAIMS: Mapping[Kind, str] = {
 }
 
 
-def model_card(source: Source, max_new_tokens: int, quantization: str | None = None) -> str:
+def model_card(source: Source, max_new_tokens: int, quantization: str | None = None, *, adapter: bool = False) -> str:
     """Return the card as Markdown with a YAML head, as the Hub reads it.
 
     Args:
         source: what is exported.
         max_new_tokens: as many as the decoder has positions for, after the prompt.
         quantization: of CTranslate2's format beside it; None without it.
+        adapter: the folder holds an adapter.
     """
     tables = figures(source)
     experiment = source.experiment
     return _TEMPLATES.get_template("card.md.jinja").render(
-        head=_head(source, tables).to_yaml(),
+        head=_head(source, tables, adapter).to_yaml(),
+        adapter=_checkpoint(experiment) if adapter else "",
         name=experiment.name,
         base=_base(experiment),
         languages=experiment.languages,
@@ -90,6 +92,7 @@ def average_card(average: Average, max_new_tokens: int, quantization: str | None
     return _TEMPLATES.get_template("average.md.jinja").render(
         head=head.to_yaml(),
         name=average.name,
+        adapter="",
         rows=[(of.model, numbers.percent(of.share)) for of in average.models],
         language="LANGUAGE",
         max_new_tokens=max_new_tokens,
@@ -98,7 +101,7 @@ def average_card(average: Average, max_new_tokens: int, quantization: str | None
     )
 
 
-def _head(source: Source, tables: Sequence[Figures]) -> ModelCardData:
+def _head(source: Source, tables: Sequence[Figures], adapter: bool) -> ModelCardData:
     experiment, metrics = source.experiment, source.experiment.metrics
     results = [
         EvalResult(
@@ -118,7 +121,7 @@ def _head(source: Source, tables: Sequence[Figures]) -> ModelCardData:
     return ModelCardData(
         language=experiment.languages.all,
         base_model=checkpoint if is_hub_id(checkpoint) else None,
-        library_name="transformers",
+        library_name="peft" if adapter else "transformers",
         pipeline_tag=_TASK,
         metrics=["wer", "cer"],
         tags=["whisper", "raywce"],
@@ -127,10 +130,15 @@ def _head(source: Source, tables: Sequence[Figures]) -> ModelCardData:
     )
 
 
+def _checkpoint(experiment: Experiment) -> str:
+    checkpoint = experiment.model.checkpoint
+    return checkpoint if is_hub_id(checkpoint) else _name(checkpoint)
+
+
 def _base(experiment: Experiment) -> str:
     model = experiment.model
     if not is_hub_id(model.checkpoint):
-        return f"the checkpoint `{_name(model.checkpoint)}`"
+        return f"the checkpoint `{_checkpoint(experiment)}`"
     revision = f" at revision `{model.revision}`" if model.revision else ""
     return f"[{model.checkpoint}](https://huggingface.co/{model.checkpoint}){revision}"
 
@@ -147,6 +155,8 @@ def _settings(experiment: Experiment) -> str:
         augmentation = {**shown, "languages": experiment.augmented_languages}
     sampling = experiment.data.sampling.model_dump()
     resources = experiment.resources.model_dump(include={"workers"})
+    if experiment.model.lora.rank:
+        sections = {"lora": experiment.model.lora.model_dump(), **sections}
     return text.write({**sections, "augmentation": augmentation, "sampling": sampling, "resources": resources})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +14,18 @@ from transformers import GenerationConfig
 
 from raywce.errors import InputError, fail
 from raywce.evaluation.decode import PROMPT_TOKENS
+from raywce.experiment.environment import is_hub_id
 from raywce.export.card import average_card, model_card
 from raywce.export.record import Average
 from raywce.export.source import Source
 from raywce.export.weights import Model, overwrite
+from raywce.lora import save_average
+from raywce.model import load_average
 from raywce.runs.folder import STATE_FILE
 from raywce.storage.failures import patiently
-from raywce.storage.files import is_uri, located
+from raywce.storage.files import exists, is_uri, located
 from raywce.storage.node_copy import on_node
-from raywce.whisper_folder import problems_of
+from raywce.whisper_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter, problems_of
 
 CTRANSLATE2 = "ctranslate2"  # the subfolder of that format
 
@@ -41,17 +44,25 @@ def check_out(out: str, path: str = "OUT") -> Path:
     return folder
 
 
-def export(source: Source | Average, out: Path, quantization: str | None = None) -> None:
+def export(source: Source | Average, out: Path, quantization: str | None = None, adapter: bool = False) -> None:
     """Write the model as a transformers folder with its card; `out` appears once it is complete.
 
     Args:
         source: what is exported.
         out: new or empty (`check_out`).
         quantization: of CTranslate2's format, written too; None: not written.
+        adapter: keep an adapter as it is, in place of merging it into its model.
     """
     with model_folder(source.checkpoint, out, lambda name: name != STATE_FILE) as folder:
-        if isinstance(source, Source) and source.others:
-            _average(source, folder)
+        places = _trainings(source)
+        if not is_adapter(folder):
+            _average(places, folder)
+        elif adapter:
+            save_average(list(places.values()), folder)
+        else:
+            load_average([str(place) for place in places.values()]).save_pretrained(folder)
+            for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+                (folder / name).unlink()
         write_card(source, folder, quantization)
         if quantization:
             from raywce.export.convert import convert
@@ -59,14 +70,45 @@ def export(source: Source | Average, out: Path, quantization: str | None = None)
             convert(folder, folder / CTRANSLATE2, quantization)
 
 
-def _average(source: Source, folder: Path) -> None:
-    """Put the average of all trainings in the place of the first one's weights."""
+def check_adapter(source: Source | Average, shared: bool) -> None:
+    """Check that there is an adapter to keep.
+
+    Args:
+        source: what is exported.
+        shared: others are to open it.
+
+    Raises:
+        InputError: the model is whole, or others could not find the adapter's.
+    """
+    if not exists(f"{source.checkpoint}/{ADAPTER_CONFIG}"):
+        fail("--adapter", "the model must be trained by LoRA (model.lora)", "a whole model", "Leave it out")
+    base = source.experiment.model.checkpoint if isinstance(source, Source) else ""
+    if shared and not is_hub_id(base):
+        do = "Leave --adapter out: the merged model can be uploaded"
+        fail("--adapter", "must be of a model on the Hub to be uploaded there", base, do)
+
+
+def _trainings(source: Source | Average) -> dict[str, Path]:
+    """Return the folder on this machine of each training that is averaged, by its path or URI; the first one's alone.
+
+    Raises:
+        InputError: one of several lacks something or is damaged.
+    """
+    if not isinstance(source, Source):
+        return {source.checkpoint: Path(source.checkpoint)}
     cache = Path(source.experiment.data.cache).expanduser()
     places = [source.checkpoint, *source.others]
-    models = [Model(place, place, on_node(place, cache) if is_uri(place) else Path(place)) for place in places]
-    for model in models:
-        check_whole(model.folder, model.place)
-    overwrite(folder, models, [1 / len(models)] * len(models))
+    folders = {place: on_node(place, cache) if is_uri(place) else Path(place) for place in places}
+    for place in source.others:
+        check_whole(folders[place], place)
+    return folders
+
+
+def _average(places: Mapping[str, Path], folder: Path) -> None:
+    """Put the average of all trainings in the place of the first one's weights."""
+    models = [Model(place, place, found) for place, found in places.items()]
+    if len(models) > 1:
+        overwrite(folder, models, [1 / len(models)] * len(models))
 
 
 @contextmanager
@@ -108,7 +150,7 @@ def write_card(source: Source | Average, folder: Path, quantization: str | None 
     if isinstance(source, Average):
         card = average_card(source, tokens, quantization)
     else:
-        card = model_card(source, tokens, quantization)
+        card = model_card(source, tokens, quantization, adapter=is_adapter(folder))
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from raywce.errors import fail, first_sentence
+from raywce.lora import has_adapter, load_adapter
 from raywce.model import load_model, save_model
 from raywce.runs.folder import CHECKPOINT, STATE_FILE
 from raywce.storage import files
@@ -92,5 +93,8 @@ def load_state(folder: Path) -> TrainingState:
 
 
 def load_weights(model: WhisperForConditionalGeneration, folder: Path) -> None:
-    """Put the checkpoint's weights into a model of the same configuration."""
-    model.load_state_dict(load_model(str(folder)).state_dict())
+    """Put the checkpoint's weights, or its adapter, into a model of the same configuration."""
+    if has_adapter(model):
+        load_adapter(model, folder)
+    else:
+        model.load_state_dict(load_model(str(folder)).state_dict())

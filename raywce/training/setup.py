@@ -25,6 +25,7 @@ from raywce.data.store import Utterances, label_lengths, open_split
 from raywce.errors import InputError
 from raywce.experiment.disk import states_bytes
 from raywce.experiment.schema import Experiment
+from raywce.lora import LoraSettings, add_adapter
 from raywce.model import UtteranceLosses, load_model, load_tokenizer
 from raywce.precision import resolved, shortcoming
 from raywce.storage.node_copy import on_node
@@ -126,6 +127,8 @@ class Worker:
             freeze_encoder=model.freeze_encoder,
             gradient_checkpointing=model.gradient_checkpointing,
         )
+        if model.lora.rank:
+            add_adapter(self.model, LoraSettings(**model.lora.model_dump()), self.training.seed)
         self.settings = OptimizerSettings(**self.training.optimizer.model_dump())
         self.tokenizer = load_tokenizer(model.checkpoint, model.revision)
         self.log_mel = LogMel.from_checkpoint(model.checkpoint, model.revision).to(self.device)

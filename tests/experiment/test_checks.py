@@ -218,6 +218,7 @@ RULES = [
     (["model.checkpoint=./nowhere"], "model.checkpoint", "must be a transformers folder that exists, or a Hub id"),
     (["model.checkpoint=openai/whisper-small.en"], "model.checkpoint", "must be multilingual"),
     # the search
+    (["model.lora.rank={choice: [4, 8]}"], "search.baseline", "must have the baseline's value of model.lora.rank"),
     ([SEARCHED_RATE], "search.baseline", "must have the baseline's value of training.optimizer.learning_rate"),
     (
         [SEARCHED_ALPHA, "search.baseline.training.optimizer.beta1=0.8"],
@@ -227,7 +228,7 @@ RULES = [
     (
         [SEARCHED_ALPHA, "search.baseline.weighting.alpha=2"],
         "search.baseline.weighting.alpha",
-        "must be a searched leaf of training.optimizer or data.sampling",
+        "must be a searched leaf of training.optimizer, data.sampling or model.lora",
     ),
     (
         ["data.sampling.temperature={uniform: [1, 5]}", "search.points=none"],

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import HTTPError
+from safetensors.torch import load_file
 
 from raywce.experiment.disk import Disk, Parameters, disk_of, kept_bytes, parameters_of, speech_bytes, states_bytes
 from raywce.experiment.load import load
-from raywce.experiment.schema import Experiment, Model, Optimizer
+from raywce.experiment.schema import Experiment, Lora, Model, Optimizer
+from raywce.lora import LoraSettings, add_adapter
 from raywce.model import load_model
 from raywce.training.checkpoint import TrainingState, save_checkpoint
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
@@ -18,7 +21,7 @@ from tests.tiny_corpus import write_tiny_corpus
 from tests.tiny_whisper import write_tiny_whisper
 
 CONFIRM = "search.confirm={candidates: 2, seeds: 4}"
-PARAMETERS = Parameters(total=100, trained=60)  # 400 bytes of weights, 480 of moments
+PARAMETERS = Parameters(saved=100, trained=60)  # 400 bytes of weights, 480 of moments
 
 
 @pytest.fixture(scope="module")
@@ -45,19 +48,34 @@ def test_no_header_no_parameters(tmp_path: Path) -> None:
     assert parameters_of(Model(checkpoint=str(tmp_path))) is None
 
 
-def test_a_written_checkpoint_takes_what_is_said(whisper: Path, tmp_path: Path) -> None:
-    model = load_model(str(whisper))
+@pytest.mark.parametrize("lora", [{}, {"rank": 4, "targets": ["q_proj", "fc1"]}])
+def test_a_written_checkpoint_takes_what_is_said(whisper: Path, tmp_path: Path, lora: dict[str, Any]) -> None:
+    model, section = load_model(str(whisper)), Lora(**lora)
+    if section.rank:
+        add_adapter(model, LoraSettings(**section.model_dump()), seed=0)
     optimizer = make_optimizer(model, OptimizerSettings(**Optimizer().model_dump()))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     save_checkpoint(tmp_path, model, TrainingState(1, optimizer.state_dict(), None, 1.0, {}), str(whisper), None)
-    parameters = parameters_of(Model(checkpoint=str(whisper)))
+    parameters = parameters_of(Model(checkpoint=str(whisper), lora=section))
     assert parameters is not None
-    written = sum((tmp_path / name).stat().st_size for name in ("model.safetensors", "training_state.pt"))
+    assert parameters.saved == sum(
+        tensor.numel() for tensor in load_file(next(tmp_path.glob("*model.safetensors"))).values()
+    )
+    written = sum(file.stat().st_size for file in (*tmp_path.glob("*model.safetensors"), *tmp_path.glob("*.pt")))
     (tmp_path / "one").mkdir()
     one = disk_of(experiment(tmp_path / "one"), 1, parameters, 0).trial
-    assert one <= written < 1.5 * one  # of so small a model, names and shapes are a part that counts
+    # Of so small a model, names and shapes are a part that counts.
+    assert one <= written < (4 if lora else 1.5) * one
+
+
+@pytest.mark.parametrize(("ranks", "like"), [([2, 8], 8), ([0, 8], 0), ([], 4)])
+def test_of_searched_ranks_the_largest_checkpoint_counts(whisper: Path, ranks: list[int], like: int) -> None:
+    def of(rank: int, *ranks: int) -> Parameters | None:
+        return parameters_of(Model(checkpoint=str(whisper), lora=Lora(rank=rank)), ranks)
+
+    assert of(4, *ranks) == of(like)
 
 
 @pytest.mark.parametrize(

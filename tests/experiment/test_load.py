@@ -345,3 +345,12 @@ def test_unknown_demo_names_are_told_with_all_else(example: Path) -> None:
     for path in ("data.folder", "model.checkpoint"):
         assert "demo:micro-whisper" in found[path]
         assert "demo:six-languages" in found[path]
+
+
+def test_an_adapter_needs_its_extra(example: Path, installed: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raywce.experiment.environment.find_spec", lambda name: name if name in installed else None)
+    ranks = ["model.lora.rank={choice: [0, 8]}", "search.baseline={model.lora.rank: 0}"]
+    (problem,) = [one for one in problems(example, [FAMILY, *ranks]) if one.path == "model.lora.rank"]
+    assert problem.do == "Run pip install 'raywce[lora]', or set it to 0"
+    installed.add("peft")
+    assert "model.lora.rank" in changed(example, FAMILY, *ranks).space

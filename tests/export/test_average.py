@@ -17,6 +17,8 @@ from raywce.errors import InputError
 from raywce.export.average import FARTHEST, Model, average, distance, find_model, problems
 from raywce.export.folder import export
 from raywce.export.record import Member, find_average
+from raywce.lora import LoraSettings, add_adapter
+from raywce.model import load_model, save_model
 from raywce.runs.folder import STATE_FILE
 from tests.export.runs import SearchRun
 from tests.export.transcribing import by_card
@@ -284,6 +286,15 @@ def refusal(place: Path) -> str:
     with pytest.raises(InputError) as error:
         find_model(str(place))
     return str(error.value)
+
+
+def test_an_adapter_is_refused_with_what_to_do(start: Path, tmp_path: Path) -> None:
+    model = load_model(str(start))
+    add_adapter(model, LoraSettings(2, 4, 0.0, ["q_proj"]), seed=0)
+    save_model(model, str(start), tmp_path / "adapter")
+    assert "must be a whole model, but got an adapter (PEFT). Merge it first" in refusal(tmp_path / "adapter")
+    run = SearchRun.write(tmp_path / "run", tmp_path / "adapter")
+    assert "Export it, and name the exported folder" in refusal(Path(run.folder.uri))
 
 
 def test_what_is_no_model_is_refused(start: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor, GenerationConfig, WhisperForConditionalGeneration
 from typer.testing import CliRunner
@@ -18,6 +19,8 @@ from raywce.export import convert, hub
 from raywce.export.card import model_card
 from raywce.export.folder import check_out, export
 from raywce.export.source import find_source
+from raywce.lora import LoraSettings, add_adapter
+from raywce.model import load_average, load_model, save_model
 from raywce.runs.folder import EXPERIMENT
 from raywce.training.checkpoint import STATE_FILE
 from tests.export.runs import SearchRun
@@ -123,6 +126,73 @@ def test_an_average_is_written_with_its_own_figures(tmp_path: Path, checkpoint: 
         assert "{:.2f} [{:.2f}, {:.2f}]".format(*(100 * wer[name] for name in ("value", "low", "high"))) in text
     results = {(one.dataset_split, one.dataset_config): one.metric_value for one in ModelCard(text).data.eval_results}
     assert (results["test", "gl"], results["dev", "gl"]) == (32.0, 30.0)
+
+
+def tuned(folder: Path, base: Path, seed: int = 0) -> Path:
+    """An adapter of `base` as a training leaves it, with draws of `seed`."""
+    model = load_model(str(base))
+    add_adapter(model, LoraSettings(2, 4, 0.0, ["q_proj", "fc1"]), seed)
+    draws = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(torch.randn(parameter.shape, generator=draws))
+    save_model(model, str(base), folder)
+    return folder
+
+
+def same(one: WhisperForConditionalGeneration, other: WhisperForConditionalGeneration) -> None:
+    for name, weight in one.state_dict().items():
+        torch.testing.assert_close(weight, other.state_dict()[name], msg=name)
+
+
+def test_an_adapter_is_merged_or_kept(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path / "run", tuned(tmp_path / "adapter", checkpoint))
+    source = find_source(run.folder.uri)
+    export(source, tmp_path / "merged")
+    assert not list((tmp_path / "merged").glob("adapter*"))
+    expected = load_model(source.checkpoint)
+    same(WhisperForConditionalGeneration.from_pretrained(tmp_path / "merged"), expected)
+    assert ModelCard(card(tmp_path / "merged")).data.library_name == "transformers"
+
+    export(source, tmp_path / "kept", adapter=True)
+    assert not (tmp_path / "kept" / "model.safetensors").exists()
+    base = WhisperForConditionalGeneration.from_pretrained(checkpoint)
+    same(PeftModel.from_pretrained(base, str(tmp_path / "kept")).merge_and_unload(), expected)
+    text = card(tmp_path / "kept")
+    assert ModelCard(text).data.library_name == "peft"
+    assert "This folder holds an adapter (LoRA)" in text
+    assert 'PeftModel.from_pretrained(base, "FOLDER").merge_and_unload()' in text
+    assert 'WhisperForConditionalGeneration.from_pretrained("openai/whisper-tiny", dtype="float32")' in text
+
+
+def test_an_average_of_adapters_is_merged_or_kept(tmp_path: Path, checkpoint: Path) -> None:
+    run = SearchRun.write(tmp_path / "run", tuned(tmp_path / "adapter", checkpoint), confirm=True)
+    run.average()
+    places = [run.folder.path("trials", f"confirm-candidate-1-{seed}", "step-00000020") for seed in (1, 2, 3)]
+    for seed, place in enumerate(places):
+        tuned(Path(place), checkpoint, seed)
+    source, expected = find_source(run.folder.uri), load_average(places)
+    export(source, tmp_path / "merged")
+    same(load_model(str(tmp_path / "merged")), expected)
+    export(source, tmp_path / "kept", adapter=True)
+    assert not (tmp_path / "kept" / "model.safetensors").exists()
+    same(load_model(str(tmp_path / "kept")), expected)
+
+
+def test_an_adapter_is_kept_where_there_is_one_and_pushed_where_others_find_its_model(
+    best: tuple[SearchRun, Path], tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = str(tmp_path / "out")
+    assert "--adapter: the model must be trained by LoRA" in told(best[0].folder.uri, out, "--adapter")
+    run = SearchRun.write(tmp_path / "run", tuned(tmp_path / "adapter", checkpoint))
+    text = told(run.folder.uri, out, "--adapter", "--ctranslate2")
+    assert "--ctranslate2: must be left out with --adapter" in text
+    local = run.folder.read_text(EXPERIMENT).replace("openai/whisper-tiny", str(checkpoint))
+    run.folder.write_text(EXPERIMENT, local)
+    monkeypatch.setattr(hub, "get_token", lambda: "hf_token")
+    assert "must be of a model on the Hub" in told(run.folder.uri, out, "--adapter", "--push", "me/galician")
+    assert not Path(out).exists()
 
 
 @pytest.mark.parametrize("confirm", [False, True])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import tokenizers
+import torch
 
 from raywce.assets import MICRO_WHISPER, checkpoint_path
 from raywce.data.features import LogMel
@@ -19,7 +20,8 @@ from raywce.evaluation.decode import PROMPT_TOKENS, Audio, TokenBound, evaluatin
 from raywce.export.convert import check_convertible
 from raywce.export.folder import export
 from raywce.export.source import find_source
-from raywce.model import load_model, load_tokenizer
+from raywce.lora import LoraSettings, add_adapter
+from raywce.model import load_model, load_tokenizer, save_model
 from tests.evaluation.talking_whisper import write_talking_whisper
 from tests.export.runs import SearchRun
 from tests.export.transcribing import by_card
@@ -79,6 +81,24 @@ def test_the_cards_code_gives_the_texts_of_the_evaluation(tmp_path: Path, librar
     transcribe = by_card(out, library, limit)
     assert len(set(seen)) > 1
     assert [transcribe(*pair) for pair in zip(files, languages, strict=True)] == seen
+
+
+def test_the_cards_code_for_an_adapter_gives_the_texts_of_the_evaluation(tmp_path: Path) -> None:
+    base = write_talking_whisper(tmp_path / "base")
+    model = load_model(str(base))
+    add_adapter(model, LoraSettings(2, 4, 0.0, ["q_proj", "out_proj"]), seed=0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    save_model(model, str(base), tmp_path / "checkpoint")
+    run = SearchRun.write(tmp_path / "run", tmp_path / "checkpoint")
+    export(find_source(run.folder.uri), tmp_path / "out", adapter=True)
+    files = write_noises(tmp_path, [2.5, 4.0, 1.0])
+    seen = [one.text for one in evaluated(tmp_path / "checkpoint", files, LANGUAGES)]
+    assert seen != [one.text for one in evaluated(base, files, LANGUAGES)]
+    transcribe = by_card(tmp_path / "out", "transformers", TOKENS, base)
+    assert [transcribe(*pair) for pair in zip(files, LANGUAGES, strict=True)] == seen
 
 
 def test_another_window_is_refused() -> None:

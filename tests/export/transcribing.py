@@ -11,18 +11,22 @@ from pathlib import Path
 Transcribe = Callable[[str, str], str]  # a file and its language token to a text
 
 
-def by_card(folder: Path, library: str, max_new_tokens: int | None = None) -> Transcribe:
+def by_card(folder: Path, library: str, max_new_tokens: int | None = None, base: Path | None = None) -> Transcribe:
     """The card's code for that library; its model is opened once.
 
     Args:
         folder: the exported one.
         library: that the code imports.
         max_new_tokens: where all texts are cut, other than the card has it.
+        base: an adapter's model, in place of the one on the Hub that the card names.
     """
     blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
     (block,) = [block for block in blocks if f"from {library} import" in block]
+    block = block.replace("openai/whisper-tiny", str(base)) if base else block
     lines = block.replace("FOLDER", str(folder)).splitlines()
-    opened = next(number for number, line in enumerate(lines) if str(folder) in line) + 1
+    opened = (
+        next(number for number, line in enumerate(lines) if re.match("transcribe = |model = WhisperModel", line)) + 1
+    )
     names: dict[str, object] = {}
     exec("\n".join(lines[:opened]), names)
 

@@ -112,6 +112,20 @@ def test_a_resumed_training_is_the_undisturbed_one_to_the_bit(run: Run) -> None:
             assert same[key] == report[key]
 
 
+def test_a_resumed_adapter_is_the_undisturbed_one_to_the_bit(run: Run, inputs: Path) -> None:
+    model = {"checkpoint": str(inputs / "model"), "lora": {"rank": 2, "alpha": 4, "dropout": 0.1}}
+    settings = {"model": model, "training": {"steps": 4, "checkpoint_every": 2, "accumulation_steps": 2}}
+    whole = run(**settings)
+    resumed = run(resume=whole, at="step-00000002", **settings)
+
+    def adapter(session: Session, name: str = "step-00000004") -> dict[str, torch.Tensor]:
+        assert not (session.folder / name / "model.safetensors").exists()
+        return load_file(session.folder / name / "adapter_model.safetensors")
+
+    assert equal(adapter(resumed), adapter(whole))
+    assert not equal(adapter(whole), adapter(whole, "step-00000002"))
+
+
 def test_a_training_cut_off_after_its_last_checkpoint_only_reports_it_again(run: Run) -> None:
     whole = run()
     again = run(resume=whole, at="step-00000004")
@@ -433,19 +447,25 @@ def test_each_context_of_the_evaluation_gives_its_own_figures(run: Run, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("training", "evaluation"),
+    ("model", "training", "evaluation"),
     [
-        ({"precision": "bf16"}, {}),
-        ({"precision": "bf16"}, {"precision": "fp32"}),
-        ({}, {"precision": "bf16", "encoder_context": "batch", "context_margin": 1.0, "identify_language": True}),
+        ({}, {"precision": "bf16"}, {}),
+        ({"lora": {"rank": 4}}, {"optimizer": {"learning_rate": 1e-3}}, {}),
+        ({}, {"precision": "bf16"}, {"precision": "fp32"}),
+        ({}, {}, {"precision": "bf16", "encoder_context": "batch", "context_margin": 1.0, "identify_language": True}),
     ],
 )
 def test_dev_is_decoded_as_test_and_raywce_evaluate_decode(
-    run: Run, inputs: Path, tmp_path: Path, training: dict[str, Any], evaluation: dict[str, Any]
+    run: Run,
+    inputs: Path,
+    tmp_path: Path,
+    model: dict[str, Any],
+    training: dict[str, Any],
+    evaluation: dict[str, Any],
 ) -> None:
     talking = {"checkpoint": str(write_talking_whisper(tmp_path / "talking"))}
     changes = {
-        "model": talking,
+        "model": {**talking, **model},
         "training": {"steps": 1, "optimizer": {"learning_rate": 1e-5}, **training},
         "evaluation": {"batch_size": 4, "normalizer": "whisper_basic", **evaluation},
     }

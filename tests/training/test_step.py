@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from raywce.data.labels import IGNORED, LabelEncoder, pad_labels
 from raywce.data.loader import Corpus, Loader, StepBatch
 from raywce.data.sampler import BatchSampler, language_shares
 from raywce.data.store import label_lengths, open_split
+from raywce.lora import LoraSettings, add_adapter
 from raywce.loss import counted_positions
 from raywce.model import UtteranceLosses, decoder_inputs, load_model, load_tokenizer
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
@@ -46,6 +47,7 @@ class Case:
     dtype: torch.dtype = torch.float64
     scope: str = "utterance"
     context: str = "full"
+    rank: int = 0
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,10 @@ def batch_of(corpus: Corpus, case: Case, rank: int, step: int = 0) -> StepBatch:
 
 def gradients(folder: Path, case: Case, rank: int = 0) -> tuple[torch.Tensor, dict[str, float], dict[str, float]]:
     """The flat gradient, the alphas and the losses of the first step."""
-    model = load_model(str(folder / "model")).to(case.dtype)
+    model = load_model(str(folder / "model"))
+    if case.rank:
+        add_adapter(model, LoraSettings(case.rank, 2 * case.rank, 0.0, ["q_proj", "fc2"]), seed=0)
+    model.to(case.dtype)
     log_mel = LogMel.from_checkpoint(str(folder / "model"))
     batch = batch_of(corpus_of(folder, model), case, rank)
     stepper = Stepper(
@@ -105,6 +110,7 @@ TWO_WORKERS = [
     Case("dynamic", 2, 2, context="batch"),
     Case("constant", 2, 2, torch.float32),
     Case("dynamic", 2, 1, torch.float32),
+    Case("dynamic", 2, 2, rank=2),
 ]
 
 
@@ -122,7 +128,7 @@ def two_workers(folder: Path) -> list[list[tuple[torch.Tensor, dict[str, float],
 @pytest.mark.parametrize("index", range(len(TWO_WORKERS)), ids=str)
 def test_two_workers_give_the_gradients_of_one(folder: Path, two_workers: list, index: int) -> None:
     case = TWO_WORKERS[index]
-    alone = Case(case.schedule, 1, 1, case.dtype, case.scope, case.context)
+    alone = replace(case, workers=1, accumulation_steps=1)
     expected, alphas, losses = gradients(folder, alone)
     for rank in (0, 1):
         flat, rank_alphas, rank_losses = two_workers[rank][index]
