@@ -27,15 +27,16 @@ ALLOWED = {
     "whisper_folder": "errors storage",
     "lora": "whisper_folder",
     "model": "data errors lora loss whisper_folder",
+    "language_tokens": "model storage whisper_folder",
     "augmentation": "errors data precision storage",
-    "evaluation": "data model precision storage",
+    "evaluation": "data language_tokens model precision storage",
     "experiment": "assets augmentation errors evaluation storage weighting whisper_folder",
     "surrogate": "",
     "selection": "errors evaluation experiment numbers surrogate trial_report valid_json",
     "runs": "assets errors experiment selection storage trial_report valid_json",
     "cluster": "errors evaluation experiment",
-    "training": "augmentation cluster data errors evaluation experiment lora loss model precision runs storage "
-    "trial_report weighting",
+    "training": "augmentation cluster data errors evaluation experiment language_tokens lora loss model precision "
+    "runs storage trial_report weighting",
     "screen": "experiment numbers selection trial_report",
     "search": "cluster data errors evaluation experiment numbers runs screen selection storage surrogate training "
     "trial_report",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from raywce.data.store import open_split
 from raywce.evaluation.decode import encoder_context, evaluate_utterances, gather_rows
 from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import UtteranceResult, to_table
+from raywce.language_tokens import with_tokens
 from raywce.model import load_average, load_tokenizer
 from raywce.storage.files import is_uri
 from raywce.storage.node_copy import on_node
@@ -34,6 +35,7 @@ class Evaluation:
         others: checkpoints whose weights are averaged with the model's.
         part: of the split that is decoded.
         dev_share: of dev, by which `part` is one.
+        new_tokens: what the model gets where it lacks them, as `raywce.language_tokens.with_tokens` takes them.
     """
 
     model: str
@@ -46,6 +48,7 @@ class Evaluation:
     others: tuple[str, ...] = ()
     part: Part = "all"
     dev_share: float = 0.5
+    new_tokens: Mapping[str, str] = field(default_factory=dict)
 
 
 def evaluate(evaluation: Evaluation, on_batch: Callable[[int], None] = lambda done: None) -> pa.Table:
@@ -93,6 +96,7 @@ def decode_share(
     model, *others = (
         str(on_node(one, evaluation.cache)) if is_uri(one) else one for one in (evaluation.model, *evaluation.others)
     )
+    model = with_tokens(model, evaluation.revision, evaluation.new_tokens, evaluation.cache)
     log_mel = LogMel.from_checkpoint(model, evaluation.revision).to(device)
     context = encoder_context(log_mel, evaluation.settings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 
@@ -13,6 +14,7 @@ from raywce.experiment.schema import (
     Data,
     Evaluation,
     Languages,
+    Model,
     Resources,
     Search,
     Sections,
@@ -79,8 +81,19 @@ def _lists(languages: Languages) -> Iterator[Problem]:
         yield Problem("languages.watched", rule, language, "Leave it in one of the lists")
 
 
-def _borrowed_tokens(languages: Languages) -> Iterator[Problem]:
+def _language_tokens(languages: Languages) -> Iterator[Problem]:
     return _others("languages.language_tokens", languages.language_tokens, languages.decoded, _OF_THE_EXPERIMENT)
+
+
+def _new_tokens(languages: Languages, model: Model, space: Space) -> Iterator[Problem]:
+    for language in languages.new_tokens:
+        if not re.fullmatch("[a-z]{2,3}", language):
+            rule = "a language with a new token must have a code of two or three small letters (ISO 639)"
+            yield Problem(f"languages.language_tokens.{language}", rule, language)
+    path = "model.lora.rank"
+    if languages.new_tokens and (rank := largest(path, model.lora.rank, space)):
+        rule = "must be 0 with a new token (languages.language_tokens), which an adapter would not train"
+        yield Problem(path, rule, f"{rank:g}", "Set it to 0, or lend the token of another language")
 
 
 def _high_resource_needed(languages: Languages, weighting: Weighting, data: Data, space: Space) -> Iterator[Problem]:
@@ -315,7 +328,8 @@ def _one_of(known: list[str]) -> str:
 
 _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _lists: ("languages",),
-    _borrowed_tokens: ("languages",),
+    _language_tokens: ("languages",),
+    _new_tokens: ("languages", "model", "space"),
     _high_resource_needed: ("languages", "weighting", "data", "space"),
     _own_alphas: ("languages", "weighting"),
     _shares: ("languages", "data", "space"),

@@ -121,13 +121,17 @@ def _languages_without_token(model: Model, languages: Languages) -> Iterator[Pro
     for group in ("low_resource", "high_resource", "watched"):
         for index, language in enumerate(getattr(languages, group)):
             if language not in known and language not in languages.language_tokens:
-                do = f"Give another's: languages.language_tokens: {{{language}: es}}"
+                lent, new = f"{{{language}: es}}", f"{{{language}: {{new_like: es}}}}"
+                do = f"Give another's or a new one: languages.language_tokens: {lent} or {new}"
                 path = f"languages.{group}[{index}]"
                 yield Problem(path, "must be a language that the checkpoint has a token for", language, do)
-    for language, lent in languages.language_tokens.items():
+    for language, lent in {**languages.borrowed_tokens, **languages.new_tokens}.items():
         if lent not in known:
             path = f"languages.language_tokens.{language}"
             yield Problem(path, "must be a language that the checkpoint has a token for", lent)
+    for language in languages.new_tokens.keys() & known:
+        path = f"languages.language_tokens.{language}"
+        yield Problem(path, "must be a language that the checkpoint has no token for yet", language, "Leave it out")
 
 
 def token_languages(checkpoint: str) -> set[str]:

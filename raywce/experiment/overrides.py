@@ -58,11 +58,13 @@ def _put(tree: Tree, override: str) -> None:
 def _parsed(value: str, path: str) -> object:
     """Return the value of the leaf at a dotted key path: text as it is where the leaf holds text, else what YAML says.
 
-    A leaf of text may also be given in quotes, as null where it may be null, or as a distribution.
+    A leaf of text may also be given in quotes, as null where it may be null, as a distribution, or as a section where
+    it may be one.
     """
     types = set(_types_at(path))
-    if value and types and types <= {str, NoneType}:
-        return _as_text(value, nullable=NoneType in types)
+    sections = {of for of in types if isinstance(of, type) and issubclass(of, BaseModel)}
+    if value and types - sections and types - sections <= {str, NoneType}:
+        return _as_text(value, nullable=NoneType in types, is_section=bool(sections))
     source, do = f"override {path}", "Put text in quotes where it has YAML's signs in it"
     parsed = text.parse(value, source, do)
     if comment := text.comment_in(value):
@@ -70,7 +72,7 @@ def _parsed(value: str, path: str) -> object:
     return parsed
 
 
-def _as_text(value: str, nullable: bool) -> object:
+def _as_text(value: str, nullable: bool, is_section: bool) -> object:
     if value == "null" and nullable:
         return None
     if value[0] not in "'\"{":
@@ -79,8 +81,8 @@ def _as_text(value: str, nullable: bool) -> object:
         parsed = text.parse(value, "")
     except InputError:
         return value
-    is_distribution = isinstance(parsed, dict) and not set(parsed).isdisjoint(KINDS)
-    return parsed if isinstance(parsed, str) or is_distribution else value
+    is_other = isinstance(parsed, dict) and (is_section or not set(parsed).isdisjoint(KINDS))
+    return parsed if isinstance(parsed, str) or is_other else value
 
 
 def _types_at(path: str) -> Iterator[object]:

@@ -156,6 +156,8 @@ def _values(field: JsonSchemaValue) -> str:
     if options := field.get("anyOf"):
         any_value = {option.get("type") for option in options} >= _PLAIN
         return "any value" if any_value else " or ".join(dict.fromkeys(map(_values, options)))
+    if "$ref" in field:
+        return "keys and values"
     if "enum" in field or "const" in field:
         return " or ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
     return _of_type(field)

@@ -99,6 +99,12 @@ class Data(Section):
     )
 
 
+class NewToken(Section):
+    """A token that is added to the checkpoint for a language."""
+
+    new_like: Language = Field(description="The language whose token it begins as.")
+
+
 class Languages(Section):
     """The languages to improve, those that must not become worse, and those that are measured only."""
 
@@ -115,9 +121,10 @@ class Languages(Section):
         description="Not trained on, but decoded with the others: each evaluation takes longer by their dev. They need "
         "no train, and have a limit only where search.constraints.languages names them.",
     )
-    language_tokens: dict[Language, Language] = Field(
+    language_tokens: dict[Language, Language | NewToken] = Field(
         default_factory=dict,
-        description="For a language that Whisper has no token for: the language whose token it takes, {ast: es}.",
+        description="For a language that Whisper has no token for: the language whose token it takes, {ast: es}, or "
+        "the one that a new token of its own begins as, {ast: {new_like: es}}.",
     )
 
     @property
@@ -137,7 +144,17 @@ class Languages(Section):
 
     def token_of(self, language: str) -> str:
         """Return the language code whose token `language` is trained and decoded with."""
-        return self.language_tokens.get(language, language)
+        return self.borrowed_tokens.get(language, language)
+
+    @property
+    def borrowed_tokens(self) -> dict[str, str]:
+        """The languages that take another's token, with that one."""
+        return {name: token for name, token in self.language_tokens.items() if isinstance(token, str)}
+
+    @property
+    def new_tokens(self) -> dict[str, str]:
+        """The languages that get a token of their own, with the one whose it begins as."""
+        return {name: token.new_like for name, token in self.language_tokens.items() if isinstance(token, NewToken)}
 
 
 Scope = Annotated[
@@ -571,7 +588,7 @@ class Experiment(Section):
         """Settings of decoding of dev, test and extra test sets."""
         evaluation = self.evaluation
         return DecodeSettings(
-            language_tokens=self.languages.language_tokens,
+            language_tokens=self.languages.borrowed_tokens,
             batch_size=evaluation.batch_size,
             precision=evaluation.precision or self.training.precision,
             normalizer=evaluation.normalizer,

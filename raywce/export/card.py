@@ -47,7 +47,13 @@ _CLAIMS: Mapping[Kind, str] = {
 }
 
 
-def model_card(source: Source, max_new_tokens: int, quantization: str | None = None, *, adapter: bool = False) -> str:
+def model_card(
+    source: Source,
+    max_new_tokens: int,
+    quantization: str | None = None,
+    *,
+    adapter: bool = False,
+) -> str:
     """Return the card as Markdown with a YAML head, as the Hub reads it.
 
     Args:
@@ -65,6 +71,7 @@ def model_card(source: Source, max_new_tokens: int, quantization: str | None = N
         base=_base(experiment),
         languages=experiment.languages,
         language=experiment.languages.token_of(experiment.languages.low_resource[0]),
+        new_tokens=list(experiment.languages.new_tokens),
         how=_HOW[source.kind],
         trial_id="" if source.averaged else source.trial_id,
         step=source.last["step"],
@@ -95,6 +102,7 @@ def average_card(average: Average, max_new_tokens: int, quantization: str | None
         adapter="",
         rows=[(of.model, numbers.percent(of.share)) for of in average.models],
         language="LANGUAGE",
+        new_tokens=[],
         max_new_tokens=max_new_tokens,
         quantization=quantization,
         versions=average.versions,

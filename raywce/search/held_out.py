@@ -175,4 +175,5 @@ def _evaluation(
         others=tuple(others),
         part=part,
         dev_share=experiment.search.confirm.dev_share,
+        new_tokens=experiment.languages.new_tokens,
     )

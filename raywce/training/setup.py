@@ -25,6 +25,7 @@ from raywce.data.store import Utterances, label_lengths, open_split
 from raywce.errors import InputError
 from raywce.experiment.disk import states_bytes
 from raywce.experiment.schema import Experiment
+from raywce.language_tokens import with_tokens
 from raywce.lora import LoraSettings, add_adapter
 from raywce.model import UtteranceLosses, load_model, load_tokenizer
 from raywce.precision import resolved, shortcoming
@@ -120,9 +121,11 @@ class Worker:
             self.augmenter = make_augmenter(experiment, self.log_mel)
 
     def _open_model(self) -> None:
-        model = self.experiment.model
+        model, cache = self.experiment.model, Path(self.experiment.data.cache).expanduser()
+        new = self.experiment.languages.new_tokens
+        self.checkpoint = with_tokens(model.checkpoint, model.revision, new, cache)
         self.model = load_model(
-            model.checkpoint,
+            self.checkpoint,
             model.revision,
             freeze_encoder=model.freeze_encoder,
             gradient_checkpointing=model.gradient_checkpointing,
@@ -130,8 +133,8 @@ class Worker:
         if model.lora.rank:
             add_adapter(self.model, LoraSettings(**model.lora.model_dump()), self.training.seed)
         self.settings = OptimizerSettings(**self.training.optimizer.model_dump())
-        self.tokenizer = load_tokenizer(model.checkpoint, model.revision)
-        self.log_mel = LogMel.from_checkpoint(model.checkpoint, model.revision).to(self.device)
+        self.tokenizer = load_tokenizer(self.checkpoint, model.revision)
+        self.log_mel = LogMel.from_checkpoint(self.checkpoint, model.revision).to(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
         with self.session.checkpoint() as saved:
             if saved is None:
@@ -271,6 +274,6 @@ class Worker:
             state = TrainingState(
                 report.step, self.optimizer.state_dict(), scaler, seconds, self.last_evaluation.flat()
             )
-            save_checkpoint(folder, self.model, state, self.experiment.model.checkpoint, self.experiment.model.revision)
+            save_checkpoint(folder, self.model, state, self.checkpoint, self.experiment.model.revision)
 
         self.session.report(given, write if save else None)

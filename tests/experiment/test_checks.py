@@ -67,6 +67,23 @@ RULES = [
     (["languages.watched=[gl]"], "languages.watched", "must not name a language that is trained on, but got gl"),
     (["languages.watched=[en, en]"], "languages.watched", "must name a language once, but got en twice"),
     (["languages.watched=[fr]"], "languages.watched[0]", "must be a language that the checkpoint has a token for"),
+    (
+        ["languages.language_tokens={gl: {new_like: ast}}"],
+        "languages.language_tokens.gl",
+        "has a token for, but got ast",
+    ),
+    (["languages.language_tokens={gl: {new_like: es}}"], "languages.language_tokens.gl", "has no token for yet"),
+    (["languages.language_tokens={gl: {like: es}}"], "languages.language_tokens.gl.new_like", "is required"),
+    (
+        ["languages.low_resource=[gl-x]", "languages.language_tokens.gl-x={new_like: es}"],
+        "languages.language_tokens.gl-x",
+        "two or three small letters",
+    ),
+    (
+        ["languages.low_resource=[ast]", "languages.language_tokens.ast={new_like: es}", "model.lora.rank=8"],
+        "model.lora.rank",
+        "must be 0 with a new token",
+    ),
     (["languages.language_tokens={fr: es}"], "languages.language_tokens.fr", "for a language of the experiment"),
     (["search.constraints.languages={fr: {}}"], "search.constraints.languages.fr", "be for a high-resource language"),
     (["search.constraints.languages={gl: {}}"], "search.constraints.languages.gl", "be for a high-resource language"),

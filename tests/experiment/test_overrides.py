@@ -83,6 +83,7 @@ def test_text_is_taken_whole_where_the_leaf_holds_text(path: str, written: str) 
         ("training.optimizer.decay=none", "none"),
         ("training.optimizer.decay={choice: [none, linear]}", {"choice": ["none", "linear"]}),
         ("languages.language_tokens.ast=no", "no"),
+        ("languages.language_tokens.ast={new_like: es}", {"new_like": "es"}),
         ("training.encoder_context=batch", "batch"),
         ("training.encoder_context=10", 10),
         ("data.sampling.both_kinds=true", True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from raywce.assets import MICRO_WHISPER, checkpoint_path
 from raywce.data.features import LogMel
 from raywce.errors import InputError
 from raywce.evaluation.decode import PROMPT_TOKENS, Audio, TokenBound, evaluating, transcribe
+from raywce.experiment.schema import Languages, NewToken
 from raywce.export.convert import check_convertible
 from raywce.export.folder import export
 from raywce.export.source import find_source
+from raywce.language_tokens import with_tokens
 from raywce.lora import LoraSettings, add_adapter
 from raywce.model import load_model, load_tokenizer, save_model
 from tests.evaluation.talking_whisper import write_talking_whisper
@@ -81,6 +84,35 @@ def test_the_cards_code_gives_the_texts_of_the_evaluation(tmp_path: Path, librar
     transcribe = by_card(out, library, limit)
     assert len(set(seen)) > 1
     assert [transcribe(*pair) for pair in zip(files, languages, strict=True)] == seen
+
+
+@pytest.mark.parametrize("library", ["transformers", "faster_whisper"])
+def test_the_cards_code_takes_a_new_token(tmp_path: Path, library: str) -> None:
+    pytest.importorskip(library, reason="pip install 'raywce[ctranslate2]'")
+    write = write_talking_whisper if library == "transformers" else write_multilingual
+    base = write(tmp_path / "base")
+    checkpoint = Path(with_tokens(str(base), None, {"ast": "es"}, tmp_path))
+    model = load_model(str(checkpoint))  # trained: the token has become another than the one that it began as
+    with torch.no_grad():
+        weights, ids = model.get_input_embeddings().weight, model.generation_config.lang_to_id
+        weights[ids["<|ast|>"]] *= -4
+    save_model(model, str(checkpoint), tmp_path / "trained")
+    source = find_source(SearchRun.write(tmp_path / "run", tmp_path / "trained").folder.uri)
+    languages = Languages(low_resource=["ast"], high_resource=["es"], language_tokens={"ast": NewToken(new_like="es")})
+    experiment = source.experiment.model_copy(update={"languages": languages})
+    last = {f"wer{kind}/{name}": 0.5 for kind in ("", "_normalized") for name in ("ast", "es")}
+    source = replace(source, experiment=experiment, rows=[{**source.last, **last}], outcome=None)
+    export(source, tmp_path / "out", "float32" if library == "faster_whisper" else None)
+    files = write_noises(tmp_path, [2.5, 4.0, 16.5, 0.3])
+    seen, spanish = (
+        [one.text for one in evaluated(tmp_path / "trained", files, [language] * len(files))]
+        for language in ("ast", "es")
+    )
+    assert seen != spanish
+    limit = 2 * TOKENS - PROMPT_TOKENS if library == "faster_whisper" else TOKENS
+    transcribe = by_card(tmp_path / "out", library, limit)
+    language = "ast" if library == "faster_whisper" else "<|ast|>"
+    assert [transcribe(file, language) for file in files] == seen
 
 
 def test_the_cards_code_for_an_adapter_gives_the_texts_of_the_evaluation(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def by_card(folder: Path, library: str, max_new_tokens: int | None = None, base:
 
     def transcribe(file: str, language: str) -> str:
         code = "\n".join(lines[opened:]).replace("speech.flac", file)
-        code = re.sub(r'("language": |language=)"[a-z]+"', rf'\1"{language}"', code)
+        code = re.sub(r'("language": |language=)"[a-z<|>]+"', rf'\1"{language}"', code)
         assert f'"{language}"' in code
         if max_new_tokens:
             code = re.sub(r'(how = .*?), "max_new_tokens": \d+', r"\1", code)

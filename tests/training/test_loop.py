@@ -20,6 +20,7 @@ from raywce.data.store import Utterances
 from raywce.evaluation.evaluate import Evaluation
 from raywce.experiment import schema
 from raywce.experiment.schema import Experiment
+from raywce.model import load_model
 from raywce.training import loop, setup
 from raywce.training.checkpoint import load_state
 from raywce.training.memory import OutOfMemory
@@ -348,6 +349,21 @@ def test_a_language_takes_the_token_of_another(run: Run, inputs: Path, tmp_path:
         ("ast", "es"),
         ("es", "es"),
     }
+
+
+def test_a_language_gets_a_token_of_its_own(run: Run, inputs: Path, tmp_path: Path) -> None:
+    write_tiny_corpus(tmp_path / "asturian", {"ast": 6, "es": 6}, {"ast": 2, "es": 2})
+    session = run(
+        data={"folder": str(tmp_path / "asturian"), "cache": str(tmp_path / "cache")},
+        languages={"low_resource": ["ast"], "high_resource": ["es"], "language_tokens": {"ast": {"new_like": "es"}}},
+    )
+    trained = load_model(str(session.folder / "step-00000004"))
+    ids, before = trained.generation_config.lang_to_id, load_model(str(inputs / "model"))
+    own, other = (trained.get_input_embeddings().weight[ids[f"<|{name}|>"]] for name in ("ast", "es"))
+    assert not torch.equal(own, other), "each has learnt by its own utterances"
+    first = before.get_input_embeddings().weight[before.generation_config.lang_to_id["<|es|>"]]
+    assert (own - first).norm() < first.norm()
+    assert session.reports[-1]["wer/ast"] is not None
 
 
 def test_a_watched_language_is_decoded_and_nothing_is_learnt_from_it(run: Run, tmp_path: Path) -> None:
