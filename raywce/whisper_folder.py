@@ -20,7 +20,7 @@ ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetens
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _NEEDED = ("lang_to_id", "task_to_id", "no_timestamps_token_id")
 _LANGUAGE_TOKEN = re.compile(r"<\|[a-z]{2,3}\|>")
-_BINS = 80  # transformers' default
+_BINS, _POSITIONS = 80, 1500  # transformers' defaults
 _ENGLISH_ONLY = 51_864  # tokens; Whisper's multilingual vocabularies are larger
 _COPY = "Copy that from the model that this one was fine-tuned from"
 
@@ -53,6 +53,13 @@ def language_ids(folder: Path) -> dict[str, int]:
     """Return the id of each language token (`<|gl|>`) that a folder without `problems_of` has."""
     ids: dict[str, int] = (_read(folder / GENERATION) | lacking(folder))["lang_to_id"]
     return ids
+
+
+def has_time_stamps(folder: Path) -> bool:
+    """Return whether the vocabulary of a folder without `problems_of` holds a time stamp for each encoder position."""
+    config, generation = _read(folder / "config.json"), _read(folder / GENERATION) | lacking(folder)
+    last: int = generation["no_timestamps_token_id"] + 1 + config.get("max_source_positions", _POSITIONS)
+    return last < int(config.get("vocab_size", 0))
 
 
 def lacking(folder: Path) -> dict[str, Any]:

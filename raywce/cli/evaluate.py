@@ -57,6 +57,9 @@ def evaluate(
     stop_loops: Annotated[
         bool, typer.Option("--stop-loops", help="Stop decoding that repeats a phrase without end: saves time.")
     ] = False,
+    timestamps: Annotated[
+        bool, typer.Option("--timestamps", help="Also decode with time stamps, and say whether the model writes them.")
+    ] = False,
     normalizer: Annotated[str, typer.Option(help="words or whisper_basic.")] = "words",
     cache: Annotated[Path, typer.Option(help="Folder for the Arrow copy of a node, and for the demo corpus.")] = Path(
         "~/.cache/raywce"
@@ -76,7 +79,7 @@ def evaluate(
     languages = tuple(dict.fromkeys(language or _languages_of(data, split)))
     problems = _check_data(data, split, languages)
     tokens = _parse_tokens(language_token or [], problems)
-    _check_model(model, languages, tokens, problems)
+    _check_model(model, languages, tokens, timestamps, problems)
     settings = DecodeSettings(
         language_tokens=tokens,
         batch_size=batch_size,
@@ -86,6 +89,7 @@ def evaluate(
         encoder_context=cast("FromBatch", encoder_context),
         context_margin=context_margin,
         stop_loops=stop_loops,
+        timestamps=timestamps,
     )
     _check_options(settings, workers, (out, json), problems)
     problems.raise_any()
@@ -177,9 +181,11 @@ def _parse_tokens(pairs: Sequence[str], problems: Problems) -> dict[str, str]:
     return tokens
 
 
-def _check_model(model: str, languages: Sequence[str], tokens: Mapping[str, str], problems: Problems) -> None:
+def _check_model(
+    model: str, languages: Sequence[str], tokens: Mapping[str, str], timestamps: bool, problems: Problems
+) -> None:
     from raywce.experiment.environment import is_hub_id, token_languages
-    from raywce.whisper_folder import problems_of
+    from raywce.whisper_folder import has_time_stamps, problems_of
 
     if not is_hub_id(model):
         if not Path(model).is_dir():
@@ -188,6 +194,8 @@ def _check_model(model: str, languages: Sequence[str], tokens: Mapping[str, str]
         if found := problems_of(Path(model), "MODEL"):
             problems.found += found
             return
+        if timestamps and not has_time_stamps(Path(model)):
+            problems.add("--timestamps", "must be left out, as the model's vocabulary has no time stamps", model)
     known = token_languages(model)
     for language in languages:
         token = tokens.get(language, language)
@@ -276,6 +284,13 @@ def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], t
     errors.add_row("macro mean", *map(numbers.percent, means.values()))
     show_table("Utterances", counts)
     show_table("Rates in %", errors)
+    if any(rate.time_stamps_whole is not None for rate in rates.values()):
+        stamps = plain_table("language", "whole in %", "end off by s")
+        for language, rate in rates.items():
+            error = rate.time_stamps_error
+            whole = numbers.percent(rate.time_stamps_whole)
+            stamps.add_row(language, whole, "none" if error is None else f"{error:.2f}")
+        show_table("Time stamps", stamps)
     phrases = [language for language in rates if not separates_words(language)]
     if phrases:
         show_line(f"No spaces between words of {', '.join(phrases)}: a WER counts phrases, the CER fits.")
@@ -302,6 +317,7 @@ def _figures(
         "encoder_context": settings.encoder_context,
         "context_margin": settings.context_margin,
         "stop_loops": settings.stop_loops,
+        "timestamps": settings.timestamps,
         "language_tokens": dict(settings.language_tokens),
         "languages": {language: asdict(rate) for language, rate in rates.items()},
         "macro_mean": means,

@@ -1,4 +1,4 @@
-"""Label tokens of an utterance: language token, task, no timestamps, text, end.
+"""Label tokens of an utterance: language token, task, no time stamps, text, end; or with its start and end.
 
 They begin with the language token: the model puts `<|startoftranscript|>` in front by itself, and a second one there
 harms language identification (transformers#29973).
@@ -17,6 +17,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, WhisperForConditionalGeneration
 
+SECONDS_A_STAMP = 0.02  # from one time stamp to the next
 IGNORED = -100  # F.cross_entropy's ignore_index: padding, and nothing else
 
 
@@ -26,15 +27,17 @@ class LabelEncoder:
 
     Attributes:
         tokenizer: the checkpoint's fast tokenizer.
-        prefixes: for each language of the data, its three prompt tokens.
+        prefixes: for each language of the data, its three prompt tokens without time stamps.
         end: the end token's id. It stays in the loss, although the padding token has the same id.
         limit: labels the decoder has positions for (`max_target_positions`, 448).
+        times: ids of the time stamps <|0.00|> and the last, which may not be in the vocabulary.
     """
 
     tokenizer: PreTrainedTokenizerBase
     prefixes: dict[str, tuple[int, int, int]]
     end: int
     limit: int
+    times: range
 
     @classmethod
     def of(
@@ -44,17 +47,35 @@ class LabelEncoder:
         config = model.generation_config
         tail = (config.task_to_id["transcribe"], config.no_timestamps_token_id)
         prefixes = {language: (config.lang_to_id[f"<|{token}|>"], *tail) for language, token in tokens.items()}
-        return cls(tokenizer, prefixes, model.config.eos_token_id, model.config.max_target_positions)
+        start = config.no_timestamps_token_id + 1
+        times = range(start, start + model.config.max_source_positions + 1)
+        return cls(tokenizer, prefixes, model.config.eos_token_id, model.config.max_target_positions, times)
 
-    def encode(self, texts: Sequence[str], languages: Sequence[str]) -> list[list[int]]:
-        """Return a list of label ids for each text. Whisper was trained on text with a space in front."""
+    def encode(
+        self, texts: Sequence[str], languages: Sequence[str], ends: Sequence[float | None] | None = None
+    ) -> list[list[int]]:
+        """Return a list of label ids for each text. Whisper was trained on text with a space in front.
+
+        Args:
+            texts: transcripts.
+            languages: of the data, one for each text.
+            ends: seconds at which each text ends, where it has time stamps: 0 in front and this behind it, one label
+                more; None: it has none.
+        """
         if not texts:
             return []
         spaced = [" " + text.strip() for text in texts]
         # A transcript that spells "<|endoftext|>" is text: split, not taken for the token.
         encoded = self.tokenizer(spaced, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        pairs = zip(languages, encoded, strict=True)
-        return [[*self.prefixes[language], *ids, self.end] for language, ids in pairs]
+        parts = zip(languages, encoded, ends or [None] * len(texts), strict=True)
+        return [[*self._timed(self.prefixes[language], ids, end), self.end] for language, ids, end in parts]
+
+    def _timed(self, prefix: tuple[int, int, int], ids: list[int], end: float | None) -> list[int]:
+        if end is None:
+            return [*prefix, *ids]
+        language, task, _ = prefix
+        last = min(round(end / SECONDS_A_STAMP), len(self.times) - 1)
+        return [language, task, self.times[0], *ids, self.times[last]]
 
     @property
     def fingerprint(self) -> str:

@@ -82,13 +82,16 @@ class Corpus:
     """A split that is ready to be trained on.
 
     Attributes:
+        label_lengths: (n,) without time stamps.
         states: gives the encoder states of utterances at a number of frames, where those are kept.
+        timed: whether draws may have time stamps, which are a label more.
     """
 
     utterances: Utterances
     encoder: LabelEncoder
     label_lengths: NDArray[np.int32]
     states: Callable[[list[int], int], Tensor] | None = None
+    timed: bool = False
 
     def pools(self, languages: list[str], longest: float = math.inf) -> dict[str, NDArray[np.int64]]:
         """Return, for each language, the indices whose labels the decoder has room for, of at most `longest` seconds.
@@ -101,7 +104,7 @@ class Corpus:
         problems = Problems()
         for name in (name for name, rows in pools.items() if not len(rows)):
             seconds = "" if longest == math.inf else f" and {longest:g} s"
-            rule = f"each language must have utterances of at most {self.encoder.limit} labels{seconds}"
+            rule = f"each language must have utterances of at most {self._most_labels} labels{seconds}"
             problems.add("data.folder", rule, f"none of {len(checked[name][0])} for {name}", "Prepare shorter ones")
         problems.raise_any()
         return pools
@@ -117,7 +120,11 @@ class Corpus:
     def _checked(self, language: str, longest: float) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
         """Return a language's indices, and which of them have few enough labels, and seconds."""
         rows = np.asarray(self.utterances.ranges[language], np.int64)
-        return rows, self.label_lengths[rows] <= self.encoder.limit, self.utterances.durations[rows] <= longest
+        return rows, self.label_lengths[rows] <= self._most_labels, self.utterances.durations[rows] <= longest
+
+    @property
+    def _most_labels(self) -> int:
+        return self.encoder.limit - self.timed
 
     def language(self, index: int) -> str:
         """Return the language of an utterance, without touching its row."""
@@ -134,7 +141,8 @@ class Corpus:
             states, waveforms = None, [self.utterances.audio(index) for index in indices]
             samples = [len(waveform) for waveform in waveforms]
         languages = [row.language for row in rows]
-        labels = self.encoder.encode([row.text for row in rows], languages)
+        ends = [float(self.utterances.durations[draw.index]) if draw.timed else None for draw in draws]
+        labels = self.encoder.encode([row.text for row in rows], languages, ends)
         return MicroBatch(
             pad_waveforms(waveforms),
             samples,
@@ -209,7 +217,7 @@ class Loader:
         utterances = dict.fromkeys(self.sampler.languages, 0)
         for draw in draws:
             language = self.corpus.language(draw.index)
-            tokens[language] += int(self.corpus.label_lengths[draw.index])
+            tokens[language] += int(self.corpus.label_lengths[draw.index]) + draw.timed
             utterances[language] += 1
         ids = [self.corpus.utterances.id(draw.index) for draw in draws]
         return StepBatch([future.result() for future in futures], tokens, utterances, ids, frames)

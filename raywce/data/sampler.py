@@ -26,11 +26,13 @@ class Draw:
         index: of the utterance.
         epoch: how often its language had been gone through before it.
         copy: 0: as recorded; from 1: which augmented copy.
+        timed: its labels have time stamps.
     """
 
     index: int
     epoch: int
     copy: int = 0
+    timed: bool = False
 
 
 def language_shares(
@@ -80,6 +82,8 @@ class BatchSampler:
         copies: augmented copies of each utterance, by language: of n + 1 epochs in a row, an utterance is as recorded
             in one, and a copy in n; `all`: a copy in each. For given shares, which utterances are drawn does not
             depend on it.
+        timed: share of the draws as recorded whose labels have time stamps; of an augmented copy the end may be
+            another.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class BatchSampler:
         seed: int,
         duration_window: int = 1,
         copies: Mapping[str, Copies] | None = None,
+        timed: float = 0.0,
     ) -> None:
         self.languages = list(pools)
         self._pools = dict(pools)
@@ -100,11 +105,13 @@ class BatchSampler:
         self._seed = seed
         self._window = duration_window
         self._copies = dict(copies or {})
+        self._timed = timed
         self.steps = steps
         self.counts = _counts(np.array([shares[name] for name in pools]), batch_size, steps, seed)
         self._drawn = np.vstack([np.zeros((1, len(pools)), np.int64), np.cumsum(self.counts, axis=0)])
         self._order = lru_cache(maxsize=3 * len(pools))(self._new_order)
         self._turns = lru_cache(maxsize=None)(self._new_turns)
+        self._times = lru_cache(maxsize=3 * len(pools))(self._new_times)
         self._dealt = lru_cache(maxsize=2)(self._deal)
 
     def batch(self, step: int) -> list[Draw]:
@@ -130,11 +137,12 @@ class BatchSampler:
     def _draws(self, language: str, start: int, stop: int) -> list[Draw]:
         size = len(self._pools[language])
         places = (divmod(place, size) for place in range(start, stop))
-        draws = [
-            Draw(int(self._order(language, epoch)[rest]), epoch, self._copy(language, epoch, rest))
-            for epoch, rest in places
-        ]
-        return sorted(draws, key=self._by_duration)
+        return sorted((self._draw(language, *place) for place in places), key=self._by_duration)
+
+    def _draw(self, language: str, epoch: int, rest: int) -> Draw:
+        copy = self._copy(language, epoch, rest)
+        timed = not copy and bool(self._times(language, epoch)[rest])
+        return Draw(int(self._order(language, epoch)[rest]), epoch, copy, timed)
 
     def _copy(self, language: str, epoch: int, rest: int) -> int:
         """Return which copy the `rest`-th draw of an epoch is."""
@@ -151,6 +159,10 @@ class BatchSampler:
         key = [self._seed, 3, zlib.crc32(language.encode())]
         order = np.random.default_rng(key).permutation(self._pools[language])
         return {int(index): place for place, index in enumerate(order)}
+
+    def _new_times(self, language: str, epoch: int) -> NDArray[np.bool_]:
+        key = [self._seed, 4, zlib.crc32(language.encode()), epoch]
+        return np.random.default_rng(key).random(len(self._pools[language])) < self._timed
 
     def _by_duration(self, draw: Draw) -> tuple[float, int]:
         return float(self._durations[draw.index]), draw.index

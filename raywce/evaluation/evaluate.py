@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import torch
 import transformers
+from transformers import WhisperForConditionalGeneration
 
 from raywce.data.dev_split import Part, indices_in
 from raywce.data.features import LogMel
-from raywce.data.store import open_split
-from raywce.evaluation.decode import encoder_context, evaluate_utterances, gather_rows
+from raywce.data.store import Utterance, open_split
+from raywce.evaluation.decode import (
+    batch_by_duration,
+    encoder_context,
+    evaluate_utterances,
+    evaluating,
+    gather_rows,
+)
 from raywce.evaluation.settings import DecodeSettings
+from raywce.evaluation.time_stamps import time_stamps
 from raywce.evaluation.utterances import UtteranceResult, to_table
 from raywce.language_tokens import with_tokens
 from raywce.model import load_average, load_tokenizer
+from raywce.precision import computing, resolved
 from raywce.storage.files import is_uri
 from raywce.storage.node_copy import on_node
 
@@ -100,19 +110,42 @@ def decode_share(
     log_mel = LogMel.from_checkpoint(model, evaluation.revision).to(device)
     context = encoder_context(log_mel, evaluation.settings)
 
-    def features(positions: list[int]) -> torch.Tensor:
+    def features(positions: list[int], whole: bool = False) -> torch.Tensor:
         indices = [chosen[position] for position in positions]
-        frames = context.frames(max(float(split.durations[index]) for index in indices))
+        frames = None if whole else context.frames(max(float(split.durations[index]) for index in indices))
         return log_mel.of([split.audio(index) for index in indices], frames)
 
+    whisper, said = load_average([model, *others], evaluation.revision).to(device), [split[index] for index in chosen]
     rows = evaluate_utterances(
-        load_average([model, *others], evaluation.revision).to(device),
+        whisper,
         load_tokenizer(model, evaluation.revision),
-        [split[index] for index in chosen],
+        said,
         features,
         evaluation.settings,
         rank=rank,
         world_size=workers,
         on_batch=on_batch,
     )
+    if evaluation.settings.timestamps:
+        rows = _with_time_stamps(rows, whisper, said, partial(features, whole=True), evaluation.settings)
     return gather_rows(rows)
+
+
+def _with_time_stamps(
+    rows: list[UtteranceResult],
+    model: WhisperForConditionalGeneration,
+    said: Sequence[Utterance],
+    features: Callable[[list[int]], torch.Tensor],
+    settings: DecodeSettings,
+) -> list[UtteranceResult]:
+    """Return a worker's rows with what decoding with time stamps gives of them."""
+    by_id = {(row.language, row.id): row for row in rows}
+    own = [index for index, one in enumerate(said) if (one.language, one.id) in by_id]
+    with evaluating(model), computing(resolved(settings.precision, model.device), model.device):
+        for batch in batch_by_duration([said[index].duration for index in own], settings.batch_size):
+            indices = [own[place] for place in batch]
+            keys = [(said[index].language, said[index].id) for index in indices]
+            tokens = [by_id[key].language_token for key in keys]
+            for key, stamps in zip(keys, time_stamps(model, features(indices), tokens), strict=True):
+                by_id[key] = replace(by_id[key], time_stamps_whole=stamps.whole, time_stamps_end=stamps.end)
+    return list(by_id.values())

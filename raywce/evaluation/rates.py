@@ -28,6 +28,8 @@ class LanguageRates:
         truncated: utterances whose decoding did not come to the end token.
         loops: those of them that repeat a phrase to the bound (`raywce.evaluation.loops`).
         stopped: those of them that were stopped.
+        time_stamps_whole: the share of utterances whose text has all of its time stamps; None where not measured.
+        time_stamps_error: seconds that their last one is from the audio's end, on average; None without any.
     """
 
     utterances: int
@@ -44,6 +46,8 @@ class LanguageRates:
     truncated: int
     loops: int
     stopped: int
+    time_stamps_whole: float | None = None
+    time_stamps_error: float | None = None
 
 
 def rates_by_language(table: pa.Table) -> dict[str, LanguageRates]:
@@ -88,7 +92,16 @@ def _rates(table: pa.Table) -> LanguageRates:
             for text, ended in zip(cut["hypothesis"].to_pylist(), stopped, strict=True)
         ),
         stopped=int(stopped.sum()),
+        **_time_stamps(table),
     )
+
+
+def _time_stamps(table: pa.Table) -> dict[str, float | None]:
+    if "time_stamps_whole" not in table.column_names or not pc.count(table["time_stamps_whole"]).as_py():
+        return {}
+    errors = pc.abs(pc.subtract(table["time_stamps_end"], table["duration"]))
+    share, error = pc.mean(table["time_stamps_whole"]), pc.mean(errors.filter(table["time_stamps_whole"]))
+    return {"time_stamps_whole": share.as_py(), "time_stamps_error": error.as_py()}
 
 
 def _total(table: pa.Table, group: str) -> EditCounts:

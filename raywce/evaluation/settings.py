@@ -25,6 +25,7 @@ class DecodeSettings:
         context_margin: seconds of silence that `batch` has behind its longest utterance; with less, a Whisper that
             knows 30 s alone repeats itself now and then.
         stop_loops: end an utterance that repeats a phrase without end; it counts as wholly wrong.
+        timestamps: also decode with time stamps, to see whether the model writes them.
     """
 
     language_tokens: Mapping[str, str] = field(default_factory=dict)
@@ -35,3 +36,4 @@ class DecodeSettings:
     encoder_context: FromBatch = "full"
     context_margin: float = 4.0
     stop_loops: bool = False
+    timestamps: bool = False

@@ -33,6 +33,8 @@ SCHEMA = pa.schema(
         ("detected_language", pa.string()),  # null where not asked for
         pa.field("truncated", pa.bool_(), nullable=False),
         ("stopped", pa.bool_()),  # null in tables of before decoding could be stopped, joined with newer ones
+        ("time_stamps_whole", pa.bool_()),  # null where not asked for
+        ("time_stamps_end", pa.float32()),  # seconds; null where not asked for, or without any
     ]
 )
 
@@ -49,6 +51,8 @@ class UtteranceResult:
         detected_language: Whisper's code of the likeliest language token; None where not asked for.
         truncated: decoding did not come to the end token.
         stopped: it was ended in a loop, before the bound on new tokens.
+        time_stamps_whole: decoded with time stamps, each piece of text has both of its; None where not asked for.
+        time_stamps_end: seconds of the last one; None without any.
     """
 
     id: str
@@ -68,6 +72,8 @@ class UtteranceResult:
     detected_language: str | None
     truncated: bool
     stopped: bool = False
+    time_stamps_whole: bool | None = None
+    time_stamps_end: float | None = None
 
     def flat(self) -> dict[str, object]:
         """Return the row with a column for each count, such as `words_raw_hits`."""

@@ -30,6 +30,8 @@ def missing(sections: Sections, space: Space) -> list[Problem]:
         problems += [*_checkpoint(model), *_lora(model, space)]
     if model and languages and not problems:
         problems += _languages_without_token(model, languages)
+    if model and data and not problems:
+        problems += _time_stamps(model, data)
     if data:
         problems += _speech(data, languages)
     if data and languages and space and "search" in sections:
@@ -132,6 +134,15 @@ def _languages_without_token(model: Model, languages: Languages) -> Iterator[Pro
     for language in languages.new_tokens.keys() & known:
         path = f"languages.language_tokens.{language}"
         yield Problem(path, "must be a language that the checkpoint has no token for yet", language, "Leave it out")
+
+
+def _time_stamps(model: Model, data: Data) -> Iterator[Problem]:
+    if (
+        data.timestamps
+        and not is_hub_id(model.checkpoint)
+        and not whisper_folder.has_time_stamps(Path(model.checkpoint))
+    ):
+        yield Problem("data.timestamps", "must be 0, as the checkpoint has no time stamps", f"{data.timestamps:g}")
 
 
 def token_languages(checkpoint: str) -> set[str]:

@@ -93,6 +93,11 @@ class Data(Section):
         description="Where a node keeps its Arrow copy of the data, and the demo corpus: a local disk.",
     )
     sampling: Sampling = Sampling()
+    timestamps: Share = Field(
+        0.0,
+        description="Share of the training's utterances whose labels have time stamps, their start and end, so that "
+        "Whisper keeps writing them; augmented ones have none.",
+    )
     extra_test: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], str] = Field(
         default_factory=dict,
         description="More test sets, such as of another domain: prepared folder or URI by name; not dev, not test.",

@@ -169,7 +169,8 @@ class Worker:
         utterances = open_split(folder, "train", languages.all, cache)
         tokens = {language: languages.token_of(language) for language in languages.all}
         encoder = LabelEncoder.of(self.model, self.tokenizer, tokens)
-        self.corpus = Corpus(utterances, encoder, label_lengths(utterances, encoder, cache))
+        lengths, timed = label_lengths(utterances, encoder, cache), data.timestamps > 0
+        self.corpus = Corpus(utterances, encoder, lengths, timed=timed)
         training = self.training
         self.context = EncoderContext.of(self.log_mel, training.encoder_context, training.context_margin)
         self.pools = self.corpus.pools(languages.all, self.context.longest)
@@ -220,6 +221,7 @@ class Worker:
             seed=self.training.seed,
             duration_window=sampling.duration_window,
             copies=copies,
+            timed=experiment.data.timestamps,
         )
         return Loader(
             self.corpus,

@@ -202,9 +202,31 @@ def test_the_encoder_context_is_an_option(run, tmp_path: Path) -> None:
     assert pq.read_table(out)["hypothesis"].to_pylist() not in texts.values()
 
 
+def test_time_stamps_are_an_option(run, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "figures.json"
+    assert run("--split", "dev", "--language", "gl", "--timestamps", "--json", file, "--out", tmp_path / "rows") == 0
+    figures = json.loads(file.read_text())
+    assert figures["timestamps"] is True
+    rows = pq.read_table(tmp_path / "rows").to_pylist()
+    share = sum(row["time_stamps_whole"] for row in rows) / len(rows)
+    assert figures["languages"]["gl"]["time_stamps_whole"] == share
+    assert "end off by s" in capsys.readouterr().out
+
+
+def test_a_model_without_time_stamps_is_refused(run, tmp_path: Path, capsys) -> None:
+    assert run("--split", "dev", "--language", "gl", "--timestamps", model="demo:micro-whisper") == 2
+    assert "--timestamps: must be left out" in capsys.readouterr().err
+
+
 def test_the_rates_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     rate = SimpleNamespace(
-        utterances=123_456, truncated=12_345, loops=1_234, stopped=123, **dict.fromkeys(METRICS, 1.2345)
+        utterances=123_456,
+        truncated=12_345,
+        loops=1_234,
+        stopped=123,
+        time_stamps_whole=0.98765,
+        time_stamps_error=12.345,
+        **dict.fromkeys(METRICS, 1.2345),
     )
     rates = {language: rate for of in readable.LANGUAGES.values() for language in of}
     lines = readable.printed(monkeypatch, lambda: show_rates(rates, dict.fromkeys(METRICS, 1.2345), "whisper on dev"))  # type: ignore[arg-type]
@@ -213,6 +235,7 @@ def test_the_rates_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) ->
         "language utterances truncated loops stopped",
         "total 987648 98760 9872 984",
         "language WER capped WER CER raw WER raw CER insertions identified",
+        "language whole in % end off by s",
         "macro mean 123.45 123.45 123.45 123.45 123.45 123.45 123.45",
         "No spaces between words of yue: a WER counts phrases, the CER fits.",
     )

@@ -53,6 +53,21 @@ def test_labels_are_what_the_tokenizer_itself_would_say_behind_the_start_token(
     assert encoder.encode(TEXTS[:1], ["gl"]) == [expected]
 
 
+def test_time_stamps_are_what_the_tokenizer_itself_would_say(encoder: LabelEncoder, checkpoint: Path) -> None:
+    own = load_tokenizer(str(checkpoint))
+    own.set_prefix_tokens(language="gl", task="transcribe", predict_timestamps=True)
+    _, *expected = own(f"<|0.00|> {TEXTS[0]}<|2.48|>")["input_ids"]
+    stamped, plain = encoder.encode(TEXTS[:1] * 2, ["gl", "gl"], [2.483, None])
+    assert stamped == expected
+    assert plain == encoder.encode(TEXTS[:1], ["gl"])[0]
+    assert len(stamped) == len(plain) + 1
+
+
+def test_the_last_time_stamp_is_that_of_the_window(encoder: LabelEncoder, tokenizer: Any) -> None:
+    (ids,) = encoder.encode(["a"], ["gl"], [31.0])
+    assert tokenizer.convert_ids_to_tokens(ids[-2]) == "<|30.00|>"
+
+
 def test_a_language_can_take_anothers_token(model: Any, tokenizer: Any) -> None:
     encoder = LabelEncoder.of(model, tokenizer, {"ast": "es", "es": "es"})
     asturian, spanish = encoder.encode(["ola", "ola"], ["ast", "es"])

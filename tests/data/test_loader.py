@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -46,6 +46,7 @@ def make_loader(corpus: Corpus, **changes: Any) -> Loader:
         seed=3,
         duration_window=3,
         copies=changes.pop("copies", None),
+        timed=changes.pop("timed", 0.0),
     )
     defaults = {"rank": 0, "workers": 1, "accumulation_steps": 1, "threads": 2, "prefetch": 4}
     return Loader(corpus, sampler, **(defaults | changes))
@@ -225,3 +226,18 @@ def test_longer_utterances_than_the_context_are_left_out_and_counted(corpus: Cor
     assert left["beyond_context"]["es"] > 0
     with pytest.raises(InputError, match=r"448 labels and 0.1 s, but got none of 9 for gl"):
         corpus.pools(list(COUNTS), longest=0.1)
+
+
+def test_time_stamps_are_counted_and_need_room(corpus: Corpus) -> None:
+    plain, timed = (list(make_loader(corpus, timed=share).batches(0)) for share in (0.0, 1.0))
+    for before, after in zip(plain, timed, strict=True):
+        (one,), (other,) = before.micro_batches, after.micro_batches
+        assert one.ids == other.ids
+        counts = (other.labels != IGNORED).sum(dim=1)
+        assert torch.equal(counts, (one.labels != IGNORED).sum(dim=1) + 1)
+        assert sum(after.tokens.values()) == counts.sum()
+        assert {name: after.tokens[name] - before.tokens[name] for name in COUNTS} == after.utterances
+    longest = int(corpus.label_lengths.max())
+    limited = replace(corpus, encoder=replace(corpus.encoder, limit=longest))
+    assert sum(limited.left_out(list(COUNTS))["left_out"].values()) == 0
+    assert sum(replace(limited, timed=True).left_out(list(COUNTS))["left_out"].values()) > 0

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,25 @@ def test_all_augments_each_draw() -> None:
     draws = [draw for step in range(200) for draw in make_sampler(copies={"gl": "all"}).batch(step)]
     assert {draw.copy for draw in draws if language(draw) == "gl"} == {1}
     assert {draw.copy for draw in draws if language(draw) != "gl"} == {0}
+
+
+def test_a_share_of_the_draws_as_recorded_has_time_stamps() -> None:
+    plain, timed = make_sampler(), make_sampler(timed=0.5)
+    draws = [draw for step in range(plain.steps) for draw in timed.batch(step)]
+    assert [replace(draw, timed=False) for draw in draws] == [
+        draw for step in range(plain.steps) for draw in plain.batch(step)
+    ]
+    assert sum(draw.timed for draw in draws) / len(draws) == pytest.approx(0.5, abs=0.05)
+    again = make_sampler(timed=0.5)
+    assert again.batch(plain.steps - 1) == timed.batch(plain.steps - 1)
+    epochs = {draw.index: {one.timed for one in draws if one.index == draw.index} for draw in draws}
+    assert any(len(of) == 2 for of in epochs.values()), "not the same ones in each epoch"
+    assert not any(draw.timed for step in range(plain.steps) for draw in make_sampler(timed=0.0).batch(step))
+    assert all(draw.timed for step in range(plain.steps) for draw in make_sampler(timed=1.0).batch(step))
+
+
+def test_an_augmented_copy_has_no_time_stamps() -> None:
+    sampler = make_sampler(timed=1.0, copies={"gl": 1})
+    draws = [draw for step in range(sampler.steps) for draw in sampler.batch(step)]
+    assert {draw.timed for draw in draws if draw.copy} == {False}
+    assert {draw.timed for draw in draws if not draw.copy} == {True}

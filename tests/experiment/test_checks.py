@@ -65,6 +65,11 @@ RULES = [
     (["languages.language_tokens={gl: ast}"], "languages.language_tokens.gl", "has a token for, but got ast"),
     (["languages.watched=[es]"], "languages.watched", "must not name a language that is trained on, but got es"),
     (["languages.watched=[gl]"], "languages.watched", "must not name a language that is trained on, but got gl"),
+    (
+        ["data.timestamps=0.5", "model.checkpoint=demo:micro-whisper"],
+        "data.timestamps",
+        "must be 0, as the checkpoint has",
+    ),
     (["languages.watched=[en, en]"], "languages.watched", "must name a language once, but got en twice"),
     (["languages.watched=[fr]"], "languages.watched[0]", "must be a language that the checkpoint has a token for"),
     (

@@ -154,6 +154,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(run: Run) -
         {"data": {"sampling": {"temperature": 5.0}}},
         {"data": {"sampling": {"shares": {"gl": 2.0, "es": 1.0, "en": 1.0}}}},
         {"data": {"sampling": {"duration_window": 4}}},
+        {"data": {"timestamps": 0.5}},
         {"training": {"encoder_context": "batch"}},
         {"training": {"encoder_context": "batch", "context_margin": 0}},
         {"training": {"encoder_context": 2.5}},
