@@ -15,9 +15,11 @@ from raywce.errors import InputError, Problem
 from raywce.selection.sampler_choice import Choice, chosen
 
 if TYPE_CHECKING:
+    from raywce.experiment.disk import Parameters
     from raywce.experiment.load import ExperimentFile
 
 Summary = dict[str, Any]  # as `--json` has it
+_UNREAD = "unknown: no safetensors header of the checkpoint can be read, here or on the Hub"
 
 
 def validate(
@@ -71,6 +73,7 @@ def _summary(loaded: ExperimentFile) -> Summary:
     experiment, space = loaded.experiment, loaded.space
     training, resources, metrics = experiment.training, experiment.resources, experiment.metrics
     parts = resources.workers * training.accumulation_steps
+    parameters = _parameters(loaded)
     has_speech = not any(problem.path.startswith("data.") for problem in loaded.not_here)
     return {
         "name": experiment.name,
@@ -98,7 +101,8 @@ def _summary(loaded: ExperimentFile) -> Summary:
             "cpus": resources.workers * resources.cpus_per_worker,
             "gpus": resources.workers * resources.gpus_per_worker,
         },
-        "disk": _disk(loaded, has_speech) if space else None,
+        "memory": parameters.memory if parameters else None,
+        "disk": _disk(loaded, parameters, has_speech) if space else None,
         "estimate": last_estimate(loaded) if space and has_speech else None,
         "notes": loaded.notes,
         "not_here": [asdict(problem) for problem in loaded.not_here],
@@ -127,11 +131,10 @@ def _grid(loaded: ExperimentFile) -> Summary:
     return {"settings": loaded.settings(), "seeds": loaded.experiment.search.seeds, "baseline": loaded.stood_for()}
 
 
-def _disk(loaded: ExperimentFile, has_speech: bool) -> Summary | None:
-    from raywce.experiment.disk import disk_of, kept_bytes, parameters_of, speech_bytes
+def _disk(loaded: ExperimentFile, parameters: Parameters | None, has_speech: bool) -> Summary | None:
+    from raywce.experiment.disk import disk_of, kept_bytes, speech_bytes
 
-    experiment, rank = loaded.experiment, loaded.space.get("model.lora.rank")
-    parameters = parameters_of(experiment.model, [one for one in rank.listed() if isinstance(one, int)] if rank else [])
+    experiment = loaded.experiment
     if parameters is None:
         return None
     speech = speech_bytes(experiment) + kept_bytes(experiment, parameters.width) if has_speech else 0
@@ -139,9 +142,23 @@ def _disk(loaded: ExperimentFile, has_speech: bool) -> Summary | None:
     return asdict(disk) | ({} if has_speech else {"node": None})
 
 
+def _parameters(loaded: ExperimentFile) -> Parameters | None:
+    from raywce.experiment.disk import parameters_of
+
+    rank = loaded.space.get("model.lora.rank")
+    ranks = rank.listed() if rank else ()
+    return parameters_of(loaded.experiment.model, [one for one in ranks if isinstance(one, int)])
+
+
+def _memory_text(memory: int | None) -> str:
+    if memory is None:
+        return _UNREAD
+    return f"{memory / 1e9:.2f} GB for a worker's weights, gradients and optimizer; raywce profile measures the rest"
+
+
 def _disk_text(disk: Summary | None) -> str:
     if disk is None:
-        return "unknown: no safetensors header of the checkpoint can be read, here or on the Hub"
+        return _UNREAD
     finished, trial, node = ("unknown" if size is None else f"{size / 1e9:.2f} GB" for size in disk.values())
     return f"storage: up to {finished}, plus {trial} for each running trial; each node: {node}"
 
@@ -160,6 +177,7 @@ def _fields(summary: Summary) -> list[tuple[str, str]]:
         ("weighting", summary["weighting"]),
         ("a trial", steps.format(**trial)),
         ("takes", "{workers} workers: {cpus:g} CPUs, {gpus:g} GPUs".format(**trial)),
+        ("memory", _memory_text(summary["memory"])),
     ]
     if not runs:
         return [*fields, ("search", "no key has a distribution: a file for raywce train")]

@@ -27,14 +27,21 @@ class Parameters:
     """Numbers of a model's parameters, and the width of its encoder.
 
     Attributes:
-        saved: in a checkpoint: all of them, or those of the largest adapter that is searched.
-        trained: all that are not frozen, or those.
+        total: those of the checkpoint, and of the largest adapter that is searched.
+        saved: in a trial's checkpoint: all of them, or the adapter's.
+        trained: all that are not frozen, or the adapter's.
         width: of the encoder.
     """
 
+    total: int
     saved: int
     trained: int
     width: int = 0
+
+    @property
+    def memory(self) -> int:
+        """Bytes of a worker's weights, gradients and optimizer, in float32; a step's activations come on top."""
+        return _WEIGHT * (self.total + self.trained) + _ADAMW * self.trained
 
 
 @dataclass(frozen=True)
@@ -162,12 +169,12 @@ def parameters_of(model: Model, ranks: Sequence[int] = ()) -> Parameters | None:
     counts = {name: math.prod(shape) for name, shape in shapes.items()}
     frozen = _ENCODER if model.freeze_encoder else _SINUSOIDS
     trained = {name: count for name, count in counts.items() if not name.startswith(frozen)}
-    saved, of_training = sum(counts.values()), sum(trained.values())
-    ranks = ranks or [model.lora.rank]
+    total, width = sum(counts.values()), counts.get(f"{_ENCODER}layer_norm.weight", 0)
+    of_targets = [shapes[name] for name in trained if name.split(".")[-2:] in _targets(model)]
+    adapter = max(ranks := ranks or [model.lora.rank]) * sum(map(sum, of_targets))
     if all(ranks):
-        of_targets = [shapes[name] for name in trained if name.split(".")[-2:] in _targets(model)]
-        saved = of_training = max(ranks) * sum(map(sum, of_targets))
-    return Parameters(saved, of_training, counts.get(f"{_ENCODER}layer_norm.weight", 0))
+        return Parameters(total + adapter, adapter, adapter, width)
+    return Parameters(total, total, sum(trained.values()), width)
 
 
 def _targets(model: Model) -> list[list[str]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,8 @@ def test_a_summary_of_a_valid_file(example: Path, tmp_path: Path) -> None:
     assert (written["sampler"]["sampler"], written["sampler"]["rungs"]) == ("noise_aware", [])
     assert written["disk"].keys() == {"finished", "trial", "node"}
     assert "disk           storage: up to" in done.stdout
+    assert re.search(r"memory +0\.00 GB for a worker's weights, gradients and", done.stdout)
+    assert written["memory"] > 0
 
 
 def test_watched_languages_are_named_with_those_that_have_a_limit(example: Path, tmp_path: Path) -> None:

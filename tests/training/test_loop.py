@@ -352,6 +352,29 @@ def test_a_language_takes_the_token_of_another(run: Run, inputs: Path, tmp_path:
     }
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [{}, {"encoder_layers": 3}, {"encoder_layers": 3, "d_model": 32, "decoder_ffn_dim": 64}],
+    ids=["large-v3", "large-v3-turbo", "distil-large-v3"],
+)
+@pytest.mark.parametrize("lora", [{}, {"rank": 2}])
+def test_models_of_today_are_trained_and_decoded(
+    run: Run, tmp_path: Path, shape: dict[str, int], lora: dict[str, int]
+) -> None:
+    """Of 128 mel bins, with Cantonese, and a decoder that is smaller than the encoder."""
+    whisper = write_tiny_whisper(tmp_path / "v3", ["en", "yue"], chunk_length=3, num_mel_bins=128, **shape)
+    write_tiny_corpus(tmp_path / "cantonese", {"yue": 6, "en": 6}, {"yue": 2, "en": 2})
+    session = run(
+        model={"checkpoint": str(whisper), "lora": lora},
+        data={"folder": str(tmp_path / "cantonese"), "cache": str(tmp_path / "cache")},
+        languages={"low_resource": ["yue"], "high_resource": ["en"]},
+    )
+    assert session.steps("wer/yue") == [4]
+    again = load_model(str(session.folder / "step-00000004"))
+    assert not equal(again.state_dict(), load_model(str(whisper)).state_dict())
+    assert again.config.num_mel_bins == 128
+
+
 def test_a_language_gets_a_token_of_its_own(run: Run, inputs: Path, tmp_path: Path) -> None:
     write_tiny_corpus(tmp_path / "asturian", {"ast": 6, "es": 6}, {"ast": 2, "es": 2})
     session = run(
