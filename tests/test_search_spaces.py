@@ -27,7 +27,7 @@ def test_they_are_there() -> None:
         "catalan_weightings",
         "exposure",
         "galician",
-        "other_language",
+        "own_speech",
         "paper",
         "paper_demo",
         "quickstart_augmentation",

@@ -13,13 +13,14 @@ from typing import Annotated
 import typer
 
 import raywce
-from raywce.cli import average, evaluate, export, prepare, profile, report, schema, search, train, validate
+from raywce.cli import average, evaluate, export, init, prepare, profile, report, schema, search, train, validate
 from raywce.errors import InputError, RunFailed, one_line
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 
 app = typer.Typer(name="raywce", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for _command in (
+    init.init,
     prepare.prepare,
     validate.validate,
     profile.profile,

@@ -1,0 +1,32 @@
+"""`raywce init`: an experiment file to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def init(
+    name: Annotated[str | None, typer.Argument(help="The starter file; without it, all are listed.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Prepared speech, whose languages are filled in (own-speech)."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it; never over another.")] = None,
+) -> None:
+    """Write a commented experiment file to begin with."""
+    from raywce.errors import fail
+    from raywce.experiment.starters import find_speech, names, starter
+    from raywce.screen.console import show_fields
+
+    if name is None:
+        show_fields(list(names().items()))
+        return
+    target = out or Path(f"{name.replace('-', '_')}.yaml")
+    text = starter(name, target, find_speech(data) if data else None)
+    if target.exists():
+        fail("--out", "must be a new file", str(target), "Name another, or remove that one")
+    target.write_text(text, encoding="utf-8")
+    typer.echo(f"{target} written; next: raywce validate {target}")
