@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -14,8 +15,12 @@ from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.checks import can_act
 from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources, Search, Sections
 from raywce.experiment.space import Space, largest
+from raywce.experiment.text import shown
 from raywce.storage.files import is_uri
 from raywce.storage.node_copy import has_parquet, rows_in
+
+MLFLOW_URI = "MLFLOW_TRACKING_URI"
+_MLFLOW = re.compile(r"(https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://.+|databricks(://.+)?")
 
 
 def missing(sections: Sections, space: Space) -> list[Problem]:
@@ -82,9 +87,16 @@ def cluster_runs() -> bool:
 
 
 def _trackers(search: Search) -> Iterator[Problem]:
-    if search.mlflow is not None and find_spec("mlflow") is None:
-        do = "Run pip install 'raywce[mlflow]', or set it to null"
-        yield Absent("search.mlflow", "mlflow must be installed to track a search with it", search.mlflow, do)
+    path = "search.trackers"
+    for name in ("mlflow", "wandb"):
+        if name in search.trackers and find_spec(name) is None:
+            do = f"Run pip install 'raywce[{name}]', or leave it out"
+            yield Absent(path, f"{name} must be installed to track a search with it", shown(search.trackers), do)
+    place = os.environ.get(MLFLOW_URI, "")
+    if "mlflow" in search.trackers and not _MLFLOW.fullmatch(place):
+        rule = f"mlflow must have a server or a database in {MLFLOW_URI}"
+        do = "For instance http://server:5000 or sqlite:////data/mlflow.db; it no longer takes a folder of files"
+        yield Absent(path, rule, place or "none", do)
 
 
 def _recordings(augmentation: Augmentation, space: Space) -> Iterator[Problem]:

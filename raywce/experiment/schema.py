@@ -18,7 +18,7 @@ from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.section import Count, Language, NotNegative, Positive, Section, Share
 from raywce.weighting import AlphaSchedule
 
-_MLFLOW = r"^((https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://.+|databricks(://.+)?)$"  # files it takes no more
+Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
 # Of dev, where the file says none. They show where a training is heading and stop what is far behind; the last
 # evaluation, of all of dev, is what counts. A quarter has twice the standard error of the whole. Among 200 utterances,
@@ -527,8 +527,10 @@ class Search(Section):
     keep_models: Count = Field(
         3, description="Models of the search's best trials that stay; the others' are removed, but not their figures."
     )
-    mlflow: Annotated[str, Field(pattern=_MLFLOW)] | None = Field(
-        None, description="MLflow's tracking URI, such as http://server:5000 or sqlite:////data/mlflow.db; null: none."
+    trackers: list[Tracker] = Field(
+        ["tensorboard"],
+        description="Where each trial's figures go beside the run folder's tables. mlflow wants MLFLOW_TRACKING_URI, "
+        "such as http://server:5000 or sqlite:////data/mlflow.db; wandb takes WANDB_API_KEY, WANDB_MODE and the like.",
     )
     constraints: Constraints = Constraints()
     confirm: Confirm = Confirm()

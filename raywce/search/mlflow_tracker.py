@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-from raywce.errors import one_line
-from raywce.search.trackers import figures, hyperparameters
+from raywce.search.trackers import Service, figures, hyperparameters
 from raywce.trial_report import STEP, Flat, Report
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
-_logger = logging.getLogger(__name__)
 
-
-class MLflow(MLflowLoggerCallback):  # type: ignore[misc]
+class MLflow(Service, MLflowLoggerCallback):  # type: ignore[misc]
     """A run for each trial, named by its id; a server that fails ends the tracking, never the search."""
 
     def __init__(self, tracking_uri: str, experiment: str, phase: str) -> None:
         super().__init__(tracking_uri, experiment_name=experiment, tags={"phase": phase})
-        self._is_lost = False
+        self.title = f"MLflow at {tracking_uri}"
 
     def setup(self, *args: object, **kwargs: object) -> None:
         """Find or make the experiment."""
@@ -49,13 +44,3 @@ class MLflow(MLflowLoggerCallback):  # type: ignore[misc]
             run = self.mlflow_util.start_run(tags=self.tags, run_name=str(trial))
             self._trial_runs[trial] = run.info.run_id
             self.mlflow_util.log_params(hyperparameters(trial), run_id=run.info.run_id)
-
-    def _safely(self, call: Callable[..., object], *args: object, **kwargs: object) -> None:
-        if self._is_lost:
-            return
-        try:
-            call(*args, **kwargs)
-        except Exception as error:
-            self._is_lost = True
-            reason = one_line(error)
-            _logger.warning("MLflow at %s refuses the figures; the search continues: %s", self.tracking_uri, reason)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ray.tune.logger import TBXLoggerCallback
 
+from raywce.errors import one_line
 from raywce.experiment.space import Scalar
 from raywce.search.driver import Run
 from raywce.trial_report import OBJECTIVE, STEP, Flat
@@ -13,6 +16,7 @@ from raywce.trial_report import OBJECTIVE, STEP, Flat
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
+_logger = logging.getLogger(__name__)
 _KINDS = ("loss", "alpha", "wer", "cer", "violation")
 
 
@@ -27,6 +31,27 @@ def hyperparameters(trial: Trial) -> dict[str, Scalar]:
     run = Run.of(trial.config)
     values = {path: str(value) if value is None else value for path, value in (run.values or {}).items()}
     return {**values, "seed_index": run.seed_index}
+
+
+class Service:
+    """A tracker outside of the run folder: where it fails, the tracking ends, never the search.
+
+    Attributes:
+        title: what a warning calls it.
+    """
+
+    title = ""
+    _is_lost = False
+
+    def _safely(self, call: Callable[..., object], *args: object, **kwargs: object) -> None:
+        """Call it, but never after a failure."""
+        if self._is_lost:
+            return
+        try:
+            call(*args, **kwargs)
+        except Exception as error:
+            self._is_lost = True
+            _logger.warning("%s refuses the figures; the search continues: %s", self.title, one_line(error))
 
 
 class TensorBoard(TBXLoggerCallback):  # type: ignore[misc]

@@ -12,6 +12,7 @@ from ray.tune.search import Searcher
 
 from raywce.cluster.capacity import Room, driver_resources
 from raywce.errors import RunFailed
+from raywce.experiment.environment import MLFLOW_URI
 from raywce.runs.folder import RunFolder
 from raywce.runs.tables import TrialTable, write_utterances
 from raywce.search.checkpoints import Sweeper
@@ -110,12 +111,20 @@ class TuneRuns:
 
 
 def _trackers(experiment: Experiment, phase: str) -> list[tune.Callback]:
-    uri = experiment.search.mlflow
-    if uri is None:
-        return [TensorBoard()]
-    from raywce.search.mlflow_tracker import MLflow  # its import takes a second
+    """Return the callbacks of `search.trackers`; the import of each takes a second."""
+    found: list[tune.Callback] = []
+    for name in dict.fromkeys(experiment.search.trackers):
+        if name == "tensorboard":
+            found.append(TensorBoard())
+        elif name == "mlflow":
+            from raywce.search.mlflow_tracker import MLflow
 
-    return [TensorBoard(), MLflow(uri, experiment.name, phase)]
+            found.append(MLflow(os.environ[MLFLOW_URI], experiment.name, phase))
+        else:
+            from raywce.search.wandb_tracker import Wandb
+
+            found.append(Wandb(experiment.name, phase))
+    return found
 
 
 def quiet() -> None:

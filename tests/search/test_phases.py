@@ -64,9 +64,12 @@ def tracked(folder: Path, tracking_uri: str) -> None:
         )
 
 
-def test_a_whole_search(cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_search(
+    cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tracking_uri = f"sqlite:///{tmp_path}/mlflow.db"
-    outcome, folder = run(tmp_path, baseline_seeds=2, mlflow=tracking_uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+    outcome, folder = run(tmp_path, baseline_seeds=2, trackers=["tensorboard", "mlflow"])
     assert outcome.exit_code == 0
     assert outcome.label == json.loads((folder / "outcome.json").read_text())["label"] == "capped WER"
     assert "capped WER in %: gl" in capfd.readouterr().out
@@ -101,7 +104,7 @@ def test_a_whole_search(cluster: Cluster, tmp_path: Path, capfd: pytest.CaptureF
     assert json.loads((folder / "versions.json").read_text())["ray"]
     assert yaml.safe_load((folder / "experiment.yaml").read_text())["name"] == "toy"
 
-    again = surrogate.load_file(tmp_path, baseline_seeds=2, mlflow=tracking_uri)
+    again = surrogate.load_file(tmp_path, baseline_seeds=2, trackers=["tensorboard", "mlflow"])
     assert is_finished(again, RunFolder(str(folder)), resume=False)
     assert run_search(replace(again), trial=surrogate.failing_run).best == outcome.best  # nothing ran again
     assert rows(folder) == found

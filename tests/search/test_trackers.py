@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import logging
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from ray.tune.logger import TBXLoggerCallback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from raywce.errors import InputError
+from raywce.errors import Problem
 from raywce.experiment import environment
 from raywce.search.mlflow_tracker import MLflow
 from raywce.search.trackers import TensorBoard, figures
@@ -31,12 +34,13 @@ class TuneTrial:
     local_path: str
     config: dict[str, Any] = field(default_factory=lambda: {"trial_id": "search-0", "values": VALUES, "seed_index": 1})
     last_result: dict[str, Any] = field(default_factory=dict)
+    name: str = "search-0"
 
     def init_local_path(self) -> None:
         """Tune makes the folder."""
 
     def __str__(self) -> str:
-        return "search-0"
+        return self.name
 
 
 def told(callback: Any, trial: TuneTrial) -> None:
@@ -95,24 +99,114 @@ def test_a_tracker_that_is_lost_never_ends_the_search(tmp_path: Path, caplog: py
     with caplog.at_level(logging.WARNING, "raywce"):
         callback.setup()
         told(callback, TuneTrial(str(tmp_path)))
-    (record,) = [record for record in caplog.records if record.name == "raywce.search.mlflow_tracker"]
+    (record,) = [record for record in caplog.records if record.name == "raywce.search.trackers"]
     assert "refuses the figures; the search continues" in record.getMessage()
 
 
+def problems(tmp_path: Path, *trackers: str) -> list[Problem]:
+    search = surrogate.load_file(tmp_path, trackers=list(trackers)).experiment.search
+    return environment.missing({"search": search}, {})
+
+
 @pytest.mark.parametrize("uri", ["http://server:5000", "sqlite:////data/mlflow.db", "databricks"])
-def test_a_tracking_uri_is_a_server_or_a_database(tmp_path: Path, uri: str) -> None:
-    assert surrogate.load_file(tmp_path, f"search.mlflow={uri}").experiment.search.mlflow == uri
+def test_a_tracking_uri_is_a_server_or_a_database(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert problems(tmp_path, "tensorboard", "mlflow") == []
 
 
-@pytest.mark.parametrize("uri", ["mlruns", "/data/mlruns", "file:///data/mlruns"])
-def test_a_folder_is_no_tracking_uri(tmp_path: Path, uri: str) -> None:
-    with pytest.raises(InputError, match=r"search\.mlflow: must"):
-        surrogate.load_file(tmp_path, f"search.mlflow={uri}")
+@pytest.mark.parametrize("uri", ["mlruns", "/data/mlruns", "file:///data/mlruns", ""])
+def test_a_folder_is_no_tracking_uri(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    (problem,) = problems(tmp_path, "mlflow")
+    assert str(problem).startswith("search.trackers: mlflow must have a server or a database in MLFLOW_TRACKING_URI")
 
 
-def test_mlflow_must_be_there_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    search = surrogate.load_file(tmp_path, "search.mlflow=http://server:5000").experiment.search
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_tracker_must_be_there_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
     monkeypatch.setattr(environment, "find_spec", lambda name: None)
-    (problem,) = environment.missing({"search": search}, {})
-    assert "mlflow must be installed" in str(problem)
-    assert "pip install 'raywce[mlflow]'" in str(problem)
+    (problem,) = problems(tmp_path, name)
+    assert f"{name} must be installed" in str(problem)
+    assert f"pip install 'raywce[{name}]'" in str(problem)
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Weights & Biases without a network: what it would send is in files."""
+    wandb = pytest.importorskip("wandb", reason="pip install 'raywce[wandb]'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    return wandb
+
+
+def parts(data: bytes) -> Iterator[bytes]:
+    """The records of a file in LevelDB's log format, behind a header of 7 bytes: in blocks of 32 KiB."""
+    block, header = 32_768, 7
+    place, record = header, b""
+    while place + header <= len(data):
+        if block - place % block < header:  # no header fits in: the block's rest is empty
+            place += block - place % block
+            continue
+        length, kind = struct.unpack_from("<HB", data, place + 4)
+        record += data[place + header : place + header + length]
+        place += header + length
+        if kind in (1, 4):  # whole, or its last part
+            yield record
+            record = b""
+
+
+def records(folder: Path) -> dict[str, list[Any]]:
+    """What was written of each run, by its id."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    found: dict[str, list[Any]] = {}
+    for file in folder.rglob("*.wandb"):
+        own = [Record.FromString(part) for part in parts(file.read_bytes())]
+        (run_id,) = {record.run.run_id for record in own if record.HasField("run")}
+        found[run_id] = own
+    return found
+
+
+def test_wandb_has_a_run_a_trial(tmp_path: Path, offline: Any) -> None:
+    from raywce.search.wandb_tracker import Wandb
+
+    callback = Wandb("toy", "search")
+    one = TuneTrial(str(tmp_path))
+    failed = TuneTrial(str(tmp_path), {"run": {"trial_id": "baseline-0"}}, {"failure": "out of memory"})
+    failed.name = "baseline-0"
+    callback.log_trial_start(one)  # at the same time
+    told(callback, failed)
+    told(callback, one)
+    written = records(tmp_path)
+    assert set(written) == {"toy-search-0", "toy-baseline-0"}
+    run = next(record.run for record in written["toy-search-0"] if record.HasField("run"))
+    assert (run.project, run.run_group, run.display_name) == ("toy", "search", "search-0")
+    config = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in run.config.update}
+    assert config["weighting.alpha"] == 2.5
+    history = [record.history for record in written["toy-search-0"] if record.HasField("history")]
+    curve = [
+        (record.step.num, json.loads(item.value_json))
+        for record in history
+        for item in record.item
+        if "wer/gl" in (item.key, "/".join(item.nested_key))
+    ]
+    assert curve == [(0, 0.6), (20, 0.4)]
+    codes = {name: [one.exit.exit_code for one in of if one.HasField("exit")] for name, of in written.items()}
+    assert codes == {"toy-search-0": [0], "toy-baseline-0": [1]}
+
+
+def test_a_lost_wandb_never_ends_the_search(
+    tmp_path: Path, offline: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from raywce.search.wandb_tracker import Wandb
+
+    def refuse(**_: Any) -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(offline, "init", refuse)
+    with caplog.at_level(logging.WARNING, "raywce"):
+        told(Wandb("toy", "search"), TuneTrial(str(tmp_path)))
+    (record,) = [record for record in caplog.records if record.name == "raywce.search.trackers"]
+    assert record.getMessage() == ("Weights & Biases refuses the figures; the search continues: no route to host")
