@@ -17,6 +17,7 @@ def export(
     quantization: Annotated[
         str | None, typer.Option(help="Type of CTranslate2's weights: float32 (default), float16, int8, ...")
     ] = None,
+    ggml: Annotated[bool, typer.Option("--ggml", help="Also write OUT/ggml, for whisper.cpp.")] = False,
     adapter: Annotated[
         bool, typer.Option("--adapter", help="Keep an adapter (model.lora) apart, in place of merging it.")
     ] = False,
@@ -30,6 +31,7 @@ def export(
     from raywce.errors import Problems
     from raywce.export import folder, hub
     from raywce.export.convert import check_convertible
+    from raywce.export.ggml import check_ggml
     from raywce.export.record import find_average
     from raywce.export.source import find_source
 
@@ -41,8 +43,9 @@ def export(
     average = find_average(run)
     if average and trial:
         problems.add("--trial", "must be left out for an averaged model", trial)
-    if adapter and ctranslate2:
-        problems.add("--ctranslate2", "must be left out with --adapter, as it needs a whole model")
+    for option, wanted in {"--ctranslate2": ctranslate2, "--ggml": ggml}.items():
+        if adapter and wanted:
+            problems.add(option, "must be left out with --adapter, as it needs a whole model")
     problems.raise_any()
     target = folder.check_out(out)
     source = average or find_source(run, trial)
@@ -51,11 +54,15 @@ def export(
         folder.check_adapter(source, shared=push is not None)
     if weights:
         check_convertible(source.checkpoint, weights)
+    if ggml:
+        check_ggml(source.checkpoint)
     if push:
         hub.check_pushable(push)
-    folder.export(source, target, weights, adapter)
+    folder.export(source, target, weights, ggml=ggml, adapter=adapter)
     typer.echo(f"{source.title}: {target}")
     if weights:
         typer.echo(f"CTranslate2, {weights}: {target / folder.CTRANSLATE2}")
+    if ggml:
+        typer.echo(f"whisper.cpp: {target / folder.GGML}")
     if push:
         typer.echo(f"on the Hub: {hub.push(target, push, private)}")

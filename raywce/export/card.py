@@ -52,6 +52,7 @@ def model_card(
     max_new_tokens: int,
     quantization: str | None = None,
     *,
+    ggml: bool = False,
     adapter: bool = False,
 ) -> str:
     """Return the card as Markdown with a YAML head, as the Hub reads it.
@@ -60,6 +61,7 @@ def model_card(
         source: what is exported.
         max_new_tokens: as many as the decoder has positions for, after the prompt.
         quantization: of CTranslate2's format beside it; None without it.
+        ggml: whether whisper.cpp's format is beside it.
         adapter: the folder holds an adapter.
     """
     tables = figures(source)
@@ -87,11 +89,12 @@ def model_card(
         is_confirmed=source.confirmation is not None,
         max_new_tokens=max_new_tokens,
         quantization=quantization,
+        ggml=ggml,
         versions=json.loads(source.folder.read_text(VERSIONS)),
     )
 
 
-def average_card(average: Average, max_new_tokens: int, quantization: str | None = None) -> str:
+def average_card(average: Average, max_new_tokens: int, quantization: str | None = None, *, ggml: bool = False) -> str:
     """Return the card of an averaged model, likewise."""
     head = ModelCardData(
         library_name="transformers", pipeline_tag=_TASK, tags=["whisper", "raywce"], model_name=average.name
@@ -105,6 +108,7 @@ def average_card(average: Average, max_new_tokens: int, quantization: str | None
         new_tokens=[],
         max_new_tokens=max_new_tokens,
         quantization=quantization,
+        ggml=ggml,
         versions=average.versions,
     )
 

@@ -16,6 +16,7 @@ from raywce.errors import InputError, fail
 from raywce.evaluation.decode import PROMPT_TOKENS
 from raywce.experiment.environment import is_hub_id
 from raywce.export.card import average_card, model_card
+from raywce.export.ggml import FILE, write_ggml
 from raywce.export.record import Average
 from raywce.export.source import Source
 from raywce.export.weights import Model, overwrite
@@ -28,6 +29,7 @@ from raywce.storage.node_copy import on_node
 from raywce.whisper_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, is_adapter, problems_of
 
 CTRANSLATE2 = "ctranslate2"  # the subfolder of that format
+GGML = f"ggml/{FILE}"
 
 
 def check_out(out: str, path: str = "OUT") -> Path:
@@ -44,13 +46,21 @@ def check_out(out: str, path: str = "OUT") -> Path:
     return folder
 
 
-def export(source: Source | Average, out: Path, quantization: str | None = None, adapter: bool = False) -> None:
+def export(
+    source: Source | Average,
+    out: Path,
+    quantization: str | None = None,
+    *,
+    ggml: bool = False,
+    adapter: bool = False,
+) -> None:
     """Write the model as a transformers folder with its card; `out` appears once it is complete.
 
     Args:
         source: what is exported.
         out: new or empty (`check_out`).
         quantization: of CTranslate2's format, written too; None: not written.
+        ggml: write whisper.cpp's format too.
         adapter: keep an adapter as it is, in place of merging it into its model.
     """
     with model_folder(source.checkpoint, out, lambda name: name != STATE_FILE) as folder:
@@ -63,11 +73,13 @@ def export(source: Source | Average, out: Path, quantization: str | None = None,
             load_average([str(place) for place in places.values()]).save_pretrained(folder)
             for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
                 (folder / name).unlink()
-        write_card(source, folder, quantization)
+        write_card(source, folder, quantization, ggml)
         if quantization:
             from raywce.export.convert import convert
 
             convert(folder, folder / CTRANSLATE2, quantization)
+        if ggml:
+            write_ggml(folder, folder / GGML)
 
 
 def check_adapter(source: Source | Average, shared: bool) -> None:
@@ -143,14 +155,14 @@ def check_whole(folder: Path, place: str) -> None:
         raise InputError([replace(one, got=one.got.replace(str(folder), place)) for one in found])
 
 
-def write_card(source: Source | Average, folder: Path, quantization: str | None = None) -> None:
-    """Write the card of the model in `folder`."""
+def write_card(source: Source | Average, folder: Path, quantization: str | None = None, ggml: bool = False) -> None:
+    """Write the card of the model in `folder`, with what else stands there."""
     positions = json.loads((folder / "config.json").read_text(encoding="utf-8"))["max_target_positions"]
     tokens = positions - PROMPT_TOKENS
     if isinstance(source, Average):
-        card = average_card(source, tokens, quantization)
+        card = average_card(source, tokens, quantization, ggml=ggml)
     else:
-        card = model_card(source, tokens, quantization, adapter=is_adapter(folder))
+        card = model_card(source, tokens, quantization, ggml=ggml, adapter=is_adapter(folder))
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 

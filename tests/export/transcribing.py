@@ -24,9 +24,8 @@ def by_card(folder: Path, library: str, max_new_tokens: int | None = None, base:
     (block,) = [block for block in blocks if f"from {library} import" in block]
     block = block.replace("openai/whisper-tiny", str(base)) if base else block
     lines = block.replace("FOLDER", str(folder)).splitlines()
-    opened = (
-        next(number for number, line in enumerate(lines) if re.match("transcribe = |model = WhisperModel", line)) + 1
-    )
+    opens = re.compile(r"transcribe = |model = (Whisper)?Model\(")
+    opened = next(number for number, line in enumerate(lines) if opens.match(line)) + 1
     names: dict[str, object] = {}
     exec("\n".join(lines[:opened]), names)
 
