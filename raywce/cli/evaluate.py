@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from raywce.errors import Problems
     from raywce.evaluation.evaluate import Evaluation
     from raywce.evaluation.rates import LanguageRates
+    from raywce.evaluation.robustness import LongForm, Measured
 
 COUNTS = ("utterances", "truncated", "loops", "stopped")
 METRICS = {
@@ -60,6 +62,9 @@ def evaluate(
     timestamps: Annotated[
         bool, typer.Option("--timestamps", help="Also decode with time stamps, and say whether the model writes them.")
     ] = False,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Also measure what it says to nothing, and to minutes of speech.")
+    ] = False,
     normalizer: Annotated[str, typer.Option(help="words or whisper_basic.")] = "words",
     cache: Annotated[Path, typer.Option(help="Folder for the Arrow copy of a node, and for the demo corpus.")] = Path(
         "~/.cache/raywce"
@@ -95,7 +100,8 @@ def evaluate(
     problems.raise_any()
     model = str(Path(model).resolve()) if Path(model).is_dir() else model
     evaluation = Evaluation(model, str(data.resolve()), split, languages, cache, settings)
-    _report(evaluation, _decode(evaluation, workers, open_test_again), out, json)
+    table = _decode(evaluation, workers, open_test_again)
+    _report(evaluation, table, out, json, _robustness(evaluation) if robustness else None)
 
 
 def _decode(evaluation: Evaluation, workers: int, open_test_again: bool) -> pa.Table:
@@ -252,7 +258,25 @@ def _progress(evaluation: Evaluation) -> Iterator[Callable[[int], None]]:
     yield line
 
 
-def _report(evaluation: Evaluation, table: pa.Table, out: Path | None, json: Path | None) -> None:
+def _robustness(evaluation: Evaluation) -> Measured:
+    import torch
+
+    from raywce.evaluation.robustness import measure
+    from raywce.export.convert import can_convert, long_form
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    folder = Path(evaluation.model)
+    with TemporaryDirectory() as work:
+
+        def others() -> dict[str, LongForm]:
+            return {"faster-whisper": long_form(folder, Path(work))} if can_convert(folder) else {}
+
+        return measure(evaluation, device, others)
+
+
+def _report(
+    evaluation: Evaluation, table: pa.Table, out: Path | None, json: Path | None, measured: Measured | None
+) -> None:
     import pyarrow.parquet as pq
 
     from raywce.evaluation.normalizer import versioned_name
@@ -267,7 +291,10 @@ def _report(evaluation: Evaluation, table: pa.Table, out: Path | None, json: Pat
         out.parent.mkdir(parents=True, exist_ok=True)
         with replaced(out) as partial:
             pq.write_table(table, partial)
-    write_figures(json, _figures(evaluation, name, rates, means))
+    if measured:
+        show_robustness(measured)
+    figures = _figures(evaluation, name, rates, means)
+    write_figures(json, figures | ({"robustness": _as_json(measured)} if measured else {}))
 
 
 def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], title: str) -> None:
@@ -296,6 +323,34 @@ def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], t
         show_line(f"No spaces between words of {', '.join(phrases)}: a WER counts phrases, the CER fits.")
     if any(rate.stopped for rate in rates.values()):
         show_line("As loops were stopped, the WERs and CERs that are not capped are lower bounds.")
+
+
+def show_robustness(measured: Measured) -> None:
+    """Print what was said to nothing, and the WERs of speech of minutes, decoded as sentences and in one piece."""
+    from raywce.screen.console import plain_table, show_line, show_table
+
+    nothing = plain_table("language", "clips", "with text", "words")
+    for language, one in measured.languages.items():
+        nothing.add_row(language, str(one.clips), str(one.clips_with_text), str(one.words))
+    show_table("Silence and noise of 2, 5 and 20 s", nothing)
+    said = {row.hypothesis for row in measured.nothing if row.hypothesis_normalized}
+    if said:
+        show_line("Said to nothing: " + "; ".join(sorted(said)))
+    of_long = {language: one for language, one in measured.languages.items() if one.pieces}
+    if not of_long:
+        show_line("Speech of minutes: not measured, as no speaker has a minute, or the model has no time stamps.")
+        return
+    names = list(next(iter(of_long.values())).long)
+    long = plain_table("language", "pieces", "seconds", "in sentences", *names)
+    for language, one in of_long.items():
+        rates = [one.short.rate, *(one.long[name].rate for name in names)]
+        long.add_row(language, str(one.pieces), f"{one.seconds:.0f}", *map(numbers.percent, rates))
+    show_table("WER in % of speech of minutes, decoded in sentences and in one piece", long)
+
+
+def _as_json(measured: Measured) -> dict[str, object]:
+    said = [{"language": row.language, "clip": row.id, "text": row.hypothesis} for row in measured.nothing]
+    return {"languages": {name: asdict(one) for name, one in measured.languages.items()}, "nothing": said}
 
 
 def _figures(

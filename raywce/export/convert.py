@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from raywce.errors import Problems, fail
-from raywce.storage.files import read_text
+import numpy as np
+from numpy.typing import NDArray
 
+from raywce.errors import InputError, Problems, fail
+from raywce.storage.files import read_text
+from raywce.whisper_folder import is_adapter
+
+MULTILINGUAL = 51_865  # tokens at least: with less, CTranslate2 and whisper.cpp take a model for English only
 QUANTIZATIONS = ("float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16")
 _WINDOW_S = 30  # faster-whisper pads each piece of audio to this, whatever the model's window
 _DO = "Leave it out: transformers can use the model"
@@ -45,3 +51,35 @@ def convert(folder: Path, out: Path, quantization: str) -> None:
     TransformersConverter(str(folder), copy_files=_FILES).convert(str(out), quantization=quantization)
     if not Whisper(str(out)).is_multilingual:
         fail("--ctranslate2", "the model must have Whisper's multilingual vocabulary", "another", _DO)
+
+
+def long_form(folder: Path, work: Path) -> Callable[[NDArray[np.float32], str], str]:
+    """Return faster-whisper's decoding of long audio by the model in a transformers folder.
+
+    Args:
+        folder: of a model with Whisper's window and vocabulary.
+        work: folder for the converted model.
+    """
+    from faster_whisper import WhisperModel
+
+    convert(folder, work / "ctranslate2", "float32")
+    model = WhisperModel(str(work / "ctranslate2"), compute_type="float32")
+    how = {"beam_size": 1, "temperature": 0.0, "vad_filter": False, "condition_on_previous_text": False}
+
+    def transcribe(samples: NDArray[np.float32], language: str) -> str:
+        segments, _ = model.transcribe(samples, language=language, **how)
+        return "".join(segment.text for segment in segments).strip()
+
+    return transcribe
+
+
+def can_convert(folder: Path) -> bool:
+    """Return whether faster-whisper is here, and can use the model of a transformers folder on this machine."""
+    if find_spec("faster_whisper") is None or not folder.is_dir() or is_adapter(folder):
+        return False
+    sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    try:
+        check_convertible(str(folder), "float32")
+    except InputError:
+        return False
+    return bool(sizes["vocab_size"] >= MULTILINGUAL)

@@ -15,6 +15,7 @@ from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from raywce.errors import Problems
+from raywce.export.convert import MULTILINGUAL
 from raywce.model import load_model
 from raywce.storage.files import read_text
 from raywce.whisper_folder import GENERATION
@@ -22,7 +23,6 @@ from raywce.whisper_folder import GENERATION
 FILE = "ggml-model.bin"
 _MAGIC = 0x67676D6C  # "ggml"
 _F32, _F16 = 0, 1
-_MULTILINGUAL = 51_865  # tokens at least: with less, whisper.cpp takes a model for English only
 _WINDOW_S = 30  # whisper.cpp's, whatever the model's
 _NAMES = (  # transformers' to OpenAI's, in this order
     ("model.", ""),
@@ -57,7 +57,7 @@ def check_ggml(checkpoint: str) -> None:
         rule = f"the model's window must be {_WINDOW_S} s, as whisper.cpp supports no other"
         problems.add("--ggml", rule, f"{window} s", do)
     tokens = json.loads(read_text(f"{checkpoint}/config.json"))["vocab_size"]
-    if tokens < _MULTILINGUAL:
+    if tokens < MULTILINGUAL:
         problems.add("--ggml", "the model must have Whisper's multilingual vocabulary", f"{tokens} tokens", do)
     languages = json.loads(read_text(f"{checkpoint}/{GENERATION}")).get("lang_to_id", {})
     if new := sorted(language for language in languages if language[2:-2] not in LANGUAGES):
