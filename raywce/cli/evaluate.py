@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, cast
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from raywce.errors import Problems
     from raywce.evaluation.evaluate import Evaluation
     from raywce.evaluation.rates import LanguageRates
-    from raywce.evaluation.robustness import LongForm, Measured
+    from raywce.evaluation.robustness import Robustness
 
 COUNTS = ("utterances", "truncated", "loops", "stopped")
 METRICS = {
@@ -101,7 +101,7 @@ def evaluate(
     model = str(Path(model).resolve()) if Path(model).is_dir() else model
     evaluation = Evaluation(model, str(data.resolve()), split, languages, cache, settings)
     table = _decode(evaluation, workers, open_test_again)
-    _report(evaluation, table, out, json, _robustness(evaluation) if robustness else None)
+    _report(evaluation, table, out, json, _hard_cases(evaluation) if robustness else None)
 
 
 def _decode(evaluation: Evaluation, workers: int, open_test_again: bool) -> pa.Table:
@@ -258,24 +258,25 @@ def _progress(evaluation: Evaluation) -> Iterator[Callable[[int], None]]:
     yield line
 
 
-def _robustness(evaluation: Evaluation) -> Measured:
-    import torch
+def _hard_cases(evaluation: Evaluation) -> pa.Table:
+    """Return the rows of what sentences don't show; of long speech faster-whisper's too, where it is here."""
+    from raywce.data.store import open_split
+    from raywce.evaluation.evaluate import evaluate, utterance_table
+    from raywce.evaluation.hard_cases import decode_pieces, pieces
+    from raywce.export.convert import FASTER_WHISPER, can_convert, long_form
 
-    from raywce.evaluation.robustness import measure
-    from raywce.export.convert import can_convert, long_form
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folder = Path(evaluation.model)
+    table, folder = evaluate(replace(evaluation, hard_cases=True)), Path(evaluation.model)
+    split = open_split(Path(evaluation.data), evaluation.split, evaluation.languages, evaluation.cache)
+    found = pieces(split) if can_convert(folder) else []
+    if not found:
+        return table
     with TemporaryDirectory() as work:
-
-        def others() -> dict[str, LongForm]:
-            return {"faster-whisper": long_form(folder, Path(work))} if can_convert(folder) else {}
-
-        return measure(evaluation, device, others)
+        rows = decode_pieces(split, found, FASTER_WHISPER, long_form(folder, Path(work)), evaluation.settings)
+    return pa.concat_tables([table, utterance_table(evaluation, rows)])
 
 
 def _report(
-    evaluation: Evaluation, table: pa.Table, out: Path | None, json: Path | None, measured: Measured | None
+    evaluation: Evaluation, table: pa.Table, out: Path | None, json: Path | None, hard_cases: pa.Table | None
 ) -> None:
     import pyarrow.parquet as pq
 
@@ -291,10 +292,14 @@ def _report(
         out.parent.mkdir(parents=True, exist_ok=True)
         with replaced(out) as partial:
             pq.write_table(table, partial)
-    if measured:
-        show_robustness(measured)
     figures = _figures(evaluation, name, rates, means)
-    write_figures(json, figures | ({"robustness": _as_json(measured)} if measured else {}))
+    if hard_cases is not None:
+        from raywce.evaluation.robustness import robustness, said_to_nothing
+
+        found, said = robustness(hard_cases), said_to_nothing(hard_cases)
+        show_robustness(found, said)
+        figures |= {"robustness": {name: asdict(one) for name, one in found.items()}, "said_to_nothing": said}
+    write_figures(json, figures)
 
 
 def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], title: str) -> None:
@@ -325,32 +330,26 @@ def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], t
         show_line("As loops were stopped, the WERs and CERs that are not capped are lower bounds.")
 
 
-def show_robustness(measured: Measured) -> None:
+def show_robustness(found: Mapping[str, Robustness], said: Sequence[str]) -> None:
     """Print what was said to nothing, and the WERs of speech of minutes, decoded as sentences and in one piece."""
     from raywce.screen.console import plain_table, show_line, show_table
 
     nothing = plain_table("language", "clips", "with text", "words")
-    for language, one in measured.languages.items():
+    for language, one in found.items():
         nothing.add_row(language, str(one.clips), str(one.clips_with_text), str(one.words))
     show_table("Silence and noise of 2, 5 and 20 s", nothing)
-    said = {row.hypothesis for row in measured.nothing if row.hypothesis_normalized}
     if said:
-        show_line("Said to nothing: " + "; ".join(sorted(said)))
-    of_long = {language: one for language, one in measured.languages.items() if one.pieces}
+        show_line("Said to nothing: " + "; ".join(said))
+    of_long = {language: one for language, one in found.items() if one.pieces}
     if not of_long:
         show_line("Speech of minutes: not measured, as no speaker has a minute, or the model has no time stamps.")
         return
     names = list(next(iter(of_long.values())).long)
     long = plain_table("language", "pieces", "seconds", "in sentences", *names)
     for language, one in of_long.items():
-        rates = [one.short.rate, *(one.long[name].rate for name in names)]
+        rates = [one.sentences.rate, *(one.long[name].rate for name in names)]
         long.add_row(language, str(one.pieces), f"{one.seconds:.0f}", *map(numbers.percent, rates))
     show_table("WER in % of speech of minutes, decoded in sentences and in one piece", long)
-
-
-def _as_json(measured: Measured) -> dict[str, object]:
-    said = [{"language": row.language, "clip": row.id, "text": row.hypothesis} for row in measured.nothing]
-    return {"languages": {name: asdict(one) for name, one in measured.languages.items()}, "nothing": said}
 
 
 def _figures(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 import transformers
-from transformers import WhisperForConditionalGeneration
+from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from raywce.data.dev_split import Part, indices_in
 from raywce.data.features import LogMel
@@ -22,6 +22,7 @@ from raywce.evaluation.decode import (
     evaluating,
     gather_rows,
 )
+from raywce.evaluation.hard_cases import decode_hard_cases
 from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.time_stamps import time_stamps
 from raywce.evaluation.utterances import UtteranceResult, to_table
@@ -46,6 +47,7 @@ class Evaluation:
         part: of the split that is decoded.
         dev_share: of dev, by which `part` is one.
         new_tokens: what the model gets where it lacks them, as `raywce.language_tokens.with_tokens` takes them.
+        hard_cases: in place of the split's utterances, decode what `raywce.evaluation.hard_cases` makes of them.
     """
 
     model: str
@@ -59,6 +61,7 @@ class Evaluation:
     part: Part = "all"
     dev_share: float = 0.5
     new_tokens: Mapping[str, str] = field(default_factory=dict)
+    hard_cases: bool = False
 
 
 def evaluate(evaluation: Evaluation, on_batch: Callable[[int], None] = lambda done: None) -> pa.Table:
@@ -115,10 +118,17 @@ def decode_share(
         frames = None if whole else context.frames(max(float(split.durations[index]) for index in indices))
         return log_mel.of([split.audio(index) for index in indices], frames)
 
-    whisper, said = load_average([model, *others], evaluation.revision).to(device), [split[index] for index in chosen]
+    whisper, tokenizer = (
+        load_average([model, *others], evaluation.revision).to(device),
+        load_tokenizer(model, evaluation.revision),
+    )
+    if evaluation.hard_cases:  # few, and each of several windows: one worker's
+        extractor = WhisperFeatureExtractor.from_pretrained(model, revision=evaluation.revision)
+        return gather_rows([] if rank else decode_hard_cases(whisper, tokenizer, extractor, split, evaluation.settings))
+    said = [split[index] for index in chosen]
     rows = evaluate_utterances(
         whisper,
-        load_tokenizer(model, evaluation.revision),
+        tokenizer,
         said,
         features,
         evaluation.settings,

@@ -14,6 +14,7 @@ from raywce.errors import InputError, Problems, fail
 from raywce.storage.files import read_text
 from raywce.whisper_folder import is_adapter
 
+FASTER_WHISPER = "faster-whisper"
 MULTILINGUAL = 51_865  # tokens at least: with less, CTranslate2 and whisper.cpp take a model for English only
 QUANTIZATIONS = ("float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16")
 _WINDOW_S = 30  # faster-whisper pads each piece of audio to this, whatever the model's window

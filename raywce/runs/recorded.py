@@ -26,6 +26,7 @@ GONE: Mapping[str, Scalar] = {
     "evaluation.both_contexts": False,
     "evaluation.encoder_context_on_the_way": None,
     "search.constraints.margin": 0.0,
+    "search.mlflow": None,
 }
 # Keys that have another name now.
 RENAMED: Mapping[str, str] = {"evaluation.share_on_the_way": "evaluation.intermediate_share"}

@@ -216,16 +216,17 @@ def test_time_stamps_are_an_option(run, tmp_path: Path, capsys) -> None:
 def test_robustness_is_an_option(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     file = tmp_path / "figures.json"
     assert run("--split", "dev", "--language", "gl", "--robustness", "--json", file) == 0
-    found = json.loads(file.read_text())["robustness"]
-    assert found["languages"]["gl"]["clips"] == len(found["nothing"]) == 6
+    figures = json.loads(file.read_text())
+    assert figures["robustness"]["gl"]["clips"] == 6
     printed = capsys.readouterr().out
     assert "Silence and noise of 2, 5 and 20 s" in printed
+    assert all(text in printed for text in figures["said_to_nothing"])
     assert "Speech of minutes: not measured" in printed
     # The tiny corpus has no minute of a speaker; decoding two of them takes one.
-    monkeypatch.setattr("raywce.evaluation.robustness.PIECE_S", 0.1)
-    monkeypatch.setattr("raywce.evaluation.robustness.long_form", lambda *_: lambda samples, language: "ola")
+    monkeypatch.setattr("raywce.evaluation.hard_cases.PIECE_S", 0.1)
+    monkeypatch.setattr("raywce.evaluation.hard_cases.long_form", lambda *_: lambda samples, language: "ola")
     assert run("--split", "dev", "--language", "gl", "--robustness", "--json", file) == 0
-    found = json.loads(file.read_text())["robustness"]["languages"]["gl"]
+    found = json.loads(file.read_text())["robustness"]["gl"]
     assert found["pieces"] > 0
     assert set(found["long"]) == {"transformers"}, "the tiny vocabulary is none of faster-whisper's"
     assert "in sentences" in capsys.readouterr().out

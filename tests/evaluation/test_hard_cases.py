@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import WhisperFeatureExtractor
+
+from raywce.cluster.decode import run_evaluation
+from raywce.data.features import LogMel
+from raywce.data.store import Utterances, open_split
+from raywce.evaluation.evaluate import Evaluation
+from raywce.evaluation.hard_cases import PAUSE_S, joined, long_form, pieces, said_to_nothing
+from raywce.evaluation.robustness import NOTHING, SENTENCE, TRANSFORMERS
+from raywce.evaluation.settings import DecodeSettings
+from raywce.model import load_model, load_tokenizer
+from tests.evaluation.talking_whisper import write_talking_whisper
+from tests.tiny_corpus import write_tiny_corpus
+
+SETTINGS = DecodeSettings()
+PIECE_S = 6.0
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_corpus(tmp_path_factory.mktemp("speech"), {"gl": 1, "es": 1}, {"gl": 90, "es": 4})
+
+
+@pytest.fixture(scope="module")
+def split(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Utterances:
+    return open_split(speech, "dev", ["gl", "es"], tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def talking(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_talking_whisper(tmp_path_factory.mktemp("talking")))
+
+
+@pytest.fixture(autouse=True)
+def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the tiny corpus, no speaker has a minute."""
+    monkeypatch.setattr("raywce.evaluation.hard_cases.PIECE_S", PIECE_S)
+
+
+def test_a_piece_is_one_speaker_s_utterances_until_a_minute(split: Utterances) -> None:
+    found = pieces(split)
+    assert found
+    assert {piece.whole.language for piece in found} == {"gl"}, "of es there is no minute"
+    assert len({piece.whole.speaker for piece in found}) == len(found)
+    for piece in found:
+        rows = [split[index] for index in piece.indices]
+        assert {row.speaker for row in rows} == {piece.whole.speaker}
+        assert piece.whole.text == " ".join(row.text for row in rows)
+        seconds = sum(row.duration for row in rows) + PAUSE_S * (len(rows) - 1)
+        assert piece.whole.duration == pytest.approx(seconds)
+        assert seconds - rows[-1].duration - PAUSE_S < PIECE_S <= seconds
+        samples = joined(split, piece)
+        assert len(samples) / 16_000 == pytest.approx(seconds, abs=0.01)
+        first = split.audio(piece.indices[0])
+        np.testing.assert_array_equal(samples[: len(first)], first)
+        assert not samples[len(first) : len(first) + 8000].any()
+
+
+def test_nothing_is_silence_and_noise_for_each_language(talking: str) -> None:
+    model, tokenizer = load_model(talking), load_tokenizer(talking)
+    lengths: list[int] = []
+    log_mel = LogMel.from_checkpoint(talking)
+
+    def features(samples: list[np.ndarray]) -> torch.Tensor:
+        lengths.extend(len(one) for one in samples)
+        return log_mel.of(samples)
+
+    rows = said_to_nothing(model, tokenizer, features, ["gl", "es"], SETTINGS)
+    assert sorted(lengths) == sorted([32_000, 80_000, 320_000] * 4)
+    assert {row.id for row in rows} == {f"{kind} of {s} s" for kind in ("silence", "noise") for s in (2, 5, 20)}
+    assert [row.language for row in rows].count("gl") == 6
+    assert all(row.words_normalized.reference_length == 0 for row in rows)
+    assert all(row.words_normalized.insertions == len(row.hypothesis_normalized.split()) for row in rows)
+
+
+def test_long_audio_is_decoded_in_one_piece(talking: str) -> None:
+    model, tokenizer = load_model(talking), load_tokenizer(talking)
+    model.generation_config.suppress_tokens = None  # else no time stamp, by which it goes from window to window
+    model.generation_config.max_length = 30
+    extractor = WhisperFeatureExtractor.from_pretrained(talking)
+    heard: list[int] = []
+    encoder = model.get_encoder()
+    encoder.register_forward_hook(lambda module, inputs, output: heard.append(output.last_hidden_state.shape[1]))
+    noise = np.random.default_rng(0).normal(0, 0.1, 16_000 * 65).astype(np.float32)
+    text = long_form(model, tokenizer, extractor, SETTINGS)(noise, "gl")
+    assert len(heard) >= 2, "several windows"
+    assert text
+
+
+def test_an_evaluation_of_hard_cases_has_a_row_of_each(
+    talking: str, speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "raywce.evaluation.hard_cases.long_form", lambda *_: lambda samples, language: f"{language} ola"
+    )
+    evaluation = Evaluation(talking, str(speech), "dev", ("gl", "es"), tmp_path, SETTINGS, hard_cases=True)
+    rows = run_evaluation(evaluation).to_pylist()
+    kinds = Counter((row["id"].partition(": ")[0], row["language"]) for row in rows)
+    assert kinds[NOTHING, "gl"] == kinds[NOTHING, "es"] == 6
+    assert kinds[TRANSFORMERS, "gl"] == 3
+    assert (TRANSFORMERS, "es") not in kinds, "no speaker of es has so long"
+    whole = {row["speaker"]: row for row in rows if row["id"].startswith(TRANSFORMERS)}
+    for speaker, row in whole.items():
+        own = [one for one in rows if one["id"].startswith(SENTENCE) and one["speaker"] == speaker]
+        assert row["reference"] == " ".join(one["reference"] for one in sorted(own, key=lambda one: one["id"]))
+        assert row["hypothesis"] == "gl ola"
