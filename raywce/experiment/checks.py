@@ -26,6 +26,13 @@ from raywce.experiment.space import Scalar, Space, largest
 from raywce.experiment.text import shown
 
 OF_BASELINE = ("training.optimizer.", "data.sampling.", "model.lora.")  # leaves that the baseline has a value of too
+_MEASURED_BY = {  # limits of robustness, by what has them measured
+    "nothing": "robustness",
+    "long_form": "robustness",
+    "loops": "",
+    "language_identification": "identify_language",
+    "timestamps": "timestamps",
+}
 _OF_THE_EXPERIMENT = "must be for a language of the experiment"
 _WHOLE_TRIALS = {
     "noise_aware": "learns nothing from a trial that was stopped",
@@ -263,6 +270,21 @@ def _stop_loops(evaluation: Evaluation) -> Iterator[Problem]:
         yield Problem("evaluation.stop_loops", rule, "true", "Set one of the two to its default")
 
 
+def _robustness(evaluation: Evaluation, search: Search) -> Iterator[Problem]:
+    limits, opened = search.constraints.robustness, bool(search.confirm.candidates) and search.confirm.test
+    rule = "must be false without a confirm phase that opens the test split (search.confirm)"
+    for key in ("timestamps", "robustness"):
+        if getattr(evaluation, key) and not opened:
+            do = f"For one model: raywce evaluate --{key}"
+            yield Problem(f"evaluation.{key}", rule, "true", do)
+    for key, measured in _MEASURED_BY.items():
+        allowed, path = getattr(limits, key), f"search.constraints.robustness.{key}"
+        if allowed is not None and not opened:
+            yield Problem(path, "must be null without a confirm phase that opens the test split", f"{allowed:g}")
+        elif allowed is not None and measured and not getattr(evaluation, measured):
+            yield Problem(path, f"must be null without evaluation.{measured}: true", f"{allowed:g}")
+
+
 def _time_limit(search: Search) -> Iterator[Problem]:
     if search.at_time_limit == "stop" and search.time_limit_s is None:
         do = "Set search.time_limit_s, or leave search.at_time_limit out"
@@ -347,6 +369,7 @@ _CHECKS: dict[Callable[..., Iterator[Problem]], tuple[str, ...]] = {
     _baseline_values: ("search", "space"),
     _early_stopping: ("search", "training", "weighting", "space"),
     _stop_loops: ("evaluation",),
+    _robustness: ("evaluation", "search"),
     _part: ("evaluation", "search", "space"),
     _time_limit: ("search",),
     _grid: ("search", "space"),

@@ -398,6 +398,15 @@ class Evaluation(Section):
         "wrong, and the plain rate is a lower bound.",
     )
     identify_language: bool = Field(False, description="Also measure language-identification accuracy.")
+    timestamps: bool = Field(
+        False,
+        description="In a confirm phase, decode the test splits with time stamps too, to see whether they are written.",
+    )
+    robustness: bool = Field(
+        False,
+        description="In a confirm phase, also measure original, baseline and winner on silence, noise and minutes of "
+        "the test split's speech in one piece.",
+    )
     part: Literal["all", "search", "confirm"] = Field(
         "all",
         description="Part of dev that is decoded. A search with a confirm phase sets it phase by phase, and wants all.",
@@ -420,6 +429,25 @@ class ConstraintLimits(Section):
     absolute_floor: NotNegative | None = Field(None, description="Points of the rate; null: as for all.")
 
 
+class RobustnessLimits(Section):
+    """Points by which the model that is taken away may be worse than the baseline's; null: no limit.
+
+    A confirmed winner that breaks one ends the search with exit code 3.
+    """
+
+    nothing: NotNegative | None = Field(
+        None, description="Rise of the share of clips of silence and noise that it says something to."
+    )
+    long_form: NotNegative | None = Field(None, description="Rise of the WER of minutes of speech in one piece.")
+    loops: NotNegative | None = Field(None, description="Rise of the share of test utterances that end in a loop.")
+    language_identification: NotNegative | None = Field(
+        None, description="Fall of the share of test utterances whose language is recognised."
+    )
+    timestamps: NotNegative | None = Field(
+        None, description="Fall of the share of test utterances whose text has all of its time stamps."
+    )
+
+
 class Constraints(Section):
     """One named constraint for each language with a limit: rate - reference <= max(tolerance * reference, floor).
 
@@ -438,6 +466,7 @@ class Constraints(Section):
         default_factory=dict,
         description="Limits of single high-resource or watched languages; {} takes all from above.",
     )
+    robustness: RobustnessLimits = RobustnessLimits()
 
 
 class Confirm(Section):

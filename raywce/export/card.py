@@ -21,6 +21,7 @@ from raywce.export.record import Average
 from raywce.export.source import Kind, Source
 from raywce.runs.folder import VERSIONS
 from raywce.selection.languages import labelled
+from raywce.selection.robustness import MEASURES
 from raywce.storage.files import is_uri, read_text
 
 _TEMPLATES = Environment(
@@ -86,6 +87,8 @@ def model_card(
         speech=_name(experiment.data.folder),
         data=_data(source),
         claim=_claim(source),
+        robustness=_robustness(source),
+        not_evaluated=_not_evaluated(source),
         is_confirmed=source.confirmation is not None,
         max_new_tokens=max_new_tokens,
         quantization=quantization,
@@ -194,6 +197,22 @@ def _claim(source: Source) -> str:
         f"The setting keeps every language's limit and is better than the baseline, with {confidence} % confidence"
     )
     return f"{claimed}. {way}. It is a claim about trainings with this setting, of which this model is one."
+
+
+def _robustness(source: Source) -> list[list[str]]:
+    """Return a row for each measure and language, of original, baseline and this model; none without them."""
+    found = source.confirmation.robustness if source.confirmation else None
+    rows = found.rows if found else []
+    return [[title, language, *map(numbers.percent, values)] for title, language, values in rows]
+
+
+def _not_evaluated(source: Source) -> str:
+    found = source.confirmation.robustness if source.confirmation else None
+    measured = {title for title, *_ in found.rows} if found else set()
+    left = {"timestamps": "time stamps", "long_form": "speech longer than the model's window"}
+    others = [words for key, words in left.items() if MEASURES[key][0] not in measured]
+    *first, last = ["Other speech", "other languages of Whisper", "translation", *others]
+    return f"{', '.join(first)} and {last}"
 
 
 def _data(source: Source) -> list[list[str]]:

@@ -71,6 +71,7 @@ def build(run: Run) -> RunReport:
         examples=_examples(run, best),
         corpus=corpus(experiment.data.folder),
         set_up=_set_up(run),
+        robustness=outcome.confirmation.robustness if outcome and outcome.confirmation else None,
     )
 
 

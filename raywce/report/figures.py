@@ -13,6 +13,7 @@ from raywce.experiment.space import Scalar
 from raywce.report.corpus import Corpus
 from raywce.report.examples import Examples
 from raywce.selection.comparison import Claim
+from raywce.selection.robustness import RobustnessFigures
 from raywce.selection.settings import Setting
 from raywce.valid_json import with_nulls
 
@@ -207,6 +208,7 @@ class RunReport:
         candidate: the candidate whose training it is.
         allowed: by language with a limit, points by which it may be above the baseline.
         settings: of a grid.
+        robustness: measures of original, baseline and winner beside the rates; None where no test split was opened.
     """
 
     name: str
@@ -247,6 +249,7 @@ class RunReport:
     examples: Examples
     corpus: Corpus
     set_up: SetUp
+    robustness: RobustnessFigures | None
 
     def as_dict(self) -> dict[str, object]:
         """Return the figures for JSON, with null for NaN."""

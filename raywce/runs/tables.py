@@ -17,6 +17,7 @@ from raywce.trial_report import RATES, Report
 
 TESTS = "test"  # folder of what was decoded of test splits
 AVERAGES = "averages"  # folder of what averages decoded of dev
+ROBUSTNESS = "robustness"  # folder of what was decoded of hard cases
 _CHOICES = {
     frozenset([bool]): pa.bool_(),
     frozenset([int]): pa.int64(),

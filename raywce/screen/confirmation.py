@@ -9,6 +9,7 @@ from raywce.screen.console import legend, marked, plain_table, show_line, show_t
 from raywce.selection.candidates import Candidate
 from raywce.selection.comparison import Choice, Claim, Comparison
 from raywce.selection.outcome import Confirmation
+from raywce.selection.robustness import RobustnessFigures
 
 
 def show_confirmation(found: Confirmation) -> None:
@@ -37,6 +38,9 @@ def show_confirmation(found: Confirmation) -> None:
         _show_comparison(averaged.dev, averaged.candidate, "dev, speakers held out of the search, averages of both")
         for name, test in averaged.tests.items():
             _show_comparison(test, averaged.candidate, f"{name}, averages of both")
+    if found.robustness and found.robustness.rows:
+        title = "Robustness on test in %: point estimates, of the model to take and its like of the baseline"
+        show_table(title, robustness_table(found.robustness))
     if found.dev.no_claim_on_new_speakers:
         languages = ", ".join(found.dev.no_claim_on_new_speakers)
         show_line(f"dev has too few known speakers of {languages} for a claim about new speakers.")
@@ -53,8 +57,13 @@ def candidate_line(candidate: Candidate) -> str:
 
 
 def finding(found: Confirmation) -> str:
-    """Return the finding, the stronger claim first, and a sentence where the plain rate would say something else."""
-    return f"{_finding(found)} {_by_plain_rate(found)}".rstrip()
+    """Return the finding, the stronger claim first; where the plain rate would say something else; what it breaks."""
+    return " ".join(filter(None, [_finding(found), _by_plain_rate(found), _breaks(found)]))
+
+
+def _breaks(found: Confirmation) -> str:
+    broken = "; ".join(found.breaks)
+    return f"It breaks a limit of robustness: {broken}." if broken else ""
 
 
 def taken(found: Confirmation) -> str:
@@ -150,6 +159,16 @@ def wer_table(figures: Comparison, candidate: str) -> Table:
     for language, wer in figures.candidates[candidate].wer.items():
         wers = (figures.original.wer[language], figures.baseline.wer[language], wer)
         table.add_row(marked(language, figures.watched, figures.marks), *map(numbers.percent_interval, wers))
+    return table
+
+
+def robustness_table(figures: RobustnessFigures) -> Table:
+    """Return each measure of each language, in %, of original, baseline and the model that is taken away."""
+    table = plain_table(
+        "measure", "language", "original", "baseline", "winner", text=("language",), wrapped=("measure",)
+    )
+    for title, language, values in figures.rows:
+        table.add_row(title, language, *map(numbers.percent, values))
     return table
 
 

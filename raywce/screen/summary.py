@@ -31,7 +31,8 @@ def plain_words(outcome: SearchOutcome) -> str:
     own = _rates(figures.candidates[winner])
     low, confirmed = _low(outcome, [baseline, own]), way(found.choice.claims[winner])
     low = f"{low} on {name}, baseline to winner, confirmed {confirmed}"
-    return f"{low}{_others(outcome, _rates(figures.original), baseline, own)}."
+    breaks = "; but it breaks a limit of robustness" if found.breaks else ""
+    return f"{low}{_others(outcome, _rates(figures.original), baseline, own)}{breaks}."
 
 
 def _of_search(outcome: SearchOutcome) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,15 @@ from raywce.data.dev_split import Part
 from raywce.data.store import language_files
 from raywce.experiment.schema import Experiment, Resources
 from raywce.runs.folder import RunFolder, checkpoint_name
-from raywce.runs.tables import AVERAGES, TESTS, TestFile, TrialTable
+from raywce.runs.tables import AVERAGES, ROBUSTNESS, TESTS, TestFile, TrialTable
 from raywce.screen.console import show_line
 from raywce.screen.throttle import ALIVE_S, Throttle
 from raywce.search.confirm import candidate_rows
 from raywce.selection.averages import Averaged, AverageTables, average_name, compared_averages
 from raywce.selection.comparison import Comparison, Decoded
+from raywce.selection.outcome import Confirmation
+from raywce.selection.robustness import RobustnessFigures, measures
+from raywce.selection.robustness import figures as robustness_figures
 from raywce.selection.trials import BASELINE, ORIGINAL, TEST
 from raywce.storage.files import exists, read_table, write_table
 from raywce.storage.node_copy import on_node
@@ -136,6 +140,42 @@ def averaged_tests(files: Sequence[TestFile], averaged: Averaged, experiment: Ex
     }
 
 
+def robustness_of(
+    folder: RunFolder,
+    files: Sequence[TestFile],
+    table: TrialTable,
+    experiment: Experiment,
+    found: Confirmation,
+    decode: Decode,
+) -> RobustnessFigures:
+    """Return the measures of original, baseline and the model that is taken away, decoding the hard cases for them.
+
+    Args:
+        folder: of the run.
+        files: of the test splits, decoded.
+        table: of the run.
+        experiment: the file's.
+        found: with a winner.
+        decode: evaluations.
+    """
+    winner = found.choice.winner
+    assert winner is not None
+    averages = averages_of(table, winner) if found.taken else {}
+    names = list(averages) or [_runs(table, BASELINE)[0], _runs(table, winner)[0]]
+    members = {ORIGINAL: (), **(averages or {name: (name,) for name in names})}
+    uris = {name: folder.path(ROBUSTNESS, f"{name}.parquet") for name in members}
+    if experiment.evaluation.robustness:
+        source = experiment.data.folder
+        wanted = [
+            replace(_evaluation(folder, of, source, TEST, experiment), hard_cases=True) for of in members.values()
+        ]
+        _decode_missing(list(uris.values()), wanted, experiment, decode)
+    tests = {file.model: file.uri for file in files if file.name == TEST}
+    hard = {name: read_table(uri) if exists(uri) else None for name, uri in uris.items()}
+    models = {name: measures(read_table(tests[name]), hard[name]) for name in members}
+    return robustness_figures(models, experiment.search.constraints.robustness)
+
+
 def _decode_missing(
     uris: Sequence[str], evaluations: Sequence[Evaluation], experiment: Experiment, decode: Decode
 ) -> None:
@@ -171,7 +211,7 @@ def _evaluation(
         split=split,
         languages=tuple(name for name in experiment.languages.decoded if language_files(here, split, name)),
         cache=cache,
-        settings=experiment.decode_settings,
+        settings=replace(experiment.decode_settings, timestamps=split == TEST and experiment.evaluation.timestamps),
         others=tuple(others),
         part=part,
         dev_share=experiment.search.confirm.dev_share,

@@ -31,6 +31,7 @@ from raywce.search.held_out import (
     decode_tests,
     decoded_tests,
     files_of,
+    robustness_of,
 )
 from raywce.search.power import power_lines, power_of
 from raywce.search.sampler import Task
@@ -210,7 +211,10 @@ class _Phases:
         write_utterances(self.folder, table, [file for file in files if file.model not in averages])
         found = with_tests(found, decoded_tests(files, table, winner), self.experiment)
         tests = averaged_tests(files, averaged, self.experiment)
-        return replace(found, averaged=replace(averaged, tests=tests))
+        found = replace(found, averaged=replace(averaged, tests=tests))
+        with self.room.wanted(1):
+            robust = robustness_of(self.folder, files, table, self.experiment, found, decode)
+        return replace(found, robustness=robust)
 
     def _candidates(self) -> list[Candidate]:
         """Return the candidates; those of a phase that was begun stay."""

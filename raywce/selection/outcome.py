@@ -14,6 +14,7 @@ from raywce.selection.averages import Averaged
 from raywce.selection.comparison import Choice, Comparison
 from raywce.selection.limits import Rule, deviations, is_feasible, mean_wers, reference_wers, worst
 from raywce.selection.objective import Objective
+from raywce.selection.robustness import RobustnessFigures
 from raywce.selection.settings import Setting, compared, setting_name
 from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, SEARCH, Row, Trials, values_of
 from raywce.trial_report import Report
@@ -110,6 +111,7 @@ class Confirmation:
         closed: why the test splits were not opened; None where they were.
         plain: the same by the plain rate, where the capped one decides.
         averaged: the average of the winner's trainings; None without a winner.
+        robustness: measures beside the rates, of the model that is taken away; None where no test split was opened.
     """
 
     dev: Comparison
@@ -120,6 +122,12 @@ class Confirmation:
     closed: str | None
     plain: PlainConfirmation | None = None
     averaged: Averaged | None = None
+    robustness: RobustnessFigures | None = None
+
+    @property
+    def breaks(self) -> Sequence[str]:
+        """Return which limits of robustness the model that is taken away breaks, in words."""
+        return self.robustness.broken if self.robustness else []
 
     @property
     def taken(self) -> Averaged | None:
@@ -186,8 +194,9 @@ class SearchOutcome:
 
     @property
     def exit_code(self) -> int:
-        """0 where a feasible trial was found, and is confirmed where that is asked for; else 3."""
-        found = self.best if self.confirmation is None else self.confirmation.choice.winner
+        """0 where a feasible trial was found, and is confirmed where that is asked for and as robust; else 3."""
+        confirmation = self.confirmation
+        found = self.best if confirmation is None else confirmation.choice.winner and not confirmation.breaks
         return FOUND if found else NOTHING_FEASIBLE
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from raywce.cluster.trainer import TrainerFailed, fit, make_trainer, message_que
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment, Resources
 from raywce.storage import files
-from raywce.training.memory import OutOfMemory
+from raywce.training.memory import OutOfMemory, return_freed
 from raywce.trial_report import OBJECTIVE, Report
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def run_alone(
     except OSError as error:  # of the storage: the driver knows by the text whether it passes
         raise TrialFailed(f"{type(error).__name__}: {error}") from error
     finally:
-        gc.collect()  # the next trial in this process needs the memory
+        return_freed()  # the next trial in this process needs the memory
     return received.last
 
 

@@ -89,6 +89,27 @@ RULES = [
         "model.lora.rank",
         "must be 0 with a new token",
     ),
+    (
+        ["evaluation.robustness=true", "search.confirm.candidates=0"],
+        "evaluation.robustness",
+        "must be false without a confirm phase that opens the test split (search.confirm), but got true. For one model",
+    ),
+    (["evaluation.timestamps=true", "search.confirm.test=false"], "evaluation.timestamps", "must be false without"),
+    (
+        ["search.constraints.robustness.nothing=10"],
+        "search.constraints.robustness.nothing",
+        "must be null without evaluation.robustness: true, but got 10",
+    ),
+    (
+        ["search.constraints.robustness.language_identification=1"],
+        "search.constraints.robustness.language_identification",
+        "must be null without evaluation.identify_language: true",
+    ),
+    (
+        ["search.constraints.robustness.loops=1", "search.confirm.test=false"],
+        "search.constraints.robustness.loops",
+        "must be null without a confirm phase that opens the test split",
+    ),
     (["languages.language_tokens={fr: es}"], "languages.language_tokens.fr", "for a language of the experiment"),
     (["search.constraints.languages={fr: {}}"], "search.constraints.languages.fr", "be for a high-resource language"),
     (["search.constraints.languages={gl: {}}"], "search.constraints.languages.gl", "be for a high-resource language"),

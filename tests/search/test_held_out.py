@@ -4,22 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from raywce.evaluation.robustness import NOTHING, SENTENCE, TRANSFORMERS, named
+from raywce.evaluation.utterances import to_table
 from raywce.experiment.load import ExperimentFile, load
-from raywce.experiment.schema import Resources
+from raywce.experiment.schema import Resources, RobustnessLimits
 from raywce.runs.folder import RunFolder
 from raywce.runs.tables import Trial, TrialTable
 from raywce.screen import throttle
-from raywce.search.held_out import DecodedSoFar, averages_of, decode_averages, decode_tests, files_of
+from raywce.search.held_out import (
+    DecodedSoFar,
+    averages_of,
+    decode_averages,
+    decode_tests,
+    files_of,
+    robustness_of,
+)
+from raywce.selection.robustness import Measures
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, ORIGINAL
+from raywce.storage.files import write_table
 from raywce.trial_report import Report
+from tests.evaluation.test_robustness import row as scored
 from tests.fake_time import FakeTime
 from tests.search import surrogate
+from tests.search.decoded_tables import decoded
 
 WINNER = "search-000"
 DECODING = (
@@ -157,3 +171,83 @@ def test_averages_are_decoded_on_the_test_splits_too(
         f"average-{BASELINE}": 2,
         f"average-{WINNER}": 2,
     }
+
+
+def hard_cases(talking: int, long_form_errors: int) -> pa.Table:
+    """Of two clips of nothing per language, and a piece of ten words."""
+    silence = scored("gl", "silence", "", "grazas"), scored("gl", "noise", "", "grazas" if talking > 1 else "")
+    words = " ".join(f"w{number}" for number in range(10))
+    long = scored("gl", "gl 0", words, " ".join(words.split()[long_form_errors:]))
+    rows = [*named(NOTHING, silence), *named(SENTENCE, [scored("gl", "a", words, words)]), *named(TRANSFORMERS, [long])]
+    return to_table(rows)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_hard_cases_are_decoded_by_the_models_that_are_compared(
+    file: ExperimentFile, of_seeds: TrialTable, tmp_path: Path, averaged: bool
+) -> None:
+    limits = RobustnessLimits(nothing=10, long_form=50)
+    constraints = file.experiment.search.constraints.model_copy(update={"robustness": limits})
+    search = file.experiment.search.model_copy(update={"constraints": constraints})
+    evaluation = file.experiment.evaluation.model_copy(update={"robustness": True})
+    experiment = file.experiment.model_copy(update={"search": search, "evaluation": evaluation})
+    folder, seen = RunFolder.of(str(tmp_path / "runs"), "toy"), []
+    averages = averages_of(of_seeds, WINNER)
+    files = files_of(folder, of_seeds, experiment, WINNER, averages)
+    for one in files:
+        write_table(one.uri, decoded({"gl": 0.3}))
+
+    def decode(evaluations: Sequence[Any], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
+        seen.append(evaluations)
+        for index in range(len(evaluations)):
+            on_table(index, hard_cases(1 + index // 2, index))
+
+    found = SimpleNamespace(choice=SimpleNamespace(winner=WINNER), taken=object() if averaged else None)
+    for _ in range(2):
+        figures = robustness_of(folder, files, of_seeds, experiment, found, decode)  # type: ignore[arg-type]
+    (evaluations,) = seen  # what is there is not decoded again
+    names = list(averages) if averaged else [f"confirm-{BASELINE}-4", f"confirm-{WINNER}-4"]
+    assert list(figures.models) == [ORIGINAL, *names]
+    assert figures.taken == names[-1]
+    assert all(one.hard_cases and one.split == "test" for one in evaluations)
+    assert [len(one.others) for one in evaluations] == ([0, 1, 1] if averaged else [0, 0, 0])
+    of = [of_model["gl"] for of_model in figures.models.values()]
+    assert [one.nothing for one in of] == [0.5, 0.5, 1.0]
+    assert [one.long_form for one in of] == [0.0, pytest.approx(0.1), pytest.approx(0.2)]
+    assert [one.sentences for one in of] == [0.0] * 3
+    assert list(figures.broken) == [
+        "gl: clips of silence or noise with text 50.00 → 100.00 %, by 50.0 points worse where 10 are allowed"
+    ]
+
+
+def test_without_hard_cases_the_measures_are_those_of_the_test_split(
+    file: ExperimentFile, of_seeds: TrialTable, tmp_path: Path
+) -> None:
+    folder = RunFolder.of(str(tmp_path / "runs"), "toy")
+    files = files_of(folder, of_seeds, file.experiment, WINNER, averages_of(of_seeds, WINNER))
+    for one in files:
+        write_table(one.uri, decoded({"gl": 0.3}))
+    found = SimpleNamespace(choice=SimpleNamespace(winner=WINNER), taken=None)
+
+    def never(*_: Any) -> None:
+        pytest.fail("nothing is left to be decoded")
+
+    figures = robustness_of(folder, files, of_seeds, file.experiment, found, never)  # type: ignore[arg-type]
+    own = figures.models[f"confirm-{WINNER}-4"]["gl"]
+    assert own == Measures(None, None, None, loops=0.0, language_identification=1.0, timestamps=None)
+    assert [title for title, *_ in figures.rows] == ["utterances in a loop", "utterances whose language is recognised"]
+
+
+def test_time_stamps_are_decoded_on_test_alone(file: ExperimentFile, table: TrialTable, tmp_path: Path) -> None:
+    evaluation = file.experiment.evaluation.model_copy(update={"timestamps": True})
+    experiment, seen = file.experiment.model_copy(update={"evaluation": evaluation}), []
+    folder = RunFolder.of(str(tmp_path / "runs"), "toy")
+
+    def decode(evaluations: Sequence[Any], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
+        seen.extend(evaluations)
+        for index in range(len(evaluations)):
+            on_table(index, pa.table({"id": [str(index)]}))
+
+    decode_tests(folder, files_of(folder, table, experiment, WINNER), experiment, decode)
+    assert all(one.settings.timestamps for one in seen)
+    assert not experiment.decode_settings.timestamps

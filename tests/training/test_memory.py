@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import ctypes
+
+import psutil
 import pytest
 import torch
 
-from raywce.training.memory import OutOfMemory, explained, is_out_of_memory
+from raywce.training.memory import OutOfMemory, explained, is_out_of_memory, return_freed
 
 SAID = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has …"),
@@ -42,3 +45,19 @@ def test_other_errors_pass(error: Exception) -> None:
 def test_a_processor_that_can_not_allocate_is_known() -> None:
     with pytest.raises(OutOfMemory), explained("a step", "Lower it"):
         torch.empty(1 << 60)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="another C library than glibc")
+def test_what_was_freed_is_returned_to_the_system() -> None:
+    size, count = 64 * 1024, 4000  # a block of glibc's heap, which keeps it
+
+    def resident() -> int:
+        return psutil.Process().memory_info().rss
+
+    blocks = [bytearray(size) for _ in range(count)]
+    full = resident()
+    kept = blocks[::50]  # so that the heap's end stays where it is
+    del blocks
+    return_freed()
+    assert full - resident() > 0.8 * size * count
+    assert len(kept) == count / 50

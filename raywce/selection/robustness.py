@@ -1,0 +1,120 @@
+"""What the model that is taken away does where a test set of sentences does not look, beside baseline and original."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from raywce import numbers
+from raywce.evaluation.rates import LanguageRates, rates_by_language
+from raywce.evaluation.robustness import TRANSFORMERS, Robustness, robustness
+from raywce.experiment.schema import RobustnessLimits
+
+# Measures by their keys in the experiment file's limits: what they are, and whether more of it is worse.
+MEASURES: Mapping[str, tuple[str, bool]] = {
+    "nothing": ("clips of silence or noise with text", True),
+    "sentences": ("WER of minutes of speech, sentence by sentence", True),
+    "long_form": ("WER of minutes of speech, in one piece", True),
+    "loops": ("utterances in a loop", True),
+    "language_identification": ("utterances whose language is recognised", False),
+    "timestamps": ("utterances with all time stamps", False),
+}
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Shares and rates of one model and language, as fractions; None where not measured.
+
+    Attributes:
+        nothing: of the clips of silence and noise, those that it says something to.
+        sentences: WER of minutes of speech, their sentences decoded one by one.
+        long_form: WER of them, decoded in one piece by transformers.
+        loops: of the test split's utterances, those whose decoding loops.
+        language_identification: of them, those whose language token is the likeliest.
+        timestamps: of them, those whose text has all of its time stamps.
+    """
+
+    nothing: float | None
+    sentences: float | None
+    long_form: float | None
+    loops: float | None
+    language_identification: float | None
+    timestamps: float | None
+
+
+@dataclass(frozen=True)
+class RobustnessFigures:
+    """Measures of the original, the baseline's model and the one that is taken away.
+
+    Attributes:
+        models: by name and language, in that order.
+        taken: the last one's name.
+        broken: what it breaks of `search.constraints.robustness`, in words.
+    """
+
+    models: Mapping[str, Mapping[str, Measures]]
+    taken: str
+    broken: Sequence[str]
+
+    @property
+    def rows(self) -> list[tuple[str, str, list[float | None]]]:
+        """Return what is measured, the language, and the figures of the models, for each measure that there is."""
+        found = []
+        for key, (title, _) in MEASURES.items():
+            for language in self.models[self.taken]:
+                values = [getattr(of[language], key) for of in self.models.values()]
+                if any(value is not None for value in values):
+                    found.append((title, language, values))
+        return found
+
+
+def measures(test: pa.Table, hard_cases: pa.Table | None) -> dict[str, Measures]:
+    """Return the measures of one model by language.
+
+    Args:
+        test: what it decoded of the test split.
+        hard_cases: and of `raywce.evaluation.hard_cases`; None where that was not asked for.
+    """
+    hard = robustness(hard_cases) if hard_cases is not None else {}
+    return {language: _measures(rates, hard.get(language)) for language, rates in rates_by_language(test).items()}
+
+
+def figures(models: Mapping[str, Mapping[str, Measures]], limits: RobustnessLimits) -> RobustnessFigures:
+    """Return the figures of models, and what the last one, which is taken away, breaks beside the baseline's before it.
+
+    Args:
+        models: the original's, the baseline's and that one's, by name and language.
+        limits: of `search.constraints.robustness`.
+    """
+    *_, baseline, taken = models
+    broken = list(_broken(models[baseline], models[taken], limits))
+    return RobustnessFigures(models, taken, broken)
+
+
+def _measures(rates: LanguageRates, hard: Robustness | None) -> Measures:
+    long = hard.long.get(TRANSFORMERS) if hard and hard.pieces else None
+    return Measures(
+        nothing=hard.clips_with_text / hard.clips if hard and hard.clips else None,
+        sentences=hard.sentences.rate if hard and long else None,
+        long_form=long.rate if long else None,
+        loops=rates.loops / rates.utterances if rates.utterances else None,
+        language_identification=rates.language_identification_accuracy,
+        timestamps=rates.time_stamps_whole,
+    )
+
+
+def _broken(baseline: Mapping[str, Measures], taken: Mapping[str, Measures], limits: RobustnessLimits) -> Iterator[str]:
+    for key, (title, more_is_worse) in MEASURES.items():
+        allowed = getattr(limits, key, None)
+        if allowed is None:
+            continue
+        for language, own in taken.items():
+            before, after = getattr(baseline[language], key), getattr(own, key)
+            if before is None or after is None:
+                continue
+            worse = 100 * (after - before) * (1 if more_is_worse else -1)
+            if worse > allowed:
+                change = f"{numbers.percent(before)} → {numbers.percent(after)} %"
+                yield f"{language}: {title} {change}, by {worse:.1f} points worse where {allowed:g} are allowed"
