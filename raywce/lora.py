@@ -79,7 +79,9 @@ def save_adapter(model: WhisperForConditionalGeneration, folder: Path, base: str
     from peft import get_peft_model_state_dict
 
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {f"{_PREFIX}{name}": weight for name, weight in get_peft_model_state_dict(model).items()}
+    # Else it asks the Hub for the base's vocabulary, each time.
+    own = get_peft_model_state_dict(model, save_embedding_layers=False)
+    weights = {f"{_PREFIX}{name}": weight for name, weight in own.items()}
     save_file(weights, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     config = model.peft_config[_NAME]
     config.base_model_name_or_path, config.revision = base, revision
@@ -95,7 +97,7 @@ def load_adapter(model: WhisperForConditionalGeneration, folder: Path) -> None:
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     weights = {name.removeprefix(_PREFIX): weight for name, weight in load_file(folder / ADAPTER_WEIGHTS).items()}
-    if weights.keys() != get_peft_model_state_dict(model).keys():
+    if weights.keys() != get_peft_model_state_dict(model, save_embedding_layers=False).keys():
         raise ValueError(f"{ADAPTER_WEIGHTS} has other matrices than the model")
     set_peft_model_state_dict(model, weights)
 

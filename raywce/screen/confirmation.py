@@ -39,7 +39,7 @@ def show_confirmation(found: Confirmation) -> None:
         for name, test in averaged.tests.items():
             _show_comparison(test, averaged.candidate, f"{name}, averages of both")
     if found.robustness and found.robustness.rows:
-        title = "Robustness on test in %: point estimates, of the model to take and its like of the baseline"
+        title = "Robustness on test in %, of the model to take and its like of the baseline"
         show_table(title, robustness_table(found.robustness))
     if found.dev.no_claim_on_new_speakers:
         languages = ", ".join(found.dev.no_claim_on_new_speakers)

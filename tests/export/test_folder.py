@@ -22,6 +22,7 @@ from raywce.export.source import find_source
 from raywce.lora import LoraSettings, add_adapter
 from raywce.model import load_average, load_model, save_model
 from raywce.runs.folder import EXPERIMENT
+from raywce.selection.robustness import Measures, RobustnessFigures
 from raywce.training.checkpoint import STATE_FILE
 from tests.export.runs import SearchRun
 from tests.older_file import older
@@ -193,6 +194,29 @@ def test_an_adapter_is_kept_where_there_is_one_and_pushed_where_others_find_its_
     monkeypatch.setattr(hub, "get_token", lambda: "hf_token")
     assert "must be of a model on the Hub" in told(run.folder.uri, out, "--adapter", "--push", "me/galician")
     assert not Path(out).exists()
+
+
+def test_the_card_has_what_was_measured_of_robustness(tmp_path: Path, checkpoint: Path) -> None:
+    source = find_source(SearchRun.write(tmp_path / "run", checkpoint, confirm=True).folder.uri)
+    assert "**Robustness**" not in model_card(source, 444)
+    assert "translation, time stamps and speech longer than the model's window were not evaluated" in model_card(
+        source, 444
+    )
+    models = {
+        name: {
+            "gl": Measures(
+                nothing=0.5, sentences=0.3, long_form=long, loops=0, language_identification=None, timestamps=None
+            )
+        }
+        for name, long in {"original": 0.5, "a": 0.4, "b": 0.45}.items()
+    }
+    assert source.outcome
+    assert source.outcome.confirmation
+    confirmation = replace(source.outcome.confirmation, robustness=RobustnessFigures(models, "b", []))
+    text = model_card(replace(source, outcome=replace(source.outcome, confirmation=confirmation)), 444)
+    assert "| WER of minutes of speech, in one piece | gl | 50.00 | 40.00 | 45.00 |" in text
+    assert "| clips of silence or noise with text | gl | 50.00 | 50.00 | 50.00 |" in text
+    assert "Other speech, other languages of Whisper, translation and time stamps were not evaluated." in text
 
 
 @pytest.mark.parametrize("confirm", [False, True])

@@ -22,10 +22,12 @@ from raywce.search.confirm import candidates, judged, runs, wanting_more, with_t
 from raywce.search.driver import Driver, Run
 from raywce.search.held_out import decoded_tests
 from raywce.search.searcher import suggestion_id
-from raywce.selection.averages import Averaged, AverageTables, compared_averages, judge_average
+from raywce.selection.averages import Averaged, AverageTables, average_name, compared_averages, judge_average
 from raywce.selection.comparison import Decoded, looks_of
 from raywce.selection.limits import limits
 from raywce.selection.outcome import Confirmation, SearchOutcome, outcome, references
+from raywce.selection.robustness import figures as robustness_figures
+from raywce.selection.robustness import measures
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, FAIL, ORIGINAL, PRUNED, SEARCH
 from raywce.trial_report import Report
 
@@ -130,7 +132,11 @@ class MadeRun:
         assert found.averaged
         original, baseline, average = (decode(rates, f"test {rates['gl']}") for rates in self._rates_of(winner))
         test = compared_averages(original, baseline, average, found.averaged, self.experiment)
-        return replace(found, averaged=replace(found.averaged, tests={"test": test}))
+        found = replace(found, averaged=replace(found.averaged, tests={"test": test}))
+        tables = {ORIGINAL: original, average_name(BASELINE): baseline, average_name(winner): average}
+        models = {name: measures(of, None) for name, of in tables.items()}
+        robust = robustness_figures(models, self.experiment.search.constraints.robustness)
+        return replace(found, robustness=robust)
 
     def outcome(self, confirmation: Confirmation | None = None) -> SearchOutcome:
         """Judged and written."""

@@ -220,3 +220,16 @@ def test_where_all_are_judged_by_characters_the_page_says_so(tmp_path: Path) -> 
     assert "Character error rate" in text
     assert "capped CER in %" in text
     assert "WER" not in text.split("<script")[0]
+
+
+def test_robustness_is_shown_where_the_test_split_was_opened(searched: MadeRun, confirmed: MadeRun) -> None:
+    assert build(read_run(searched.folder)).robustness is None
+    run = read_run(confirmed.folder)
+    report = build(run)
+    assert report.robustness is not None
+    text = page(report, run)
+    rows = report.robustness.rows
+    assert {title for title, *_ in rows} == {"utterances in a loop", "utterances whose language is recognised"}
+    section = text[text.index('id="robustness"') : text.index('id="trials"')]
+    assert section.count('<tr><th scope="row">') == len(rows)
+    assert 'id="robustness"' not in page(build(read_run(searched.folder)), read_run(searched.folder))

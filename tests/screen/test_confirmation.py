@@ -10,6 +10,7 @@ from raywce.selection.averages import Averaged
 from raywce.selection.candidates import Candidate, Known
 from raywce.selection.comparison import Choice, Claim, Comparison, Interval, ModelFigures
 from raywce.selection.outcome import Confirmation, PlainConfirmation
+from raywce.selection.robustness import Measures, RobustnessFigures
 from tests.screen.readable import LANGUAGES, check, printed
 
 ALL = [*LANGUAGES["low"], *LANGUAGES["high"], *LANGUAGES["watched"]]
@@ -167,3 +168,23 @@ def test_with_a_mark_at_each_language_the_tables_are_as_readable(
     unsure = changed(mixed, SAFE, held_out=False, confirmed=False, gain_bound=0.5)
     safe_bounds = changed(unsure, BOLD, p_with_model=1.0)
     assert "its relative low-resource error rate may be 0.50 points above the baseline's" in finding(safe_bounds)
+
+
+def test_robustness_is_a_table_and_what_it_breaks_is_said(found: Confirmation, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {
+        name: dict.fromkeys(ALL, Measures(0.5, 0.12345, 1.23456, 0.01, share, None))
+        for name, share in {"original": 0.987, "average-baseline": 0.876, "average-candidate-1": 0.765}.items()
+    }
+    broken = ["gl: utterances whose language is recognised 87.60 → 76.50 %, by 11.1 points worse where 5 are allowed"]
+    robust = replace(found, robustness=RobustnessFigures(models, "average-candidate-1", broken))
+    lines = printed(monkeypatch, lambda: show_confirmation(robust))
+    check(
+        lines[1:],
+        "measure language original baseline winner",
+        "gl 98.70 87.60 76.50",
+        "gl 123.46 123.46 123.46",
+    )
+    assert not any("time stamps" in line for line in lines), "not measured"
+    assert f"It breaks a limit of robustness: {broken[0]}." in finding(robust)
+    assert robust.breaks == broken
+    assert found.breaks == []
