@@ -215,6 +215,7 @@ def test_time_stamps_are_an_option(run, tmp_path: Path, capsys) -> None:
 
 def test_robustness_is_an_option(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     file = tmp_path / "figures.json"
+    monkeypatch.setattr("raywce.evaluation.hard_cases.NOTHING_S", (0.1, 0.25, 1.0))
     assert run("--split", "dev", "--language", "gl", "--robustness", "--json", file) == 0
     figures = json.loads(file.read_text())
     assert figures["robustness"]["gl"]["clips"] == 6
