@@ -97,7 +97,7 @@ def write_utterances(folder: str, name: str, step: int) -> str:
     """One row for each language, of a hundred words, the step in its hypothesis."""
     path = Path(folder) / name / f"utterances-{step}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    blank = {field.name: "" if field.type == pa.string() else 0 for field in SCHEMA} | {
+    blank = {field.name: "" if field.type == pa.string() else 0 for field in SCHEMA if not field.nullable} | {
         "truncated": False,
         "stopped": False,
         "words_raw_hits": 100,
