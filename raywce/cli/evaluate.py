@@ -260,6 +260,8 @@ def _progress(evaluation: Evaluation) -> Iterator[Callable[[int], None]]:
 
 def _hard_cases(evaluation: Evaluation) -> pa.Table:
     """Return the rows of what sentences don't show; of long speech faster-whisper's too, where it is here."""
+    import pyarrow as pa
+
     from raywce.data.store import open_split
     from raywce.evaluation.evaluate import evaluate, utterance_table
     from raywce.evaluation.hard_cases import decode_pieces, pieces

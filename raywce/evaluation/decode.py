@@ -209,7 +209,7 @@ def evaluate_utterances(
         encoded: whether `load` gives encoder states.
     """
     said = [utterances[index] for index in range(len(utterances))]
-    tokens = [settings.language_tokens.get(one.language, one.language) for one in said]
+    tokens = [settings.token_of(one.language) for one in said]
     batches = batch_by_duration([one.duration for one in said], settings.batch_size)[rank::world_size]
     # On a CPU a second thread's products and the decoder's wait for each other.
     loaded = _ahead(load, batches) if model.device.type == "cuda" else map(load, batches)

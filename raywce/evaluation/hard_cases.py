@@ -17,6 +17,7 @@ from raywce.data.store import Utterance, Utterances
 from raywce.evaluation.decode import evaluate_utterances, evaluating
 from raywce.evaluation.robustness import NOTHING, SENTENCE, TRANSFORMERS, named
 from raywce.evaluation.settings import DecodeSettings
+from raywce.evaluation.time_stamps import generate
 from raywce.evaluation.utterances import UtteranceResult, score
 from raywce.precision import computing, resolved
 
@@ -82,7 +83,11 @@ def decode_pieces(
 ) -> list[UtteranceResult]:
     """Return the rows of pieces, each decoded at once by what has that name."""
     return named(
-        name, [_scored(piece, decode(joined(split, piece), _token(piece, settings)), settings) for piece in found]
+        name,
+        [
+            _scored(piece, decode(joined(split, piece), settings.token_of(piece.whole.language)), settings)
+            for piece in found
+        ],
     )
 
 
@@ -144,16 +149,8 @@ def long_form(
             padding="longest",
             return_attention_mask=True,
         )
-        with torch.no_grad(), evaluating(model), computing(resolved(settings.precision, model.device), model.device):
-            tokens = model.generate(
-                input_features=inputs.input_features.to(model.device, model.dtype),
-                attention_mask=inputs.attention_mask.to(model.device),
-                language=f"<|{language}|>",
-                task="transcribe",
-                return_timestamps=True,
-                num_beams=1,
-                do_sample=False,
-            )
+        with evaluating(model), computing(resolved(settings.precision, model.device), model.device):
+            tokens = generate(model, inputs.input_features, inputs.attention_mask, [language])
         text: str = tokenizer.decode(tokens[0], skip_special_tokens=True)
         return text.strip()
 
@@ -164,7 +161,7 @@ def _scored(piece: Piece, text: str, settings: DecodeSettings) -> UtteranceResul
     return score(
         id=piece.whole.id,
         language=piece.whole.language,
-        language_token=_token(piece, settings),
+        language_token=settings.token_of(piece.whole.language),
         speaker=piece.whole.speaker,
         duration=piece.whole.duration,
         reference=piece.whole.text,
@@ -173,10 +170,6 @@ def _scored(piece: Piece, text: str, settings: DecodeSettings) -> UtteranceResul
         detected_language=None,
         truncated=False,
     )
-
-
-def _token(piece: Piece, settings: DecodeSettings) -> str:
-    return settings.language_tokens.get(piece.whole.language, piece.whole.language)
 
 
 def _writes_time_stamps(model: WhisperForConditionalGeneration) -> bool:

@@ -37,3 +37,7 @@ class DecodeSettings:
     context_margin: float = 4.0
     stop_loops: bool = False
     timestamps: bool = False
+
+    def token_of(self, language: str) -> str:
+        """Return Whisper's code of the token that a language is decoded with."""
+        return self.language_tokens.get(language, language)

@@ -28,25 +28,35 @@ class TimeStamps:
 
 
 @torch.no_grad()
-def time_stamps(
-    model: WhisperForConditionalGeneration, features: torch.Tensor, languages: Sequence[str]
-) -> list[TimeStamps]:
-    """Decode a batch with time stamps, as transformers' `generate` does, under the caller's autocast.
+def generate(
+    model: WhisperForConditionalGeneration, features: torch.Tensor, mask: torch.Tensor, languages: Sequence[str]
+) -> torch.Tensor:
+    """Return the (B, T) tokens that transformers decodes with time stamps, greedily, under the caller's autocast.
 
     Args:
         model: in evaluation mode.
-        features: (B, mel bins, frames) of the whole window.
+        features: (B, mel bins, frames) of the whole window; of a single utterance also of more.
+        mask: (B, frames), 1 where there is audio or its silence.
         languages: codes of B language tokens.
     """
-    found = model.generate(
+    found: torch.Tensor = model.generate(
         input_features=features.to(model.device, model.dtype),
-        attention_mask=torch.ones(features.shape[0], features.shape[2], dtype=torch.long, device=model.device),
+        attention_mask=mask.to(model.device),
         language=[f"<|{language}|>" for language in languages],
         task="transcribe",
         return_timestamps=True,
         num_beams=1,
         do_sample=False,
     )
+    return found
+
+
+def time_stamps(
+    model: WhisperForConditionalGeneration, features: torch.Tensor, languages: Sequence[str]
+) -> list[TimeStamps]:
+    """Return what a batch's time stamps are; arguments as of `generate`, each utterance with its whole window."""
+    mask = torch.ones(features.shape[0], features.shape[2], dtype=torch.long)
+    found = generate(model, features, mask, languages)
     config = model.generation_config
     return [read(row, config.no_timestamps_token_id + 1, config.eos_token_id) for row in found.tolist()]
 

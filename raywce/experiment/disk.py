@@ -170,15 +170,12 @@ def parameters_of(model: Model, ranks: Sequence[int] = ()) -> Parameters | None:
     frozen = _ENCODER if model.freeze_encoder else _SINUSOIDS
     trained = {name: count for name, count in counts.items() if not name.startswith(frozen)}
     total, width = sum(counts.values()), counts.get(f"{_ENCODER}layer_norm.weight", 0)
-    of_targets = [shapes[name] for name in trained if name.split(".")[-2:] in _targets(model)]
-    adapter = max(ranks := ranks or [model.lora.rank]) * sum(map(sum, of_targets))
+    targets = tuple(f".{target}.weight" for target in model.lora.targets)
+    ranks = ranks or [model.lora.rank]
+    adapter = max(ranks) * sum(sum(shapes[name]) for name in trained if name.endswith(targets))
     if all(ranks):
         return Parameters(total + adapter, adapter, adapter, width)
     return Parameters(total, total, sum(trained.values()), width)
-
-
-def _targets(model: Model) -> list[list[str]]:
-    return [[target, "weight"] for target in model.lora.targets]
 
 
 def _hub_shapes(model: Model) -> dict[str, list[int]]:

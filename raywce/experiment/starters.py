@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,8 +86,9 @@ def _filled(text: str, speech: Speech) -> str:
     low = speech.low_resource
     high = sorted(speech.hours.keys() - {low}, key=lambda language: -speech.hours[language])
     watched = [language for language in speech.dev if language not in speech.hours]
-    like = next((language for language in high if language in token_languages(_WHISPER)), "en")
-    without = [language for language in (low, *high, *watched) if language not in token_languages(_WHISPER)]
+    known = token_languages(_WHISPER)
+    like = next((language for language in high if language in known), "en")
+    without = [language for language in (low, *high, *watched) if language not in known]
     tokens = {language: {"new_like": like} if language in speech.hours else like for language in without}
     about = ", ".join(f"{language} {speech.hours[language]:.1f}" for language in (low, *high))
     languages = [
@@ -103,7 +105,7 @@ def _filled(text: str, speech: Speech) -> str:
     commands = text[text.index("#   raywce validate") :]
     text = f"# {low} beside {', '.join(high) or 'no other language'}.\n{commands}"
     text = text.replace("name=ast_medium", f"name={low}_medium").replace("--cap-to ast,", f"--cap-to {low},")
-    text = re.sub(r"(?m)^  folder: data/prepared.*$", f"  folder: {speech.folder}", text)
+    text = re.sub(r"(?m)^  folder: data/prepared.*$", lambda _: f"  folder: {json.dumps(speech.folder)}", text)
     text = re.sub(r"(?m)^    shares: null.*\n", "", text)
     text = re.sub(r"(?ms)^languages:\n.*?\n\n", "\n".join(languages) + "\n\n", text)
     text = re.sub(r"(?m)^    languages:.*\n      es: .*\n", "", text)

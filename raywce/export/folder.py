@@ -70,7 +70,9 @@ def export(
         elif adapter:
             save_average(list(places.values()), folder)
         else:
-            load_average([str(place) for place in places.values()]).save_pretrained(folder)
+            merged = load_average([str(place) for place in places.values()])
+            merged.generation_config = GenerationConfig.from_pretrained(folder)  # without a default language
+            merged.save_pretrained(folder)
             for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
                 (folder / name).unlink()
         write_card(source, folder, quantization, ggml)

@@ -208,13 +208,11 @@ class _Phases:
             return replace(found, closed=one_line(error))
         with self.room.wanted(1):
             decode_tests(self.folder, files, self.experiment, decode, averages)
+            robust = robustness_of(self.folder, files, table, self.experiment, found, decode)
         write_utterances(self.folder, table, [file for file in files if file.model not in averages])
         found = with_tests(found, decoded_tests(files, table, winner), self.experiment)
         tests = averaged_tests(files, averaged, self.experiment)
-        found = replace(found, averaged=replace(averaged, tests=tests))
-        with self.room.wanted(1):
-            robust = robustness_of(self.folder, files, table, self.experiment, found, decode)
-        return replace(found, robustness=robust)
+        return replace(found, averaged=replace(averaged, tests=tests), robustness=robust)
 
     def _candidates(self) -> list[Candidate]:
         """Return the candidates; those of a phase that was begun stay."""

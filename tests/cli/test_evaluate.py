@@ -231,6 +231,10 @@ def test_robustness_is_an_option(run, tmp_path: Path, monkeypatch: pytest.Monkey
     assert found["pieces"] > 0
     assert set(found["long"]) == {"transformers"}, "the tiny vocabulary is none of faster-whisper's"
     assert "in sentences" in capsys.readouterr().out
+    monkeypatch.setattr("raywce.export.convert.can_convert", lambda folder: True)
+    monkeypatch.setattr("raywce.export.convert.long_form", lambda *_: lambda samples, language: language)
+    assert run("--split", "dev", "--language", "gl", "--robustness", "--json", file) == 0
+    assert set(json.loads(file.read_text())["robustness"]["gl"]["long"]) == {"transformers", "faster-whisper"}
 
 
 def test_a_model_without_time_stamps_is_refused(run, tmp_path: Path, capsys) -> None:

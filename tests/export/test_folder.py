@@ -154,6 +154,8 @@ def test_an_adapter_is_merged_or_kept(tmp_path: Path, checkpoint: Path) -> None:
     assert not list((tmp_path / "merged").glob("adapter*"))
     expected = load_model(source.checkpoint)
     same(WhisperForConditionalGeneration.from_pretrained(tmp_path / "merged"), expected)
+    generation = json.loads((tmp_path / "merged" / "generation_config.json").read_text())
+    assert all(generation.get(name) is None for name in ("language", "task", "forced_decoder_ids"))
     assert ModelCard(card(tmp_path / "merged")).data.library_name == "transformers"
 
     export(source, tmp_path / "kept", adapter=True)
