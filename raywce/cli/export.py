@@ -21,6 +21,10 @@ def export(
     adapter: Annotated[
         bool, typer.Option("--adapter", help="Keep an adapter (model.lora) apart, in place of merging it.")
     ] = False,
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPLIT/LANGUAGE=DATASET:TASK", help="A test split is this benchmark of the Hub; several."),
+    ] = None,
     push: Annotated[str | None, typer.Option(metavar="REPO_ID", help="Also upload it to the Hugging Face Hub.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
@@ -29,7 +33,7 @@ def export(
     This is the winner of the confirm phase; without one, the best feasible trial of the search.
     """
     from raywce.errors import Problems
-    from raywce.export import folder, hub
+    from raywce.export import benchmarks, folder, hub
     from raywce.export.convert import check_convertible
     from raywce.export.ggml import check_ggml
     from raywce.export.record import find_average
@@ -49,6 +53,7 @@ def export(
     problems.raise_any()
     target = folder.check_out(out)
     source = average or find_source(run, trial)
+    results = benchmarks.entries(benchmark, source) if benchmark else []
     weights = (quantization or "float32") if ctranslate2 else None
     if adapter:
         folder.check_adapter(source, shared=push is not None)
@@ -58,7 +63,7 @@ def export(
         check_ggml(source.checkpoint)
     if push:
         hub.check_pushable(push)
-    folder.export(source, target, weights, ggml=ggml, adapter=adapter)
+    folder.export(source, target, weights, ggml=ggml, adapter=adapter, results=results)
     typer.echo(f"{source.title}: {target}")
     if weights:
         typer.echo(f"CTranslate2, {weights}: {target / folder.CTRANSLATE2}")

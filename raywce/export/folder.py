@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from huggingface_hub import EvalResultEntry
 from pyarrow import fs
 from transformers import GenerationConfig
 
 from raywce.errors import InputError, fail
 from raywce.evaluation.decode import PROMPT_TOKENS
 from raywce.experiment.environment import is_hub_id
+from raywce.export import benchmarks
 from raywce.export.card import average_card, model_card
 from raywce.export.ggml import FILE, write_ggml
 from raywce.export.record import Average
@@ -53,6 +55,7 @@ def export(
     *,
     ggml: bool = False,
     adapter: bool = False,
+    results: Sequence[EvalResultEntry] = (),
 ) -> None:
     """Write the model as a transformers folder with its card; `out` appears once it is complete.
 
@@ -62,6 +65,7 @@ def export(
         quantization: of CTranslate2's format, written too; None: not written.
         ggml: write whisper.cpp's format too.
         adapter: keep an adapter as it is, in place of merging it into its model.
+        results: on benchmarks of the Hub, of `raywce.export.benchmarks.entries`.
     """
     with model_folder(source.checkpoint, out, lambda name: name != STATE_FILE) as folder:
         places = _trainings(source)
@@ -76,6 +80,8 @@ def export(
             for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
                 (folder / name).unlink()
         write_card(source, folder, quantization, ggml)
+        if results:
+            benchmarks.write(results, folder)
         if quantization:
             from raywce.export.convert import convert
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from transformers import AutoProcessor, GenerationConfig, WhisperForConditionalGeneration
@@ -357,6 +358,25 @@ class Hub:
         if self.refuses:
             raise OSError("403 Forbidden")
         self.calls.append(("upload", options))
+
+
+def test_results_on_benchmarks_are_where_the_hub_reads_them(tmp_path: Path, checkpoint: Path) -> None:
+    run, out = SearchRun.write(tmp_path / "run", checkpoint, confirm=True).folder.uri, str(tmp_path / "out")
+    asked = [f"--benchmark=test/{language}=me/speech:{language}_test" for language in ("gl", "es")]
+    result = CliRunner().invoke(app, ["export", run, out, *asked])
+    assert result.exit_code == 0, result.output
+    results = parse_eval_result_entries(yaml.safe_load(Path(out, ".eval_results", "raywce.yaml").read_text()))
+    assert [(one.dataset_id, one.task_id) for one in results] == [("me/speech", "gl_test"), ("me/speech", "es_test")]
+    of_card = {
+        (one.dataset_split, one.dataset_config): one.metric_value
+        for one in ModelCard(card(Path(out))).data.eval_results
+    }
+    assert [one.value for one in results] == [of_card["test", "gl"], of_card["test", "es"]]
+    assert results[0].notes == "WER in %, wer_normalized, greedy decoding"
+    text = told(run, str(tmp_path / "other"), "--benchmark=gl", "--benchmark=test/fr=a/b:c", "--benchmark=dev/gl=a/b:c")
+    assert "must be SPLIT/LANGUAGE=DATASET:TASK, but got gl" in text
+    assert "must name a test split and language of this model's card, but got test/fr. Known: test/es, " in text
+    assert "but got dev/gl" in text
 
 
 def test_a_push_uploads_the_folder(
