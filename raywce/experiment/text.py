@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ def read(path: Path) -> Tree:
     return value
 
 
-def write(value: Mapping[str, object]) -> str:
+def write(value: Mapping[str, object] | Sequence[object]) -> str:
     """Return YAML text that `parse` reads back as the same value, keys in the order given."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False))
 

@@ -59,4 +59,4 @@ def write(results: Sequence[EvalResultEntry], folder: Path) -> None:
     """Write the results where the Hub looks for them in a model's folder."""
     file = folder / FILE
     file.parent.mkdir()
-    file.write_text(text.write(eval_result_entries_to_yaml(list(results))), encoding="utf-8")
+    file.write_text(text.write(eval_result_entries_to_yaml([*results])), encoding="utf-8")
