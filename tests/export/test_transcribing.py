@@ -19,7 +19,7 @@ from raywce.data.features import LogMel
 from raywce.errors import InputError
 from raywce.evaluation.decode import PROMPT_TOKENS, Audio, TokenBound, evaluating, transcribe
 from raywce.experiment.schema import Languages, NewToken
-from raywce.export.convert import check_convertible
+from raywce.export.convert import can_convert, check_convertible, long_form
 from raywce.export.folder import export
 from raywce.export.source import find_source
 from raywce.language_tokens import with_tokens
@@ -113,6 +113,17 @@ def test_the_cards_code_takes_a_new_token(tmp_path: Path, library: str) -> None:
     transcribe = by_card(tmp_path / "out", library, limit)
     language = "ast" if library == "faster_whisper" else "<|ast|>"
     assert [transcribe(file, language) for file in files] == seen
+
+
+def test_long_speech_is_decoded_with_a_new_token(tmp_path: Path) -> None:
+    whisper = pytest.importorskip("faster_whisper", reason="pip install 'raywce[ctranslate2]'")
+    base = write_multilingual(tmp_path / "base")
+    checkpoint = Path(with_tokens(str(base), None, {"yox": "es"}, tmp_path))
+    assert can_convert(checkpoint)
+    assert "yox" not in whisper.tokenizer._LANGUAGE_CODES
+    transcribe = long_form(checkpoint, tmp_path)
+    noise = np.random.default_rng(0).normal(0, 0.1, 40 * 16_000).astype(np.float32)
+    assert transcribe(noise, "yox") == transcribe(noise, "es") != ""  # as its token began
 
 
 def test_the_cards_code_for_an_adapter_gives_the_texts_of_the_evaluation(tmp_path: Path) -> None:
