@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 from ray import tune
+from ray.exceptions import OutOfMemoryError
 from ray.tune.search import Searcher
 
 from raywce.cluster.capacity import Room, driver_resources
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
     from raywce.experiment.load import ExperimentFile
     from raywce.experiment.schema import Experiment
+
+_KILLED = (
+    "Ray killed a trial, as its node had hardly any memory left. Run the same command to resume. If it happens again, "
+    "end what else runs there, or lower search.max_concurrent_trials, training.batch_size or evaluation.batch_size"
+)
 
 
 class TuneRuns:
@@ -66,7 +72,7 @@ class TuneRuns:
             clock: of a search with a time limit.
 
         Raises:
-            RunFailed: it was interrupted.
+            RunFailed: it was interrupted, or Ray killed a trial as memory ran out.
         """
 
         def raywce_trial(config: Flat) -> None:
@@ -83,7 +89,14 @@ class TuneRuns:
         )
         trainable = tune.with_resources(raywce_trial, driver_resources(self._file.experiment.resources))
         with self._room.wanted(left):
-            tune.Tuner(trainable, tune_config=config, run_config=self._run_config(phase, wanted, clock)).fit()
+            tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(phase, wanted, clock))
+            try:
+                tuner.fit()
+            except RuntimeError as error:
+                # Ray kills a process where its node's memory runs out; Tune takes that for an error of its own.
+                if not isinstance(error.__cause__, OutOfMemoryError):
+                    raise
+                raise RunFailed(f"{_KILLED} ({self._folder.uri})") from error
         table = self.table()
         states = [row["state"] for row in table.last_rows(phase)]
         write_utterances(self._folder, table)
