@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from raywce.errors import fail
 from raywce.model import load_model, save_model
 from raywce.storage.node_copy import made_once
 from raywce.whisper_folder import language_ids
@@ -47,6 +48,9 @@ def with_tokens(checkpoint: str, revision: str | None, new: Mapping[str, str], c
 def _write(checkpoint: str, revision: str | None, new: Mapping[str, str], out: Path) -> None:
     model = load_model(checkpoint, revision)
     config, count = model.generation_config, len(new)
+    if known := sorted(language for language in new if f"<|{language}|>" in config.lang_to_id):
+        do = f"Take {', '.join(known)} out of languages.language_tokens"
+        fail("languages.language_tokens", "must be of languages that the checkpoint has no token for", checkpoint, do)
     likes = {f"<|{language}|>": config.lang_to_id[f"<|{like}|>"] for language, like in sorted(new.items())}
     # Behind the last language, as Whisper large-v3 has its new one: tools take what is behind <|notimestamps|> for time
     # stamps.

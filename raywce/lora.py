@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file, save_file
 
+from raywce.errors import fail, first_sentence
 from raywce.whisper_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
@@ -103,10 +104,17 @@ def load_adapter(model: WhisperForConditionalGeneration, folder: Path) -> None:
 
 
 def merged(model: WhisperForConditionalGeneration, folder: Path) -> WhisperForConditionalGeneration:
-    """Return the model with a saved adapter's products added to its weights."""
+    """Return the model with a saved adapter's products added to its weights.
+
+    Raises:
+        InputError: it is an adapter of another model.
+    """
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, folder).merge_and_unload()
+    try:
+        return PeftModel.from_pretrained(model, folder).merge_and_unload()
+    except Exception as error:  # PEFT, torch and safetensors raise many kinds
+        fail(str(folder), "must hold an adapter that fits its model", first_sentence(error))
 
 
 def save_average(adapters: Sequence[Path], out: Path) -> None:

@@ -39,6 +39,9 @@ def load_model(
     """
     model = _opened(checkpoint, revision)
     _complete(model, checkpoint, revision)
+    for config in (model.config, model.generation_config):  # older checkpoints have a prompt of their own in either
+        if getattr(config, "forced_decoder_ids", None):
+            config.forced_decoder_ids = None
     # transformers' own SpecAugment draws from numpy's global state: runs could not be repeated.
     model.config.apply_spec_augment = False
     # Whisper's sinusoids are constants; transformers 5 forgets that when it loads them, and would train them.
@@ -64,6 +67,9 @@ def _opened(checkpoint: str, revision: str | None) -> WhisperForConditionalGener
         )
     except Exception as error:  # transformers, torch and safetensors raise many kinds
         fail(checkpoint, "must be a Whisper that transformers opens", first_sentence(error))
+    if has_adapter(model):  # which transformers does not merge, and which could not be trained
+        rule = "must be a whole model, or an adapter's folder on this machine"
+        fail(checkpoint, rule, "an adapter (PEFT) on the Hub", "Download its folder, or name a merged model")
     if missing := sorted(loaded["missing_keys"]):  # transformers would go on with random numbers in their place
         fail(checkpoint, "must hold every weight of the model", f"{len(missing)} missing: {', '.join(missing[:3])}")
     return model
@@ -94,8 +100,6 @@ def _complete(model: WhisperForConditionalGeneration, checkpoint: str, revision:
     lacks = completion(config.to_dict(), lambda: load_tokenizer(checkpoint, revision).get_vocab(), checkpoint)
     for name, value in lacks.items():
         setattr(config, name, value)
-    if lacks:  # then these are the prompt of one language
-        config.forced_decoder_ids = None
 
 
 def _take_any_context(encoder: WhisperEncoder) -> None:

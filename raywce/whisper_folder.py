@@ -58,8 +58,13 @@ def language_ids(folder: Path) -> dict[str, int]:
 def has_time_stamps(folder: Path) -> bool:
     """Return whether the vocabulary of a folder without `problems_of` holds a time stamp for each encoder position."""
     config, generation = _read(folder / "config.json"), _read(folder / GENERATION) | lacking(folder)
-    last: int = generation["no_timestamps_token_id"] + 1 + config.get("max_source_positions", _POSITIONS)
-    return last < int(config.get("vocab_size", 0))
+    positions, tokens = config.get("max_source_positions", _POSITIONS), config.get("vocab_size", 0)
+    return holds_time_stamps(generation["no_timestamps_token_id"], positions, tokens)
+
+
+def holds_time_stamps(no_timestamps: int, positions: int, tokens: int) -> bool:
+    """Return whether a vocabulary of so many tokens holds time stamps behind `<|notimestamps|>`, one a position."""
+    return no_timestamps + 1 + positions < tokens
 
 
 def lacking(folder: Path) -> dict[str, Any]:
@@ -112,6 +117,9 @@ def _problems(folder: Path, path: str) -> Iterator[Problem]:
         return
     if not is_adapter(folder):
         yield from _weights_problems(folder, path)
+        if (folder / ADAPTER_CONFIG).is_file():
+            rule = f"must have no {ADAPTER_CONFIG} beside whole weights: transformers would apply the adapter to them"
+            yield Problem(path, rule, str(folder), "Remove that file where the adapter is merged")
     yield from _extractor_problems(folder, path, config)
     yield from _tokens_problems(folder, path, config)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from raywce.cluster.decode import run_evaluation
+from raywce.errors import InputError
 from raywce.evaluation.evaluate import Evaluation
 from raywce.evaluation.settings import DecodeSettings
 from raywce.language_tokens import with_tokens
@@ -92,6 +93,11 @@ def test_it_is_made_once_for_a_checkpoint_as_it_is(source: Path, made: str, tmp_
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps(config | {"dropout": 0.5}))
     assert with_tokens(str(source), None, NEW, tmp_path / "cache") != made
+
+
+def test_a_token_that_is_there_is_not_made_again(source: Path, made: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no token for, but got .*Take ast out of languages\.language_tokens"):
+        with_tokens(made, None, {"ast": "es", "xho": "es"}, tmp_path / "cache")
 
 
 def test_the_original_writes_with_a_new_token_what_it_writes_with_the_other(tmp_path: Path) -> None:

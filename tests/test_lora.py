@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from peft import PeftModel
 from transformers import WhisperForConditionalGeneration
 
+from raywce.errors import InputError
 from raywce.lora import LoraSettings, add_adapter, has_adapter, load_adapter, save_average
 from raywce.model import load_average, load_model, save_model
 from tests.tiny_whisper import write_tiny_whisper
@@ -122,3 +124,14 @@ def test_an_average_of_adapters_is_that_of_the_merged_models(source: str, tmp_pa
     means = load_average([str(folder) for folder in folders]).state_dict()
     for name, weight in load_model(str(average)).state_dict().items():
         torch.testing.assert_close(weight, means[name], msg=name)
+
+
+def test_an_adapter_of_another_model_is_named(source: str, tmp_path: Path) -> None:
+    save_model(adapted(source), source, tmp_path / "adapter")
+    wider = write_tiny_whisper(tmp_path / "wider", d_model=32, chunk_length=3)
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    (tmp_path / "adapter" / "adapter_config.json").write_text(
+        json.dumps(config | {"base_model_name_or_path": str(wider)})
+    )
+    with pytest.raises(InputError, match="must hold an adapter that fits its model"):
+        load_model(str(tmp_path / "adapter"))

@@ -1,4 +1,5 @@
 import copy
+import json
 import shutil
 from pathlib import Path
 
@@ -148,3 +149,18 @@ def test_losses_are_those_of_cross_entropy_on_the_logits(source: str, gradient_c
         assert (one.grad is None) == (other.grad is None), name
         if one.grad is not None:
             torch.testing.assert_close(one.grad, other.grad, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_neither_configuration_holds_a_prompt_of_its_own(source: str, tmp_path: Path) -> None:
+    old = Path(shutil.copytree(source, tmp_path / "old"))
+    config = json.loads((old / "config.json").read_text())
+    (old / "config.json").write_text(json.dumps(config | {"forced_decoder_ids": [[1, 259], [2, 358]]}))
+    model = load_model(str(old))
+    assert getattr(model.generation_config, "forced_decoder_ids", None) is None
+    assert getattr(model.config, "forced_decoder_ids", None) is None
+
+
+def test_an_adapter_that_transformers_applied_is_refused(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raywce.model.has_adapter", lambda model: True)
+    with pytest.raises(InputError, match="must be a whole model, or an adapter's folder on this machine"):
+        load_model(source)

@@ -101,7 +101,10 @@ def evaluate(
     model = str(Path(model).resolve()) if Path(model).is_dir() else model
     evaluation = Evaluation(model, str(data.resolve()), split, languages, cache, settings)
     table = _decode(evaluation, workers, open_test_again)
-    _report(evaluation, table, out, json, _hard_cases(evaluation) if robustness else None)
+    figures = _report(evaluation, table, out)
+    if robustness:
+        figures |= _report_robustness(_hard_cases(evaluation))
+    write_figures(json, figures)
 
 
 def _decode(evaluation: Evaluation, workers: int, open_test_again: bool) -> pa.Table:
@@ -117,9 +120,12 @@ def _decode(evaluation: Evaluation, workers: int, open_test_again: bool) -> pa.T
     settings = evaluation.settings
     if workers == 1:
         _set_up_gpu(settings.precision)
-    doing = f"decoding {settings.batch_size} utterances at once (encoder context: {settings.encoder_context})"
-    with _progress(evaluation) as on_batch, explained(doing, "Lower --batch-size"):
+    with _progress(evaluation) as on_batch, explained(_doing(settings), "Lower --batch-size"):
         return run_evaluation(evaluation, workers, on_batch)
+
+
+def _doing(settings: DecodeSettings) -> str:
+    return f"decoding {settings.batch_size} utterances at once (encoder context: {settings.encoder_context})"
 
 
 def _set_up_gpu(precision: str) -> None:
@@ -190,18 +196,14 @@ def _parse_tokens(pairs: Sequence[str], problems: Problems) -> dict[str, str]:
 def _check_model(
     model: str, languages: Sequence[str], tokens: Mapping[str, str], timestamps: bool, problems: Problems
 ) -> None:
-    from raywce.experiment.environment import is_hub_id, token_languages
-    from raywce.whisper_folder import has_time_stamps, problems_of
+    from raywce.experiment.environment import checkpoint_problems, is_hub_id, token_languages
+    from raywce.whisper_folder import has_time_stamps
 
-    if not is_hub_id(model):
-        if not Path(model).is_dir():
-            problems.add("MODEL", "must be a transformers folder that exists, or a Hub id organisation/name", model)
-            return
-        if found := problems_of(Path(model), "MODEL"):
-            problems.found += found
-            return
-        if timestamps and not has_time_stamps(Path(model)):
-            problems.add("--timestamps", "must be left out, as the model's vocabulary has no time stamps", model)
+    if found := list(checkpoint_problems(model, "MODEL")):
+        problems.found += found
+        return
+    if timestamps and not is_hub_id(model) and not has_time_stamps(Path(model)):
+        problems.add("--timestamps", "must be left out, as the model's vocabulary has no time stamps", model)
     known = token_languages(model)
     for language in languages:
         token = tokens.get(language, language)
@@ -266,8 +268,10 @@ def _hard_cases(evaluation: Evaluation) -> pa.Table:
     from raywce.evaluation.evaluate import evaluate, utterance_table
     from raywce.evaluation.hard_cases import decode_pieces, pieces
     from raywce.export.convert import FASTER_WHISPER, can_convert, long_form
+    from raywce.training.memory import explained
 
-    table, folder = evaluate(replace(evaluation, hard_cases=True)), Path(evaluation.model)
+    with explained(_doing(evaluation.settings), "Lower --batch-size"):
+        table, folder = evaluate(replace(evaluation, hard_cases=True)), Path(evaluation.model)
     split = open_split(Path(evaluation.data), evaluation.split, evaluation.languages, evaluation.cache)
     found = pieces(split) if can_convert(folder) else []
     if not found:
@@ -277,9 +281,8 @@ def _hard_cases(evaluation: Evaluation) -> pa.Table:
     return pa.concat_tables([table, utterance_table(evaluation, rows)])
 
 
-def _report(
-    evaluation: Evaluation, table: pa.Table, out: Path | None, json: Path | None, hard_cases: pa.Table | None
-) -> None:
+def _report(evaluation: Evaluation, table: pa.Table, out: Path | None) -> dict[str, object]:
+    """Print the rates, write the rows, and return the figures for `--json`."""
     import pyarrow.parquet as pq
 
     from raywce.evaluation.normalizer import versioned_name
@@ -294,14 +297,16 @@ def _report(
         out.parent.mkdir(parents=True, exist_ok=True)
         with replaced(out) as partial:
             pq.write_table(table, partial)
-    figures = _figures(evaluation, name, rates, means)
-    if hard_cases is not None:
-        from raywce.evaluation.robustness import robustness, said_to_nothing
+    return _figures(evaluation, name, rates, means)
 
-        found, said = robustness(hard_cases), said_to_nothing(hard_cases)
-        show_robustness(found, said)
-        figures |= {"robustness": {name: asdict(one) for name, one in found.items()}, "said_to_nothing": said}
-    write_figures(json, figures)
+
+def _report_robustness(hard_cases: pa.Table) -> dict[str, object]:
+    """Print the measures of hard cases, and return them for `--json`."""
+    from raywce.evaluation.robustness import robustness, said_to_nothing
+
+    found, said = robustness(hard_cases), said_to_nothing(hard_cases)
+    show_robustness(found, said)
+    return {"robustness": {name: asdict(one) for name, one in found.items()}, "said_to_nothing": said}
 
 
 def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], title: str) -> None:
@@ -334,12 +339,13 @@ def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], t
 
 def show_robustness(found: Mapping[str, Robustness], said: Sequence[str]) -> None:
     """Print what was said to nothing, and the WERs of speech of minutes, decoded as sentences and in one piece."""
+    from raywce.evaluation.robustness import unit
     from raywce.screen.console import plain_table, show_line, show_table
 
     nothing = plain_table("language", "clips", "with text", "words")
     for language, one in found.items():
         nothing.add_row(language, str(one.clips), str(one.clips_with_text), str(one.words))
-    show_table("Silence and noise of 2, 5 and 20 s", nothing)
+    show_table("Silence and noise of 2 to 20 s", nothing)
     if said:
         show_line("Said to nothing: " + "; ".join(said))
     of_long = {language: one for language, one in found.items() if one.pieces}
@@ -352,6 +358,8 @@ def show_robustness(found: Mapping[str, Robustness], said: Sequence[str]) -> Non
         rates = [one.sentences.rate, *(one.long[name].rate for name in names)]
         long.add_row(language, str(one.pieces), f"{one.seconds:.0f}", *map(numbers.percent, rates))
     show_table("WER in % of speech of minutes, decoded in sentences and in one piece", long)
+    if phrases := [language for language in of_long if unit(language) == "characters"]:
+        show_line(f"Of {', '.join(phrases)} the CER, as there are no spaces between words.")
 
 
 def _figures(

@@ -18,15 +18,20 @@ def init(
 ) -> None:
     """Write a commented experiment file to begin with."""
     from raywce.errors import fail
-    from raywce.experiment.starters import find_speech, names, starter
+    from raywce.experiment.starters import OWN_SPEECH, find_speech, names, starter
     from raywce.screen.console import show_fields
 
-    if name is None:
+    if name is None and data is None:
+        if out:
+            fail("NAME", "must say which file to write", do=f"Known: {', '.join(names())}")
         show_fields(list(names().items()))
         return
+    name, speech = name or OWN_SPEECH, find_speech(data) if data else None
     target = out or Path(f"{name.replace('-', '_')}.yaml")
-    text = starter(name, target, find_speech(data) if data else None)
+    text = starter(name, target, speech)
     if target.exists():
         fail("--out", "must be a new file", str(target), "Name another, or remove that one")
     target.write_text(text, encoding="utf-8")
+    if speech and speech.left_out:
+        typer.echo(f"warning: left out, as there is no dev of theirs: {', '.join(speech.left_out)}", err=True)
     typer.echo(f"{target} written; next: raywce validate {target}")

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from raywce.errors import fail
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, WhisperForConditionalGeneration
 
@@ -46,6 +48,10 @@ class LabelEncoder:
         """Return the encoder of a Whisper `model`; `tokens` maps each language to the one whose token it takes."""
         config = model.generation_config
         tail = (config.task_to_id["transcribe"], config.no_timestamps_token_id)
+        for language, token in tokens.items():
+            if f"<|{token}|>" not in config.lang_to_id:
+                do = f"Give {language} another's (languages.language_tokens)"
+                fail("model.checkpoint", f"must have a token for {token}", "none", do)
         prefixes = {language: (config.lang_to_id[f"<|{token}|>"], *tail) for language, token in tokens.items()}
         start = config.no_timestamps_token_id + 1
         times = range(start, start + model.config.max_source_positions + 1)

@@ -229,7 +229,7 @@ def evaluate_utterances(
             encoded=encoded,
         ):
             for index, transcription in zip(batches[number], transcriptions, strict=True):
-                rows.append(_scored(said[index], tokens[index], transcription, settings.normalizer))
+                rows.append(scored(said[index], transcription, settings))
             on_batch(len(transcriptions))
     return rows
 
@@ -244,16 +244,17 @@ def _ahead(load: Callable[[list[int]], torch.Tensor], batches: Sequence[list[int
             yield loaded.result()
 
 
-def _scored(utterance: Utterance, token: str, transcription: Transcription, normalizer: str) -> UtteranceResult:
+def scored(utterance: Utterance, transcription: Transcription, settings: DecodeSettings) -> UtteranceResult:
+    """Return the row of an utterance as it was decoded."""
     return score(
         id=utterance.id,
         language=utterance.language,
-        language_token=token,
+        language_token=settings.token_of(utterance.language),
         speaker=utterance.speaker,
         duration=utterance.duration,
         reference=utterance.text,
         hypothesis=transcription.text,
-        normalizer=normalizer,
+        normalizer=settings.normalizer,
         detected_language=transcription.detected_language,
         truncated=transcription.truncated,
         stopped=transcription.stopped,

@@ -122,9 +122,10 @@ def decode_share(
         load_average([model, *others], evaluation.revision).to(device),
         load_tokenizer(model, evaluation.revision),
     )
-    if evaluation.hard_cases:  # few, and each of several windows: one worker's
+    if evaluation.hard_cases:
         extractor = WhisperFeatureExtractor.from_pretrained(model, revision=evaluation.revision)
-        return gather_rows([] if rank else decode_hard_cases(whisper, tokenizer, extractor, split, evaluation.settings))
+        of = (whisper, tokenizer, extractor, split, evaluation.settings)
+        return gather_rows(decode_hard_cases(*of, rank, workers))
     said = [split[index] for index in chosen]
     rows = evaluate_utterances(
         whisper,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,13 @@ from transformers import WhisperFeatureExtractor
 from raywce.data.features import LogMel
 from raywce.data.schema import SAMPLE_RATE
 from raywce.data.store import Utterance, Utterances
-from raywce.evaluation.decode import evaluate_utterances, evaluating
+from raywce.evaluation.decode import Transcription, evaluate_utterances, evaluating, scored
 from raywce.evaluation.robustness import NOTHING, SENTENCE, TRANSFORMERS, named
 from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.time_stamps import generate
-from raywce.evaluation.utterances import UtteranceResult, score
+from raywce.evaluation.utterances import UtteranceResult
 from raywce.precision import computing, resolved
+from raywce.whisper_folder import holds_time_stamps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, WhisperForConditionalGeneration
@@ -45,14 +46,29 @@ class Piece:
     whole: Utterance
 
 
+@dataclass(frozen=True)
+class Clip:
+    """Audio without speech.
+
+    Attributes:
+        samples: of it.
+        said: nothing, as an utterance of a language.
+    """
+
+    samples: Samples
+    said: Utterance
+
+
 def decode_hard_cases(
     model: WhisperForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
     extractor: WhisperFeatureExtractor,
     split: Utterances,
     settings: DecodeSettings,
+    rank: int = 0,
+    workers: int = 1,
 ) -> list[UtteranceResult]:
-    """Decode nothing, with each language's token; sentences one by one; and those in one piece.
+    """Decode this rank's share of nothing, with each language's token; of sentences one by one; of those in one piece.
 
     Args:
         model: the bare model.
@@ -60,12 +76,21 @@ def decode_hard_cases(
         extractor: the checkpoint's.
         split: whose sentences are joined.
         settings: how; the encoder's context is the whole window.
+        rank: this worker's number.
+        workers: how many share the work.
 
     Returns:
         A row of each, whose id begins with what it is: `nothing`, `sentence`, or the name of what decoded a piece.
     """
     log_mel = LogMel(extractor).to(model.device)
-    rows = named(NOTHING, said_to_nothing(model, tokenizer, log_mel.of, list(split.ranges), settings))
+    clips = nothing(list(split.ranges), log_mel.n_samples)
+
+    def load_nothing(positions: list[int]) -> torch.Tensor:
+        return log_mel.of([clips[position].samples for position in positions])
+
+    how = replace(settings, identify_language=False, encoder_context="full")
+    said = [clip.said for clip in clips]
+    rows = named(NOTHING, evaluate_utterances(model, tokenizer, said, load_nothing, how, rank=rank, world_size=workers))
     found = pieces(split) if _writes_time_stamps(model) else []
     indices = [index for piece in found for index in piece.indices]
 
@@ -73,22 +98,21 @@ def decode_hard_cases(
         return log_mel.of([split.audio(indices[position]) for position in positions])
 
     said = [split[index] for index in indices]
-    whole = replace(settings, identify_language=False, encoder_context="full")
-    rows += named(SENTENCE, evaluate_utterances(model, tokenizer, said, load, whole))
-    return rows + decode_pieces(split, found, TRANSFORMERS, long_form(model, tokenizer, extractor, settings), settings)
+    rows += named(SENTENCE, evaluate_utterances(model, tokenizer, said, load, how, rank=rank, world_size=workers))
+    in_one_piece = long_form(model, tokenizer, extractor, settings)
+    return rows + decode_pieces(split, found[rank::workers], TRANSFORMERS, in_one_piece, settings)
 
 
 def decode_pieces(
     split: Utterances, found: Sequence[Piece], name: str, decode: LongForm, settings: DecodeSettings
 ) -> list[UtteranceResult]:
     """Return the rows of pieces, each decoded at once by what has that name."""
-    return named(
-        name,
-        [
-            _scored(piece, decode(joined(split, piece), settings.token_of(piece.whole.language)), settings)
-            for piece in found
-        ],
-    )
+    texts = [decode(joined(split, piece), settings.token_of(piece.whole.language)) for piece in found]
+    rows = [
+        scored(piece.whole, Transcription(text, truncated=False, stopped=False, detected_language=None), settings)
+        for piece, text in zip(found, texts, strict=True)
+    ]
+    return named(name, rows)
 
 
 def pieces(split: Utterances) -> list[Piece]:
@@ -103,33 +127,20 @@ def joined(split: Utterances, piece: Piece) -> Samples:
     return np.concatenate(parts[:-1])
 
 
-def said_to_nothing(
-    model: WhisperForConditionalGeneration,
-    tokenizer: PreTrainedTokenizerBase,
-    features: Callable[[Sequence[Samples]], torch.Tensor],
-    languages: Sequence[str],
-    settings: DecodeSettings,
-) -> list[UtteranceResult]:
-    """Decode silence and noise with each language's token, as an evaluation does.
-
-    Args:
-        model: the bare model.
-        tokenizer: the checkpoint's.
-        features: log-mel features of the whole window.
-        languages: of the data.
-        settings: how.
-    """
-    sounds = dict(_nothing())
-    clips = [
-        Utterance(name, "", language, None, len(samples) / SAMPLE_RATE)
+def nothing(languages: Sequence[str], most: int) -> list[Clip]:
+    """Return clips of silence and of noise for each language, of at most so many samples."""
+    noise = np.random.default_rng(0)
+    sounds: dict[str, Samples] = {}
+    for seconds in NOTHING_S:
+        count = round(seconds * SAMPLE_RATE)
+        if count <= most:
+            sounds[f"silence of {seconds:g} s"] = np.zeros(count, np.float32)
+            sounds[f"noise of {seconds:g} s"] = noise.normal(0, _NOISE, count).astype(np.float32)
+    return [
+        Clip(samples, Utterance(name, "", language, None, len(samples) / SAMPLE_RATE))
         for language in languages
         for name, samples in sounds.items()
     ]
-
-    def load(indices: list[int]) -> torch.Tensor:
-        return features([sounds[clips[index].id] for index in indices])
-
-    return evaluate_utterances(model, tokenizer, clips, load, replace(settings, identify_language=False))
 
 
 def long_form(
@@ -157,39 +168,19 @@ def long_form(
     return transcribe
 
 
-def _scored(piece: Piece, text: str, settings: DecodeSettings) -> UtteranceResult:
-    return score(
-        id=piece.whole.id,
-        language=piece.whole.language,
-        language_token=settings.token_of(piece.whole.language),
-        speaker=piece.whole.speaker,
-        duration=piece.whole.duration,
-        reference=piece.whole.text,
-        hypothesis=text,
-        normalizer=settings.normalizer,
-        detected_language=None,
-        truncated=False,
+def _writes_time_stamps(model: WhisperForConditionalGeneration) -> bool:
+    """Return whether it can decode long audio, which goes by them."""
+    config = model.config
+    return holds_time_stamps(
+        model.generation_config.no_timestamps_token_id, config.max_source_positions, config.vocab_size
     )
 
 
-def _writes_time_stamps(model: WhisperForConditionalGeneration) -> bool:
-    """Return whether it can decode long audio, which goes by them."""
-    last = model.generation_config.no_timestamps_token_id + 1 + model.config.max_source_positions
-    return bool(last < model.config.vocab_size)
-
-
-def _nothing() -> Iterator[tuple[str, Samples]]:
-    noise = np.random.default_rng(0)
-    for seconds in NOTHING_S:
-        count = round(seconds * SAMPLE_RATE)
-        yield f"silence of {seconds:g} s", np.zeros(count, np.float32)
-        yield f"noise of {seconds:g} s", noise.normal(0, _NOISE, count).astype(np.float32)
-
-
 def _pieces(split: Utterances, language: str) -> list[Piece]:
-    by_speaker: dict[str | None, list[int]] = {}
+    by_speaker: dict[str, list[int]] = {}
     for index in split.ranges[language]:
-        by_speaker.setdefault(split.speakers[index], []).append(index)
+        if (speaker := split.speakers[index]) is not None:
+            by_speaker.setdefault(speaker, []).append(index)
     found: list[Piece] = []
     for speaker, indices in by_speaker.items():
         taken: list[int] = []

@@ -14,6 +14,7 @@ from raywce.experiment.environment import is_hub_id
 from raywce.experiment.schema import Confirm, Experiment, Model
 from raywce.storage.files import is_uri
 from raywce.storage.node_copy import read_columns, size_of
+from raywce.whisper_folder import base_of, is_adapter
 
 _ENCODER, _SINUSOIDS = "model.encoder.", "model.encoder.embed_positions.weight"  # the latter are never trained
 _WEIGHT, _ADAMW = 4, 8  # bytes a parameter: float32, and AdamW's two moments of it
@@ -160,8 +161,11 @@ def parameters_of(model: Model, ranks: Sequence[int] = ()) -> Parameters | None:
     from safetensors import SafetensorError
 
     try:
-        files = sorted(Path(model.checkpoint).glob("*.safetensors"))
-        shapes = _hub_shapes(model) if is_hub_id(model.checkpoint) else _shapes_in(files)
+        checkpoint, revision = model.checkpoint, model.revision
+        while is_adapter(Path(checkpoint)):
+            checkpoint, revision = base_of(Path(checkpoint))
+        files = sorted(Path(checkpoint).glob("*.safetensors"))
+        shapes = _hub_shapes(checkpoint, revision) if is_hub_id(checkpoint) else _shapes_in(files)
     except SafetensorError:
         return None
     if not shapes:
@@ -178,15 +182,15 @@ def parameters_of(model: Model, ranks: Sequence[int] = ()) -> Parameters | None:
     return Parameters(total, total, sum(trained.values()), width)
 
 
-def _hub_shapes(model: Model) -> dict[str, list[int]]:
+def _hub_shapes(checkpoint: str, revision: str | None) -> dict[str, list[int]]:
     from huggingface_hub import get_safetensors_metadata, try_to_load_from_cache
     from huggingface_hub.errors import HTTPError, NotASafetensorsRepoError  # type: ignore[attr-defined]
 
-    cached = try_to_load_from_cache(model.checkpoint, "model.safetensors", revision=model.revision)
+    cached = try_to_load_from_cache(checkpoint, "model.safetensors", revision=revision)
     if isinstance(cached, str):
         return _shapes_in([Path(cached)])
     try:
-        metadata = get_safetensors_metadata(model.checkpoint, revision=model.revision)
+        metadata = get_safetensors_metadata(checkpoint, revision=revision)
     except (OSError, HTTPError, NotASafetensorsRepoError):
         return {}
     files = metadata.files_metadata.values()

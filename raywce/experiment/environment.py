@@ -13,7 +13,7 @@ from raywce import assets, whisper_folder
 from raywce.errors import Absent, InputError, Problem, one_line
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.checks import can_act
-from raywce.experiment.schema import Confirm, Data, Languages, Model, Resources, Search, Sections
+from raywce.experiment.schema import Confirm, Data, Evaluation, Languages, Model, Resources, Search, Sections
 from raywce.experiment.space import Space, largest
 from raywce.experiment.text import shown
 from raywce.storage.files import is_uri
@@ -32,11 +32,11 @@ def missing(sections: Sections, space: Space) -> list[Problem]:
     problems: list[Problem] = []
     model, data, languages = (sections.get(name) for name in ("model", "data", "languages"))
     if model:
-        problems += [*_checkpoint(model), *_lora(model, space)]
+        problems += [*checkpoint_problems(model.checkpoint, "model.checkpoint"), *lora_problems(model, space)]
     if model and languages and not problems:
         problems += _languages_without_token(model, languages)
-    if model and data and not problems:
-        problems += _time_stamps(model, data)
+    if model and not problems and "evaluation" in sections and "search" in sections:
+        problems += _time_stamps(model, data, sections["evaluation"], sections["search"])
     if data:
         problems += _speech(data, languages)
     if data and languages and space and "search" in sections:
@@ -109,20 +109,29 @@ def _recordings(augmentation: Augmentation, space: Space) -> Iterator[Problem]:
                 yield kind(found.path, found.rule, found.got, found.do)
 
 
-def _checkpoint(model: Model) -> Iterator[Problem]:
-    path, name = "model.checkpoint", model.checkpoint
+def checkpoint_problems(name: str, path: str) -> Iterator[Problem]:
+    """Yield why a folder or Hub id can't be a Whisper to begin with; `path` is the key or argument that names it."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    rule = "must be a transformers folder that exists, or a Hub id organisation/name"
     if is_hub_id(name):
+        try:
+            validate_repo_id(name)
+        except HFValidationError:
+            yield Problem(path, rule, name)
         if name.endswith(".en"):
             yield Problem(path, "must be multilingual", name, f"Take {name.removesuffix('.en')}")
         return
     folder = Path(name)
     if not folder.is_dir():
-        yield Absent(path, "must be a transformers folder that exists, or a Hub id organisation/name", name)
+        yield (Problem if is_uri(name) else Absent)(path, rule, name)  # no machine has a folder behind a URI
         return
     yield from whisper_folder.problems_of(folder, path)
 
 
-def _lora(model: Model, space: Space) -> Iterator[Problem]:
+def lora_problems(model: Model, space: Space) -> Iterator[Problem]:
+    """Yield what LoRA needs and is not installed."""
     path = "model.lora.rank"
     rank = largest(path, model.lora.rank, space)
     if rank and find_spec("peft") is None:
@@ -131,7 +140,7 @@ def _lora(model: Model, space: Space) -> Iterator[Problem]:
 
 
 def _languages_without_token(model: Model, languages: Languages) -> Iterator[Problem]:
-    known = token_languages(model.checkpoint)
+    known = token_languages(model.checkpoint, model.revision)
     for group in ("low_resource", "high_resource", "watched"):
         for index, language in enumerate(getattr(languages, group)):
             if language not in known and language not in languages.language_tokens:
@@ -148,22 +157,30 @@ def _languages_without_token(model: Model, languages: Languages) -> Iterator[Pro
         yield Problem(path, "must be a language that the checkpoint has no token for yet", language, "Leave it out")
 
 
-def _time_stamps(model: Model, data: Data) -> Iterator[Problem]:
-    if (
-        data.timestamps
-        and not is_hub_id(model.checkpoint)
-        and not whisper_folder.has_time_stamps(Path(model.checkpoint))
-    ):
-        yield Problem("data.timestamps", "must be 0, as the checkpoint has no time stamps", f"{data.timestamps:g}")
+def _time_stamps(model: Model, data: Data | None, evaluation: Evaluation, search: Search) -> Iterator[Problem]:
+    if is_hub_id(model.checkpoint) or whisper_folder.has_time_stamps(Path(model.checkpoint)):
+        return
+    why = "as the checkpoint has no time stamps"
+    if data and data.timestamps:
+        yield Problem("data.timestamps", f"must be 0, {why}", f"{data.timestamps:g}")
+    if evaluation.timestamps:
+        yield Problem("evaluation.timestamps", f"must be false, {why}", "true")
+    limit = search.constraints.robustness.long_form
+    if limit is not None:  # long speech is decoded by them
+        yield Problem("search.constraints.robustness.long_form", f"must be null, {why}", f"{limit:g}")
 
 
-def token_languages(checkpoint: str) -> set[str]:
-    """Return the codes of the languages with a token: a folder's own, or those that transformers knows of Whisper."""
+def token_languages(checkpoint: str, revision: str | None = None) -> set[str]:
+    """Return the codes of the languages with a token: a checkpoint's own; before it is downloaded, Whisper's."""
     if not is_hub_id(checkpoint):
         return {token.strip("<|>") for token in whisper_folder.language_ids(Path(checkpoint))}
+    from huggingface_hub import try_to_load_from_cache
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
-    return set(LANGUAGES)
+    cached = try_to_load_from_cache(checkpoint, whisper_folder.GENERATION, revision=revision)
+    if isinstance(cached, str):
+        return {token.strip("<|>") for token in whisper_folder.language_ids(Path(cached).parent)}
+    return set(LANGUAGES) - (set() if "large-v3" in checkpoint else {"yue"})  # which came with large-v3
 
 
 def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:

@@ -172,6 +172,8 @@ def _found_in(leaves: Space, check_files: bool, tree: Tree) -> list[Problem]:
     sections = validation.valid_sections(tree)
     found = validation.errors_in(tree, leaves) + checks.combinations(sections, leaves)
     changeable = {name: sections[name] for name in ("augmentation",) if name in sections}
+    if check_files and "model" in sections:
+        found += environment.lora_problems(sections["model"], leaves)
     return found + (environment.missing(changeable, leaves) if check_files else [])
 
 

@@ -26,12 +26,14 @@ class Speech:
         folder: as the user wrote it.
         hours: of train, by language; those without are there to be watched.
         dev: languages with dev.
+        left_out: languages with train, but without dev.
         has_test: whether each language with train has a test split.
     """
 
     folder: str
     hours: dict[str, float]
     dev: list[str]
+    left_out: list[str]
     has_test: bool
 
     @property
@@ -79,7 +81,9 @@ def find_speech(folder: Path) -> Speech:
         got = {split: languages for split, languages in found.items() if languages} or "none of its folders"
         fail("--data", "must hold train/<language> and dev/<language>, as raywce prepare writes them", shown(got))
     hours = {language: _hours(folder, language) for language in trained}
-    return Speech(str(folder), hours, found["dev"], all(language in found["test"] for language in trained))
+    left_out = [language for language in found["train"] if language not in found["dev"]]
+    has_test = all(language in found["test"] for language in trained)
+    return Speech(str(folder), hours, found["dev"], left_out, has_test)
 
 
 def _filled(text: str, speech: Speech) -> str:
@@ -89,7 +93,7 @@ def _filled(text: str, speech: Speech) -> str:
     known = token_languages(_WHISPER)
     like = next((language for language in high if language in known), "en")
     without = [language for language in (low, *high, *watched) if language not in known]
-    tokens = {language: {"new_like": like} if language in speech.hours else like for language in without}
+    tokens = {language: {"new_like": like} if _can_be_new(language, speech) else like for language in without}
     about = ", ".join(f"{language} {speech.hours[language]:.1f}" for language in (low, *high))
     languages = [
         "languages:",
@@ -100,7 +104,7 @@ def _filled(text: str, speech: Speech) -> str:
             if watched
             else []
         ),
-        *([f"  language_tokens: {shown(tokens)}   # Whisper has none of theirs"] if tokens else []),
+        *([f"  language_tokens: {json.dumps(tokens)}   # Whisper has none of theirs"] if tokens else []),
     ]
     commands = text[text.index("#   raywce validate") :]
     text = f"# {low} beside {', '.join(high) or 'no other language'}.\n{commands}"
@@ -116,6 +120,11 @@ def _filled(text: str, speech: Speech) -> str:
             r"(?m)^(    candidates: .*)$", r"\1\n    test: false            # there is no test of theirs", text
         )
     return text
+
+
+def _can_be_new(language: str, speech: Speech) -> bool:
+    """Return whether it can have a token of its own: it is trained on, and its code is one."""
+    return language in speech.hours and re.fullmatch("[a-z]{2,3}", language) is not None
 
 
 def _languages(folder: Path, split: str) -> list[str]:

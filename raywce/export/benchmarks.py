@@ -47,6 +47,10 @@ def entries(benchmarks: Sequence[str], source: Source | Average) -> list[EvalRes
             problems.add(_OPTION, "must name a test split and language of this model's card", f"{split}/{language}", do)
             continue
         assert isinstance(source, Source)
+        if source.experiment.evaluation.stop_loops:
+            do = "Leave it out: as loops were stopped (evaluation.stop_loops), the plain rate is a lower bound"
+            problems.add(_OPTION, "must be of a plain rate that was measured to the end", one, do)
+            continue
         metric = source.experiment.metrics.of(language)
         notes = f"{metric.kind} in %, {metric.name}, greedy decoding"
         value = round(100 * tables[split].plain[language], 2)

@@ -21,7 +21,6 @@ from raywce.export.record import Average
 from raywce.export.source import Kind, Source
 from raywce.runs.folder import VERSIONS
 from raywce.selection.languages import labelled
-from raywce.selection.robustness import MEASURES
 from raywce.storage.files import is_uri, read_text
 
 _TEMPLATES = Environment(
@@ -70,6 +69,7 @@ def model_card(
     return _TEMPLATES.get_template("card.md.jinja").render(
         head=_head(source, tables, adapter).to_yaml(),
         adapter=_checkpoint(experiment) if adapter else "",
+        revision=experiment.model.revision,
         name=experiment.name,
         base=_base(experiment),
         languages=experiment.languages,
@@ -118,6 +118,7 @@ def average_card(average: Average, max_new_tokens: int, quantization: str | None
 
 def _head(source: Source, tables: Sequence[Figures], adapter: bool) -> ModelCardData:
     experiment, metrics = source.experiment, source.experiment.metrics
+    bound = ", a lower bound, as loops were stopped" if experiment.evaluation.stop_loops else ""
     results = [
         EvalResult(
             task_type=_TASK,
@@ -127,7 +128,7 @@ def _head(source: Source, tables: Sequence[Figures], adapter: bool) -> ModelCard
             dataset_split="dev" if table.name == "dev" else "test",
             metric_type=metrics.of(language).unit,
             metric_value=round(100 * wer, 2),
-            metric_name=f"{metrics.of(language).kind} in %, {metrics.of(language).name}",
+            metric_name=f"{metrics.of(language).kind} in %, {metrics.of(language).name}{bound}",
         )
         for table in tables
         for language, wer in table.plain.items()  # the Hub compares it with those of other models
@@ -176,7 +177,11 @@ def _settings(experiment: Experiment) -> str:
 
 
 def _claim(source: Source) -> str:
-    """Return what the run does and does not show about the model."""
+    """Return what the run does and does not show about the model, and which limits of robustness it breaks."""
+    return " ".join(filter(None, [_of_rates(source), source.robustness.verdict if source.robustness else ""]))
+
+
+def _of_rates(source: Source) -> str:
     if source.confirmation is None:
         return _CLAIMS[source.kind]
     if source.averaged:
@@ -201,16 +206,15 @@ def _claim(source: Source) -> str:
 
 def _robustness(source: Source) -> list[list[str]]:
     """Return a row for each measure and language, of original, baseline and this model; none without them."""
-    found = source.confirmation.robustness if source.confirmation else None
-    rows = found.rows if found else []
+    rows = source.robustness.rows if source.robustness else []
     return [[title, language, *map(numbers.percent, values)] for title, language, values in rows]
 
 
 def _not_evaluated(source: Source) -> str:
-    found = source.confirmation.robustness if source.confirmation else None
-    measured = {title for title, *_ in found.rows} if found else set()
+    found = source.robustness
+    own = list(found.models[found.taken].values()) if found else []
     left = {"timestamps": "time stamps", "long_form": "speech longer than the model's window"}
-    others = [words for key, words in left.items() if MEASURES[key][0] not in measured]
+    others = [words for key, words in left.items() if all(getattr(one, key) is None for one in own)]
     *first, last = ["Other speech", "other languages of Whisper", "translation", *others]
     return f"{', '.join(first)} and {last}"
 

@@ -80,7 +80,8 @@ def long_form(folder: Path, work: Path) -> Callable[[NDArray[np.float32], str], 
 
 def can_convert(folder: Path) -> bool:
     """Return whether faster-whisper is here, and can use the model of a transformers folder on this machine."""
-    if find_spec("faster_whisper") is None or not folder.is_dir() or is_adapter(folder):
+    there = all((folder / name).is_file() for name in _FILES)
+    if find_spec("faster_whisper") is None or not there or is_adapter(folder):
         return False
     sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     try:

@@ -68,7 +68,7 @@ def export(
         results: on benchmarks of the Hub, of `raywce.export.benchmarks.entries`.
     """
     with model_folder(source.checkpoint, out, lambda name: name != STATE_FILE) as folder:
-        places = _trainings(source)
+        places = {source.checkpoint: folder, **_others(source)}
         if not is_adapter(folder):
             _average(places, folder)
         elif adapter:
@@ -108,24 +108,23 @@ def check_adapter(source: Source | Average, shared: bool) -> None:
         fail("--adapter", "must be of a model on the Hub to be uploaded there", base, do)
 
 
-def _trainings(source: Source | Average) -> dict[str, Path]:
-    """Return the folder on this machine of each training that is averaged, by its path or URI; the first one's alone.
+def _others(source: Source | Average) -> dict[str, Path]:
+    """Return the folder on this machine of each further training that is averaged, by its path or URI.
 
     Raises:
-        InputError: one of several lacks something or is damaged.
+        InputError: one lacks something or is damaged.
     """
     if not isinstance(source, Source):
-        return {source.checkpoint: Path(source.checkpoint)}
+        return {}
     cache = Path(source.experiment.data.cache).expanduser()
-    places = [source.checkpoint, *source.others]
-    folders = {place: on_node(place, cache) if is_uri(place) else Path(place) for place in places}
-    for place in source.others:
-        check_whole(folders[place], place)
+    folders = {place: on_node(place, cache) if is_uri(place) else Path(place) for place in source.others}
+    for place, folder in folders.items():
+        check_whole(folder, place)
     return folders
 
 
 def _average(places: Mapping[str, Path], folder: Path) -> None:
-    """Put the average of all trainings in the place of the first one's weights."""
+    """Put the average of all trainings in the place of the first one's weights, which are the folder's own."""
     models = [Model(place, place, found) for place, found in places.items()]
     if len(models) > 1:
         overwrite(folder, models, [1 / len(models)] * len(models))
@@ -191,3 +190,7 @@ def _clear_default_language(folder: Path) -> None:
         if getattr(generation, name, None) is not None:
             setattr(generation, name, None)
     generation.save_pretrained(folder)
+    file = folder / "config.json"  # where checkpoints of 2022 have it
+    config = json.loads(file.read_text(encoding="utf-8"))
+    if config.pop("forced_decoder_ids", None):
+        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

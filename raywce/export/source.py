@@ -16,6 +16,7 @@ from raywce.runs.recorded import recorded
 from raywce.runs.tables import rows_in
 from raywce.selection.averages import Averaged
 from raywce.selection.outcome import Confirmation, SearchOutcome
+from raywce.selection.robustness import RobustnessFigures
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, PHASES, Row, values_of
 from raywce.storage.files import exists
 from raywce.training.run import MODEL, REPORTS
@@ -71,6 +72,11 @@ class Source:
     def averaged(self) -> Averaged | None:
         """What is claimed of the average, where it is one."""
         return self.confirmation.taken if self.confirmation else None
+
+    @property
+    def robustness(self) -> RobustnessFigures | None:
+        """What was measured beside the rates, of the model that is taken away; None for other models."""
+        return self.confirmation.robustness if self.confirmation else None
 
     @property
     def wer(self) -> Mapping[str, float]:

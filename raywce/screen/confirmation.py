@@ -41,6 +41,8 @@ def show_confirmation(found: Confirmation) -> None:
     if found.robustness and found.robustness.rows:
         title = "Robustness on test in %, of the model to take and its like of the baseline"
         show_table(title, robustness_table(found.robustness))
+    if found.robustness and found.robustness.unmeasured:
+        show_line(f"Limits of robustness that nothing was measured for: {'; '.join(found.robustness.unmeasured)}.")
     if found.dev.no_claim_on_new_speakers:
         languages = ", ".join(found.dev.no_claim_on_new_speakers)
         show_line(f"dev has too few known speakers of {languages} for a claim about new speakers.")
@@ -58,12 +60,8 @@ def candidate_line(candidate: Candidate) -> str:
 
 def finding(found: Confirmation) -> str:
     """Return the finding, the stronger claim first; where the plain rate would say something else; what it breaks."""
-    return " ".join(filter(None, [_finding(found), _by_plain_rate(found), _breaks(found)]))
-
-
-def _breaks(found: Confirmation) -> str:
-    broken = "; ".join(found.breaks)
-    return f"It breaks a limit of robustness: {broken}." if broken else ""
+    verdict = found.robustness.verdict if found.robustness else ""
+    return " ".join(filter(None, [_finding(found), _by_plain_rate(found), verdict]))
 
 
 def taken(found: Confirmation) -> str:

@@ -173,7 +173,8 @@ def robustness_of(
     tests = {file.model: file.uri for file in files if file.name == TEST}
     hard = {name: read_table(uri) if exists(uri) else None for name, uri in uris.items()}
     models = {name: measures(read_table(tests[name]), hard[name]) for name in members}
-    return robustness_figures(models, experiment.search.constraints.robustness)
+    limited = [*experiment.languages.low_resource, *experiment.limited_languages]
+    return robustness_figures(models, experiment.search.constraints.robustness, limited)
 
 
 def _decode_missing(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-from raywce.search.trackers import Service, figures, hyperparameters
-from raywce.trial_report import STEP, Flat, Report
+from raywce.search.trackers import Service, figures, has_failed, hyperparameters
+from raywce.trial_report import STEP, Flat
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -36,7 +36,7 @@ class MLflow(Service, MLflowLoggerCallback):  # type: ignore[misc]
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """End the run; a trial that reported why it failed has failed."""
-        status = "FAILED" if failed or Report.of(trial.last_result or {}).failure else "FINISHED"
+        status = "FAILED" if has_failed(trial, failed) else "FINISHED"
         self._safely(self.mlflow_util.end_run, status=status, run_id=self._trial_runs.get(trial))
 
     def _start(self, trial: Trial) -> None:

@@ -11,7 +11,7 @@ from ray.tune.logger import TBXLoggerCallback
 from raywce.errors import one_line
 from raywce.experiment.space import Scalar
 from raywce.search.driver import Run
-from raywce.trial_report import OBJECTIVE, STEP, Flat
+from raywce.trial_report import OBJECTIVE, STEP, Flat, Report
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -31,6 +31,11 @@ def hyperparameters(trial: Trial) -> dict[str, Scalar]:
     run = Run.of(trial.config)
     values = {path: str(value) if value is None else value for path, value in (run.values or {}).items()}
     return {**values, "seed_index": run.seed_index}
+
+
+def has_failed(trial: Trial, failed: bool) -> bool:
+    """Return whether a trial failed: by Tune, or by its own last report."""
+    return failed or bool(Report.of(trial.last_result or {}).failure)
 
 
 class Service:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import optuna
 from ray import tune
 from ray.exceptions import OutOfMemoryError
+from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback
 from ray.tune.search import Searcher
 
 from raywce.cluster.capacity import Room, driver_resources
@@ -108,7 +109,8 @@ class TuneRuns:
     def _run_config(self, phase: str, total: int, clock: SearchClock | None) -> tune.RunConfig:
         experiment = self._file.experiment
         table = TableCallback(self._folder, phase, self._file, total, self._room.fits, self._sweeper, clock)
-        callbacks = [table, *_trackers(experiment, phase), PlacementGroupReaper()]
+        trackers = _trackers(experiment, phase, self._folder)
+        callbacks = [table, CSVLoggerCallback(), JsonLoggerCallback(), *trackers, PlacementGroupReaper()]
         stop = StopAtLimit(clock) if clock and experiment.search.at_time_limit == "stop" else None
         # Ray Train starts lost workers of its own again; a trial's only worker is Tune's.
         again = experiment.training.max_failures if experiment.resources.alone else 0
@@ -123,7 +125,7 @@ class TuneRuns:
         )
 
 
-def _trackers(experiment: Experiment, phase: str) -> list[tune.Callback]:
+def _trackers(experiment: Experiment, phase: str, folder: RunFolder) -> list[tune.Callback]:
     """Return the callbacks of `search.trackers`; the import of each takes a second."""
     found: list[tune.Callback] = []
     for name in dict.fromkeys(experiment.search.trackers):
@@ -134,15 +136,17 @@ def _trackers(experiment: Experiment, phase: str) -> list[tune.Callback]:
 
             found.append(MLflow(os.environ[MLFLOW_URI], experiment.name, phase))
         else:
+            os.environ.setdefault("WANDB_LOGIN_TIMEOUT", "60")  # it asks for a key, and the search would wait
             from raywce.search.wandb_tracker import Wandb
 
-            found.append(Wandb(experiment.name, phase))
+            found.append(Wandb(experiment.name, phase, folder))
     return found
 
 
 def quiet() -> None:
     """Keep the libraries' notices off the progress table; their warnings and errors stay."""
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # TensorBoard's, which search.trackers asks for
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("ray.tune").setLevel(logging.WARNING)
     # When interrupted, it says how to restore a Tune run of one's own; here the same command resumes.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import wandb
 from ray.tune.logger import LoggerCallback
 
-from raywce.search.trackers import Service, figures, hyperparameters
-from raywce.trial_report import STEP, Flat, Report
+from raywce.runs.folder import RunFolder
+from raywce.search.trackers import Service, figures, has_failed, hyperparameters
+from raywce.trial_report import STEP, Flat
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
+
+_KEY = "wandb.txt"
 
 
 class Wandb(Service, LoggerCallback):  # type: ignore[misc]
@@ -20,8 +24,9 @@ class Wandb(Service, LoggerCallback):  # type: ignore[misc]
     Ray's own callback starts a process for each trial; this one has all runs in the driver's.
     """
 
-    def __init__(self, project: str, phase: str) -> None:
+    def __init__(self, project: str, phase: str, folder: RunFolder) -> None:
         super().__init__()
+        self._key = _key(folder)
         self.title, self._project, self._phase = "Weights & Biases", project, phase
         self._runs: dict[Trial, Any] = {}
 
@@ -35,7 +40,7 @@ class Wandb(Service, LoggerCallback):  # type: ignore[misc]
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """End the run; a trial that reported why it failed has failed."""
-        self._safely(self._end, trial, failed or bool(Report.of(trial.last_result or {}).failure))
+        self._safely(self._end, trial, has_failed(trial, failed))
 
     def _start(self, trial: Trial) -> None:
         if trial not in self._runs:
@@ -43,7 +48,7 @@ class Wandb(Service, LoggerCallback):  # type: ignore[misc]
                 project=self._project,
                 group=self._phase,
                 name=str(trial),
-                id=f"{self._project}-{trial}",
+                id=f"{self._project}-{self._key}-{trial}",
                 resume="allow",
                 config=hyperparameters(trial),
                 reinit="create_new",  # trials at once are runs at once
@@ -57,3 +62,10 @@ class Wandb(Service, LoggerCallback):  # type: ignore[misc]
     def _end(self, trial: Trial, failed: bool) -> None:
         if trial in self._runs:
             self._runs.pop(trial).finish(exit_code=int(failed))
+
+
+def _key(folder: RunFolder) -> str:
+    """Return what the ids of this search's runs have in common: another search of the same name has another."""
+    if not folder.has(_KEY):
+        folder.write_text(_KEY, secrets.token_hex(4))
+    return folder.read_text(_KEY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -10,13 +10,14 @@ import pyarrow as pa
 from raywce import numbers
 from raywce.evaluation.rates import LanguageRates, rates_by_language
 from raywce.evaluation.robustness import TRANSFORMERS, Robustness, robustness
+from raywce.evaluation.writing import separates_words
 from raywce.experiment.schema import RobustnessLimits
 
-# Measures by their keys in the experiment file's limits: what they are, and whether more of it is worse.
+# Measures by their keys in the experiment file's limits: what they are, of a rate, and whether more of it is worse.
 MEASURES: Mapping[str, tuple[str, bool]] = {
     "nothing": ("clips of silence or noise with text", True),
-    "sentences": ("WER of minutes of speech, sentence by sentence", True),
-    "long_form": ("WER of minutes of speech, in one piece", True),
+    "sentences": ("{} of minutes of speech, sentence by sentence", True),
+    "long_form": ("{} of minutes of speech, in one piece", True),
     "loops": ("utterances in a loop", True),
     "language_identification": ("utterances whose language is recognised", False),
     "timestamps": ("utterances with all time stamps", False),
@@ -29,8 +30,8 @@ class Measures:
 
     Attributes:
         nothing: of the clips of silence and noise, those that it says something to.
-        sentences: WER of minutes of speech, their sentences decoded one by one.
-        long_form: WER of them, decoded in one piece by transformers.
+        sentences: WER of minutes of speech, their sentences decoded one by one; CER where words have no spaces.
+        long_form: likewise, decoded in one piece by transformers.
         loops: of the test split's utterances, those whose decoding loops.
         language_identification: of them, those whose language token is the likeliest.
         timestamps: of them, those whose text has all of its time stamps.
@@ -52,21 +53,28 @@ class RobustnessFigures:
         models: by name and language, in that order.
         taken: the last one's name.
         broken: what it breaks of `search.constraints.robustness`, in words.
+        unmeasured: the measures with a limit that no figure is there of, in words.
     """
 
     models: Mapping[str, Mapping[str, Measures]]
     taken: str
     broken: Sequence[str]
+    unmeasured: Sequence[str] = ()
+
+    @property
+    def verdict(self) -> str:
+        """Return what is broken, as a sentence; empty where nothing is."""
+        return f"It breaks a limit of robustness: {'; '.join(self.broken)}." if self.broken else ""
 
     @property
     def rows(self) -> list[tuple[str, str, list[float | None]]]:
         """Return what is measured, the language, and the figures of the models, for each measure that there is."""
         found = []
-        for key, (title, _) in MEASURES.items():
+        for key in MEASURES:
             for language in self.models[self.taken]:
                 values = [getattr(of[language], key) for of in self.models.values()]
                 if any(value is not None for value in values):
-                    found.append((title, language, values))
+                    found.append((title(key, language), language, values))
         return found
 
 
@@ -81,16 +89,36 @@ def measures(test: pa.Table, hard_cases: pa.Table | None) -> dict[str, Measures]
     return {language: _measures(rates, hard.get(language)) for language, rates in rates_by_language(test).items()}
 
 
-def figures(models: Mapping[str, Mapping[str, Measures]], limits: RobustnessLimits) -> RobustnessFigures:
+def title(key: str, language: str) -> str:
+    """Return what a measure is, of a language."""
+    return MEASURES[key][0].format("WER" if separates_words(language) else "CER")
+
+
+def figures(
+    models: Mapping[str, Mapping[str, Measures]], limits: RobustnessLimits, limited: Collection[str]
+) -> RobustnessFigures:
     """Return the figures of models, and what the last one, which is taken away, breaks beside the baseline's before it.
 
     Args:
         models: the original's, the baseline's and that one's, by name and language.
         limits: of `search.constraints.robustness`.
+        limited: the languages that they hold for.
     """
     *_, baseline, taken = models
-    broken = list(_broken(models[baseline], models[taken], limits))
-    return RobustnessFigures(models, taken, broken)
+    broken, unmeasured = [], []
+    for key, (_, more_is_worse) in MEASURES.items():
+        allowed = getattr(limits, key, None)
+        for language in limited if allowed is not None else ():
+            before, after = (getattr(models[name].get(language), key, None) for name in (baseline, taken))
+            if before is None or after is None:
+                unmeasured.append(f"{language}: {title(key, language)}")
+                continue
+            worse = 100 * (after - before) * (1 if more_is_worse else -1)
+            if worse > allowed:
+                change = f"{numbers.percent(before)} → {numbers.percent(after)} %"
+                over = f"by {worse:.1f} points worse where {allowed:g} are allowed"
+                broken.append(f"{language}: {title(key, language)} {change}, {over}")
+    return RobustnessFigures(models, taken, broken, unmeasured)
 
 
 def _measures(rates: LanguageRates, hard: Robustness | None) -> Measures:
@@ -103,18 +131,3 @@ def _measures(rates: LanguageRates, hard: Robustness | None) -> Measures:
         language_identification=rates.language_identification_accuracy,
         timestamps=rates.time_stamps_whole,
     )
-
-
-def _broken(baseline: Mapping[str, Measures], taken: Mapping[str, Measures], limits: RobustnessLimits) -> Iterator[str]:
-    for key, (title, more_is_worse) in MEASURES.items():
-        allowed = getattr(limits, key, None)
-        if allowed is None:
-            continue
-        for language, own in taken.items():
-            before, after = getattr(baseline[language], key), getattr(own, key)
-            if before is None or after is None:
-                continue
-            worse = 100 * (after - before) * (1 if more_is_worse else -1)
-            if worse > allowed:
-                change = f"{numbers.percent(before)} → {numbers.percent(after)} %"
-                yield f"{language}: {title} {change}, by {worse:.1f} points worse where {allowed:g} are allowed"

@@ -15,6 +15,7 @@ import torch
 from raywce import cli
 from raywce.assets import speech_path
 from raywce.cli.evaluate import METRICS, show_rates
+from raywce.errors import RunFailed
 from raywce.evaluation.normalizer import words
 from raywce.runs.folder import RunFolder
 from raywce.runs.test_openings import openings
@@ -220,7 +221,7 @@ def test_robustness_is_an_option(run, tmp_path: Path, monkeypatch: pytest.Monkey
     figures = json.loads(file.read_text())
     assert figures["robustness"]["gl"]["clips"] == 6
     printed = capsys.readouterr().out
-    assert "Silence and noise of 2, 5 and 20 s" in printed
+    assert "Silence and noise of 2 to 20 s" in printed
     assert all(text in printed for text in figures["said_to_nothing"])
     assert "Speech of minutes: not measured" in printed
     # The tiny corpus has no minute of a speaker; decoding two of them takes one.
@@ -235,6 +236,24 @@ def test_robustness_is_an_option(run, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("raywce.export.convert.long_form", lambda *_: lambda samples, language: language)
     assert run("--split", "dev", "--language", "gl", "--robustness", "--json", file) == 0
     assert set(json.loads(file.read_text())["robustness"]["gl"]["long"]) == {"transformers", "faster-whisper"}
+
+
+def test_what_was_decoded_is_kept_where_the_hard_cases_fail(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def fail(evaluation: object) -> None:
+        raise RunFailed("no room")
+
+    monkeypatch.setattr("raywce.cli.evaluate._hard_cases", fail)
+    out = tmp_path / "rows.parquet"
+    assert run("--split", "dev", "--language", "gl", "--robustness", "--out", out) == 1
+    assert "Rates in %" in capsys.readouterr().out
+    assert pq.read_table(out).num_rows
+
+
+def test_a_model_for_english_only_is_refused(run, capsys) -> None:
+    assert run("--split", "dev", "--language", "gl", model="openai/whisper-tiny.en") == 2
+    assert "MODEL: must be multilingual" in capsys.readouterr().err
 
 
 def test_a_model_without_time_stamps_is_refused(run, tmp_path: Path, capsys) -> None:

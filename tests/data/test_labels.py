@@ -8,6 +8,7 @@ import torch
 from transformers.models.whisper.modeling_whisper import shift_tokens_right
 
 from raywce.data.labels import IGNORED, LabelEncoder, pad_labels
+from raywce.errors import InputError
 from raywce.model import decoder_inputs, load_model, load_tokenizer
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -105,6 +106,12 @@ def test_the_limit_is_the_decoders_positions(tmp_path: Path) -> None:
     with torch.no_grad():
         logits = model(torch.zeros(1, 80, 3000), decoder_input_ids=decoder_inputs(model, labels)).logits
     assert logits.shape[:2] == labels.shape
+
+
+def test_a_token_that_the_model_lacks_is_named(tmp_path: Path) -> None:
+    source = str(write_tiny_whisper(tmp_path))
+    with pytest.raises(InputError, match=r"model\.checkpoint: must have a token for yue"):
+        LabelEncoder.of(load_model(source), load_tokenizer(source), {"gl": "gl", "yue": "yue"})
 
 
 def test_no_texts_no_labels(encoder: LabelEncoder) -> None:

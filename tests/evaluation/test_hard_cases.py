@@ -1,18 +1,18 @@
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from transformers import WhisperFeatureExtractor
 
+from raywce.assets import MICRO_WHISPER, checkpoint_path
 from raywce.cluster.decode import run_evaluation
-from raywce.data.features import LogMel
 from raywce.data.store import Utterances, open_split
 from raywce.evaluation.evaluate import Evaluation
-from raywce.evaluation.hard_cases import PAUSE_S, joined, long_form, pieces, said_to_nothing
+from raywce.evaluation.hard_cases import PAUSE_S, decode_hard_cases, joined, long_form, nothing, pieces
 from raywce.evaluation.robustness import NOTHING, SENTENCE, TRANSFORMERS
 from raywce.evaluation.settings import DecodeSettings
 from raywce.model import load_model, load_tokenizer
@@ -64,21 +64,15 @@ def test_a_piece_is_one_speaker_s_utterances_until_a_minute(split: Utterances) -
         assert not samples[len(first) : len(first) + 8000].any()
 
 
-def test_nothing_is_silence_and_noise_for_each_language(talking: str) -> None:
-    model, tokenizer = load_model(talking), load_tokenizer(talking)
-    lengths: list[int] = []
-    log_mel = LogMel.from_checkpoint(talking)
-
-    def features(samples: list[np.ndarray]) -> torch.Tensor:
-        lengths.extend(len(one) for one in samples)
-        return log_mel.of(samples)
-
-    rows = said_to_nothing(model, tokenizer, features, ["gl", "es"], SETTINGS)
-    assert sorted(lengths) == sorted([1_600, 4_000, 16_000] * 4)
-    assert {row.id for row in rows} == {f"{kind} of {s:g} s" for kind in ("silence", "noise") for s in NOTHING_S}
-    assert [row.language for row in rows].count("gl") == 6
-    assert all(row.words_normalized.reference_length == 0 for row in rows)
-    assert all(row.words_normalized.insertions == len(row.hypothesis_normalized.split()) for row in rows)
+def test_nothing_is_silence_and_noise_for_each_language() -> None:
+    clips = nothing(["gl", "es"], most=16_000)
+    assert sorted(len(clip.samples) for clip in clips) == sorted([1_600, 4_000, 16_000] * 4)
+    assert {clip.said.id for clip in clips} == {
+        f"{kind} of {s:g} s" for kind in ("silence", "noise") for s in NOTHING_S
+    }
+    assert [clip.said.language for clip in clips].count("gl") == 6
+    assert {clip.said.text for clip in clips} == {""}
+    assert {clip.said.duration for clip in nothing(["gl"], most=15_999)} == {0.1, 0.25}, "of no more than fits"
 
 
 def test_long_audio_is_decoded_in_one_piece(talking: str) -> None:
@@ -112,3 +106,26 @@ def test_an_evaluation_of_hard_cases_has_a_row_of_each(
         own = [one for one in rows if one["id"].startswith(SENTENCE) and one["speaker"] == speaker]
         assert row["reference"] == " ".join(one["reference"] for one in sorted(own, key=lambda one: one["id"]))
         assert row["hypothesis"] == "gl ola"
+
+
+def test_a_model_with_a_short_window_is_told_what_fits_it(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raywce.evaluation.hard_cases.NOTHING_S", (2.0, 5.0, 20.0))
+    model = checkpoint_path(MICRO_WHISPER, "MODEL")  # 3 s, and no time stamps
+    evaluation = Evaluation(model, str(speech), "dev", ("gl",), tmp_path, SETTINGS, hard_cases=True)
+    assert set(run_evaluation(evaluation)["id"].to_pylist()) == {
+        f"{NOTHING}: {kind} of 2 s" for kind in ("silence", "noise")
+    }
+
+
+def test_the_work_is_shared_by_the_ranks(talking: str, split: Utterances, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raywce.evaluation.hard_cases.long_form", lambda *_: lambda samples, language: "ola")
+    model, tokenizer = load_model(talking), load_tokenizer(talking)
+    extractor = WhisperFeatureExtractor.from_pretrained(talking)
+    whole, *shares = (
+        [row.id for row in decode_hard_cases(model, tokenizer, extractor, split, SETTINGS, rank, workers)]
+        for rank, workers in ((0, 1), (0, 2), (1, 2))
+    )
+    assert all(shares)
+    assert sorted(itertools.chain(*shares)) == sorted(whole)

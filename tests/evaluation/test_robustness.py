@@ -47,3 +47,11 @@ def test_figures_are_counts_added_up_by_language_and_kind() -> None:
     )
     assert found["es"] == Robustness(1, 0, 0, 0, 0, EditCounts(), {}), "punctuation is no word"
     assert said_to_nothing(table) == ["Grazas!"]
+
+
+def test_where_words_have_no_spaces_characters_are_counted() -> None:
+    sentences = [row("ja", "1", "こんにちは", "こんにちは"), row("ja", "2", "さようなら", "さようなら")]
+    whole = [row("ja", "ja 0", "こんにちは さようなら", "こんにちはさようなう", 61.0)]
+    found = robustness(to_table([*named(SENTENCE, sentences), *named(TRANSFORMERS, whole)]))["ja"]
+    assert found.sentences == EditCounts(hits=10)
+    assert found.long[TRANSFORMERS] == EditCounts(hits=9, substitutions=1)

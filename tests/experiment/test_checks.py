@@ -260,6 +260,13 @@ RULES = [
     (["languages.watched=[en]"], "data.folder", "must hold dev/en/*.parquet"),
     (["model.checkpoint=./nowhere"], "model.checkpoint", "must be a transformers folder that exists, or a Hub id"),
     (["model.checkpoint=openai/whisper-small.en"], "model.checkpoint", "must be multilingual"),
+    (["model.checkpoint=openai/whisper-small@main"], "model.checkpoint", "a Hub id organisation/name, but got openai/"),
+    (["model.checkpoint=s3://bucket/whisper"], "model.checkpoint", "must be a transformers folder that exists"),
+    (
+        ["model.checkpoint=openai/whisper-small", "languages.low_resource=[yue]"],
+        "languages.low_resource[0]",
+        "must be a language that the checkpoint has a token for, but got yue",
+    ),
     # the search
     (["model.lora.rank={choice: [4, 8]}"], "search.baseline", "must have the baseline's value of model.lora.rank"),
     ([SEARCHED_RATE], "search.baseline", "must have the baseline's value of training.optimizer.learning_rate"),

@@ -13,7 +13,7 @@ from raywce.experiment.disk import Disk, Parameters, disk_of, kept_bytes, parame
 from raywce.experiment.load import load
 from raywce.experiment.schema import Experiment, Lora, Model, Optimizer
 from raywce.lora import LoraSettings, add_adapter
-from raywce.model import load_model
+from raywce.model import load_model, save_model
 from raywce.training.checkpoint import TrainingState, save_checkpoint
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
 from tests.experiment.example import FAMILY, write_example
@@ -42,6 +42,13 @@ def test_parameters_are_those_of_the_loaded_model(whisper: Path, freeze_encoder:
     found = parameters_of(Model(checkpoint=str(whisper), freeze_encoder=freeze_encoder))
     assert found == Parameters(total, total, trained, width=16)
     assert found.memory == 4 * total + 12 * trained, "weights, and of what is trained gradients and two moments"
+
+
+def test_an_adapter_to_begin_with_counts_as_its_model(whisper: Path, tmp_path: Path) -> None:
+    model = load_model(str(whisper))
+    add_adapter(model, LoraSettings(**Lora(rank=2).model_dump()), seed=0)
+    save_model(model, str(whisper), tmp_path / "adapter")
+    assert parameters_of(Model(checkpoint=str(tmp_path / "adapter"))) == parameters_of(Model(checkpoint=str(whisper)))
 
 
 def test_no_header_no_parameters(tmp_path: Path) -> None:

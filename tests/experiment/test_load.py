@@ -10,6 +10,7 @@ from raywce.assets import checkpoint_path, speech_path
 from raywce.demo.generate import provide_speech
 from raywce.errors import InputError
 from raywce.experiment.augmentation_schema import Augmentation
+from raywce.experiment.environment import token_languages
 from raywce.experiment.load import load
 from raywce.experiment.schema import NoWeighting
 from tests.experiment.example import FAMILY, SEARCHED_RATE, changed, problems
@@ -354,3 +355,29 @@ def test_an_adapter_needs_its_extra(example: Path, installed: set[str], monkeypa
     assert problem.do == "Run pip install 'raywce[lora]', or set it to 0"
     installed.add("peft")
     assert "model.lora.rank" in changed(example, FAMILY, *ranks).space
+    installed.clear()
+    levels = ["search.alternatives={how: {full: {}, lora: {model.lora.rank: 8}}}", "search.sampler=grid"]
+    assert [one.got for one in problems(example, [*levels]) if "model.lora.rank" in one.path + one.rule]
+
+
+def test_a_checkpoint_of_the_hub_has_the_tokens_of_its_copy(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = example.parent / "whisper"
+    assert "ast" not in token_languages("me/whisper-ast")
+    assert "yue" in token_languages("openai/whisper-large-v3-turbo")
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda *_, **__: str(folder / "generation_config.json")
+    )
+    assert token_languages("me/whisper-ast") == token_languages(str(folder))
+
+
+def test_what_needs_time_stamps_is_refused_without_them(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raywce.whisper_folder.has_time_stamps", lambda folder: False)
+    wanted = {
+        "data.timestamps": 0.5,
+        "evaluation": "{timestamps: true, robustness: true}",
+        "search.confirm.candidates": 1,
+        "search.constraints.robustness": "{long_form: 5, timestamps: 1}",
+    }
+    found = problems(example, [FAMILY, *(f"{key}={value}" for key, value in wanted.items())])
+    refused = {problem.path for problem in found if "as the checkpoint has no time stamps" in problem.rule}
+    assert refused == {"data.timestamps", "evaluation.timestamps", "search.constraints.robustness.long_form"}

@@ -93,3 +93,26 @@ def test_one_language_without_test_is_searched_without_both(tmp_path: Path) -> N
     loaded = filled(folder, tmp_path, checkpoint)
     assert (loaded.experiment.languages.all, loaded.experiment.search.confirm.test) == (["gl"], False)
     assert "weighting.adaptive" not in loaded.space
+
+
+def test_each_language_without_a_token_gets_one_or_borrows_one(tmp_path: Path) -> None:
+    checkpoint = write_example(tmp_path / "example").parent / "whisper"
+    codes = ["ast", "arg", "mwl", "pt-BR"]
+    folder = write_tiny_corpus(
+        tmp_path / "speech", {"es": 9, **dict.fromkeys(codes, 3)}, {"es": 3, **dict.fromkeys(codes, 3)}
+    )
+    languages = filled(folder, tmp_path, checkpoint).experiment.languages
+    assert languages.new_tokens == {"ast": "es", "arg": "es", "mwl": "es"}
+    assert languages.borrowed_tokens == {"pt-BR": "es"}, "no code that a token can have"
+
+
+def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = write_tiny_corpus(tmp_path / "speech", {"gl": 3, "es": 3}, {"gl": 3, "es": 3})
+    shutil.rmtree(folder / "dev" / "es")
+    result = CliRunner().invoke(app, ["init", "--data", str(folder)])  # own-speech, as it takes speech
+    assert result.exit_code == 0
+    assert "warning: left out, as there is no dev of theirs: es" in result.stderr
+    assert "high_resource: []" in Path("own_speech.yaml").read_text()
+    with pytest.raises(InputError, match="NAME: must say which file to write"):
+        run("--out", "mine.yaml")

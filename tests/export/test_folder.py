@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from raywce.cli import app
 from raywce.errors import InputError, RunFailed
 from raywce.export import convert, hub
+from raywce.export.benchmarks import entries
 from raywce.export.card import model_card
 from raywce.export.folder import check_out, export
 from raywce.export.source import find_source
@@ -215,11 +217,12 @@ def test_the_card_has_what_was_measured_of_robustness(tmp_path: Path, checkpoint
     }
     assert source.outcome
     assert source.outcome.confirmation
-    confirmation = replace(source.outcome.confirmation, robustness=RobustnessFigures(models, "b", []))
+    confirmation = replace(source.outcome.confirmation, robustness=RobustnessFigures(models, "b", ["gl: it talks"]))
     text = model_card(replace(source, outcome=replace(source.outcome, confirmation=confirmation)), 444)
     assert "| WER of minutes of speech, in one piece | gl | 50.00 | 40.00 | 45.00 |" in text
     assert "| clips of silence or noise with text | gl | 50.00 | 50.00 | 50.00 |" in text
     assert "Other speech, other languages of Whisper, translation and time stamps were not evaluated." in text
+    assert "It breaks a limit of robustness: gl: it talks." in text
 
 
 @pytest.mark.parametrize("confirm", [False, True])
@@ -377,6 +380,37 @@ def test_results_on_benchmarks_are_where_the_hub_reads_them(tmp_path: Path, chec
     assert "must be SPLIT/LANGUAGE=DATASET:TASK, but got gl" in text
     assert "must name a test split and language of this model's card, but got test/fr. Known: test/es, " in text
     assert "but got dev/gl" in text
+
+
+def test_rates_of_decoding_that_was_stopped_are_no_results_of_a_benchmark(tmp_path: Path, checkpoint: Path) -> None:
+    source = find_source(SearchRun.write(tmp_path / "run", checkpoint, confirm=True).folder.uri)
+    evaluation = source.experiment.evaluation.model_copy(update={"stop_loops": True})
+    stopped = replace(source, experiment=source.experiment.model_copy(update={"evaluation": evaluation}))
+    with pytest.raises(InputError, match="must be of a plain rate that was measured to the end"):
+        entries(["test/gl=me/speech:gl"], stopped)
+    names = {one.metric_name for one in ModelCard(model_card(stopped, 444)).data.eval_results}
+    assert names == {"WER in %, wer_normalized, a lower bound, as loops were stopped"}
+
+
+def test_a_default_language_is_in_neither_configuration(tmp_path: Path, checkpoint: Path) -> None:
+    old = Path(shutil.copytree(checkpoint, tmp_path / "old"))
+    config = json.loads((old / "config.json").read_text())
+    (old / "config.json").write_text(json.dumps(config | {"forced_decoder_ids": [[1, 259], [2, 358]]}))
+    run = SearchRun.write(tmp_path / "run", old)
+    export(find_source(run.folder.uri), tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert "forced_decoder_ids" not in written
+    assert written == {name: value for name, value in config.items() if name != "forced_decoder_ids"}
+
+
+def test_a_single_model_of_a_uri_needs_no_copy_in_the_cache(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = find_source(SearchRun.write(tmp_path / "run", checkpoint).folder.uri)
+    far = replace(source, checkpoint=Path(source.checkpoint).as_uri())
+    monkeypatch.setattr("raywce.export.folder.on_node", lambda *_: pytest.fail("a second copy"))
+    export(far, tmp_path / "out")
+    assert (tmp_path / "out" / "model.safetensors").is_file()
 
 
 def test_a_push_uploads_the_folder(

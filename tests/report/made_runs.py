@@ -135,7 +135,7 @@ class MadeRun:
         found = replace(found, averaged=replace(found.averaged, tests={"test": test}))
         tables = {ORIGINAL: original, average_name(BASELINE): baseline, average_name(winner): average}
         models = {name: measures(of, None) for name, of in tables.items()}
-        robust = robustness_figures(models, self.experiment.search.constraints.robustness)
+        robust = robustness_figures(models, self.experiment.search.constraints.robustness, ["gl"])
         return replace(found, robustness=robust)
 
     def outcome(self, confirmation: Confirmation | None = None) -> SearchOutcome:

@@ -176,7 +176,7 @@ def test_robustness_is_a_table_and_what_it_breaks_is_said(found: Confirmation, m
         for name, share in {"original": 0.987, "average-baseline": 0.876, "average-candidate-1": 0.765}.items()
     }
     broken = ["gl: utterances whose language is recognised 87.60 → 76.50 %, by 11.1 points worse where 5 are allowed"]
-    robust = replace(found, robustness=RobustnessFigures(models, "average-candidate-1", broken))
+    robust = replace(found, robustness=RobustnessFigures(models, "average-candidate-1", broken, ["es: loops"]))
     lines = printed(monkeypatch, lambda: show_confirmation(robust))
     check(
         lines[1:],
@@ -186,5 +186,6 @@ def test_robustness_is_a_table_and_what_it_breaks_is_said(found: Confirmation, m
     )
     assert not any("time stamps" in line for line in lines), "not measured"
     assert f"It breaks a limit of robustness: {broken[0]}." in finding(robust)
+    assert "Limits of robustness that nothing was measured for: es: loops." in lines
     assert robust.breaks == broken
     assert found.breaks == []

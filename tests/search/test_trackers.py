@@ -15,6 +15,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from raywce.errors import Problem
 from raywce.experiment import environment
+from raywce.runs.folder import RunFolder
 from raywce.search.mlflow_tracker import MLflow
 from raywce.search.trackers import TensorBoard, figures
 from tests.search import surrogate
@@ -172,7 +173,7 @@ def records(folder: Path) -> dict[str, list[Any]]:
 def test_wandb_has_a_run_a_trial(tmp_path: Path, offline: Any) -> None:
     from raywce.search.wandb_tracker import Wandb
 
-    callback = Wandb("toy", "search")
+    callback = Wandb("toy", "search", RunFolder.of(str(tmp_path), "run"))
     one = TuneTrial(str(tmp_path))
     failed = TuneTrial(str(tmp_path), {"run": {"trial_id": "baseline-0"}}, {"failure": "out of memory"})
     failed.name = "baseline-0"
@@ -180,12 +181,13 @@ def test_wandb_has_a_run_a_trial(tmp_path: Path, offline: Any) -> None:
     told(callback, failed)
     told(callback, one)
     written = records(tmp_path)
-    assert set(written) == {"toy-search-0", "toy-baseline-0"}
-    run = next(record.run for record in written["toy-search-0"] if record.HasField("run"))
+    key = (tmp_path / "run" / "wandb.txt").read_text()
+    assert set(written) == {f"toy-{key}-search-0", f"toy-{key}-baseline-0"}
+    run = next(record.run for record in written[f"toy-{key}-search-0"] if record.HasField("run"))
     assert (run.project, run.run_group, run.display_name) == ("toy", "search", "search-0")
     config = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in run.config.update}
     assert config["weighting.alpha"] == 2.5
-    history = [record.history for record in written["toy-search-0"] if record.HasField("history")]
+    history = [record.history for record in written[f"toy-{key}-search-0"] if record.HasField("history")]
     curve = [
         (record.step.num, json.loads(item.value_json))
         for record in history
@@ -194,7 +196,13 @@ def test_wandb_has_a_run_a_trial(tmp_path: Path, offline: Any) -> None:
     ]
     assert curve == [(0, 0.6), (20, 0.4)]
     codes = {name: [one.exit.exit_code for one in of if one.HasField("exit")] for name, of in written.items()}
-    assert codes == {"toy-search-0": [0], "toy-baseline-0": [1]}
+    assert codes == {f"toy-{key}-search-0": [0], f"toy-{key}-baseline-0": [1]}
+    again = Wandb("toy", "search", RunFolder.of(str(tmp_path), "run"))
+    told(again, one)
+    assert set(records(tmp_path)) == set(written), "resumed, each run goes on"
+    other = Wandb("toy", "search", RunFolder.of(str(tmp_path), "another"))
+    told(other, one)
+    assert len(records(tmp_path)) == 3
 
 
 def test_a_lost_wandb_never_ends_the_search(
@@ -207,6 +215,6 @@ def test_a_lost_wandb_never_ends_the_search(
 
     monkeypatch.setattr(offline, "init", refuse)
     with caplog.at_level(logging.WARNING, "raywce"):
-        told(Wandb("toy", "search"), TuneTrial(str(tmp_path)))
+        told(Wandb("toy", "search", RunFolder.of(str(tmp_path), "run")), TuneTrial(str(tmp_path)))
     (record,) = [record for record in caplog.records if record.name == "raywce.search.trackers"]
     assert record.getMessage() == ("Weights & Biases refuses the figures; the search continues: no route to host")

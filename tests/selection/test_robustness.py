@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from raywce.experiment.schema import RobustnessLimits
+from raywce.selection.robustness import Measures, figures
+
+LIMITS = RobustnessLimits(nothing=10, long_form=5)
+
+
+def measured(nothing: float | None, long_form: float | None) -> Measures:
+    return Measures(nothing, long_form, long_form, None, None, None)
+
+
+def test_a_limit_holds_for_limited_languages_and_is_named_where_nothing_was_measured() -> None:
+    before = {"gl": measured(0.1, 0.3), "ja": measured(0.1, None), "it": measured(0.0, 0.1)}
+    after = {"gl": measured(0.3, 0.34), "ja": measured(0.1, 0.2), "it": measured(1.0, 0.9)}
+    found = figures({"original": before, "baseline": before, "winner": after}, LIMITS, ["gl", "ja", "pt"])
+    assert found.broken == [
+        "gl: clips of silence or noise with text 10.00 → 30.00 %, by 20.0 points worse where 10 are allowed"
+    ]
+    assert found.unmeasured == [
+        "pt: clips of silence or noise with text",
+        "ja: CER of minutes of speech, in one piece",
+        "pt: WER of minutes of speech, in one piece",
+    ]
+    assert found.verdict == f"It breaks a limit of robustness: {found.broken[0]}."
+    assert [title for title, language, _ in found.rows if language == "ja"][
+        -1
+    ] == "CER of minutes of speech, in one piece"
+    without = figures({"original": before, "baseline": before, "winner": after}, RobustnessLimits(), ["gl"])
+    assert (without.broken, without.unmeasured, without.verdict) == ([], [], "")
