@@ -111,11 +111,11 @@ def _recordings(augmentation: Augmentation, space: Space) -> Iterator[Problem]:
 
 def checkpoint_problems(name: str, path: str) -> Iterator[Problem]:
     """Yield why a folder or Hub id can't be a Whisper to begin with; `path` is the key or argument that names it."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
     rule = "must be a transformers folder that exists, or a Hub id organisation/name"
     if is_hub_id(name):
+        from huggingface_hub.errors import HFValidationError
+        from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
         try:
             validate_repo_id(name)
         except HFValidationError:
