@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raywce.errors import InputError, Problems, fail
-from raywce.storage.files import read_text
+from raywce.storage.files import exists, read_text
 from raywce.whisper_folder import is_adapter, language_ids
 
 FASTER_WHISPER = "faster-whisper"
 MULTILINGUAL = 51_865  # tokens at least: with less, CTranslate2 and whisper.cpp take a model for English only
 QUANTIZATIONS = ("float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16", "int8_bfloat16")
-_WINDOW_S = 30  # faster-whisper pads each piece of audio to this, whatever the model's window
+_WINDOW_S = 30  # to which each piece of audio is padded, whatever the model's window
 _DO = "Leave it out: transformers can use the model"
 _FILES = ["tokenizer.json", "preprocessor_config.json"]
 
@@ -33,11 +33,23 @@ def check_convertible(checkpoint: str, quantization: str) -> None:
         problems.add("--ctranslate2", "ctranslate2 must be installed", do="Run pip install 'raywce[ctranslate2]'")
     if quantization not in QUANTIZATIONS:
         problems.add("--quantization", f"must be one of {', '.join(QUANTIZATIONS)}", quantization)
-    window = json.loads(read_text(f"{checkpoint}/preprocessor_config.json"))["chunk_length"]
-    if window != _WINDOW_S:
-        rule = f"the model's window must be {_WINDOW_S} s, as faster-whisper supports no other"
-        problems.add("--ctranslate2", rule, f"{window} s", _DO)
+    check_window(checkpoint, "--ctranslate2", FASTER_WHISPER, problems)
+    if lacking := [name for name in _FILES if not exists(f"{checkpoint}/{name}")]:
+        problems.add("--ctranslate2", f"the model's folder must hold {' and '.join(_FILES)}", f"no {lacking[0]}", _DO)
     problems.raise_any()
+
+
+def check_window(checkpoint: str, option: str, tool: str, problems: Problems) -> None:
+    """Add a problem of `option` where the checkpoint's window is not the one that other tools pad audio to."""
+    own = f"{checkpoint}/preprocessor_config.json"
+    if exists(own):
+        window = json.loads(read_text(own))["chunk_length"]
+    else:  # as transformers' processors save it
+        window = json.loads(read_text(f"{checkpoint}/processor_config.json"))["feature_extractor"]["chunk_length"]
+    if window != _WINDOW_S:
+        problems.add(
+            option, f"the model's window must be {_WINDOW_S} s, as {tool} supports no other", f"{window} s", _DO
+        )
 
 
 def convert(folder: Path, out: Path, quantization: str) -> None:
@@ -80,8 +92,7 @@ def long_form(folder: Path, work: Path) -> Callable[[NDArray[np.float32], str], 
 
 def can_convert(folder: Path) -> bool:
     """Return whether faster-whisper is here, and can use the model of a transformers folder on this machine."""
-    there = all((folder / name).is_file() for name in _FILES)
-    if find_spec("faster_whisper") is None or not there or is_adapter(folder):
+    if find_spec("faster_whisper") is None or not folder.is_dir() or is_adapter(folder):
         return False
     sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     try:

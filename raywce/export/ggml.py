@@ -15,7 +15,7 @@ from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from raywce.errors import Problems
-from raywce.export.convert import MULTILINGUAL
+from raywce.export.convert import MULTILINGUAL, check_window
 from raywce.model import load_model
 from raywce.storage.files import read_text
 from raywce.whisper_folder import GENERATION
@@ -23,7 +23,6 @@ from raywce.whisper_folder import GENERATION
 FILE = "ggml-model.bin"
 _MAGIC = 0x67676D6C  # "ggml"
 _F32, _F16 = 0, 1
-_WINDOW_S = 30  # whisper.cpp's, whatever the model's
 _NAMES = (  # transformers' to OpenAI's, in this order
     ("model.", ""),
     (".layers.", ".blocks."),
@@ -52,10 +51,7 @@ def check_ggml(checkpoint: str) -> None:
         InputError: with every reason why it can't.
     """
     problems, do = Problems(), "Leave it out: transformers can use the model"
-    window = json.loads(read_text(f"{checkpoint}/preprocessor_config.json"))["chunk_length"]
-    if window != _WINDOW_S:
-        rule = f"the model's window must be {_WINDOW_S} s, as whisper.cpp supports no other"
-        problems.add("--ggml", rule, f"{window} s", do)
+    check_window(checkpoint, "--ggml", "whisper.cpp", problems)
     tokens = json.loads(read_text(f"{checkpoint}/config.json"))["vocab_size"]
     if tokens < MULTILINGUAL:
         problems.add("--ggml", "the model must have Whisper's multilingual vocabulary", f"{tokens} tokens", do)

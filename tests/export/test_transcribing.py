@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import tokenizers
 import torch
+from transformers import AutoProcessor
 
 from raywce.assets import MICRO_WHISPER, checkpoint_path
 from raywce.data.features import LogMel
@@ -25,6 +26,7 @@ from raywce.export.source import find_source
 from raywce.language_tokens import with_tokens
 from raywce.lora import LoraSettings, add_adapter
 from raywce.model import load_model, load_tokenizer, save_model
+from raywce.whisper_folder import problems_of
 from tests.evaluation.talking_whisper import write_talking_whisper
 from tests.export.runs import SearchRun
 from tests.export.transcribing import by_card
@@ -147,6 +149,17 @@ def test_the_cards_code_for_an_adapter_gives_the_texts_of_the_evaluation(tmp_pat
 def test_another_window_is_refused() -> None:
     with pytest.raises(InputError, match="must be 30 s, as faster-whisper supports no other, but got 3 s"):
         check_convertible(checkpoint_path(MICRO_WHISPER), "float32")
+
+
+def test_a_folder_of_a_processor_is_known_and_what_faster_whisper_lacks_named(tmp_path: Path) -> None:
+    folder = write_tiny_whisper(tmp_path / "checkpoint")
+    AutoProcessor.from_pretrained(folder).save_pretrained(folder)
+    (folder / "preprocessor_config.json").unlink()
+    assert (folder / "processor_config.json").is_file()
+    assert problems_of(folder, "MODEL") == []
+    with pytest.raises(InputError, match=r"must hold tokenizer\.json and preprocessor_config\.json, but got no prepro"):
+        check_convertible(str(folder), "float32")
+    assert not can_convert(folder)
 
 
 def test_another_vocabulary_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
