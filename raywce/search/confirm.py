@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -97,9 +97,20 @@ def runs(chosen: Sequence[Candidate], file: ExperimentFile, seeds: range, begun:
     ]
 
 
-def wanting_more(table: TrialTable, chosen: Sequence[Candidate], experiment: Experiment) -> list[Candidate]:
-    """Return the candidates that the other half of the seeds can still decide, by the first half's."""
-    dev, by_name = decoded(table, chosen), {one.name: one for one in chosen}
+def wanting_more(
+    table: TrialTable, chosen: Sequence[Candidate], experiment: Experiment, half: Sequence[Run]
+) -> list[Candidate]:
+    """Return the candidates that the other half of the seeds can still decide, by the first half's.
+
+    Args:
+        table: which may have runs of the other half too, complete or not.
+        chosen: the candidates.
+        experiment: the file's.
+        half: the runs of the first half, complete or failed.
+    """
+    ids = {run.trial_id for run in half}
+    dev = decoded([row for row in table.last_rows(CONFIRM) if row["trial_id"] in ids], table, chosen)
+    by_name = {one.name: one for one in chosen}
     looks = looks_of(experiment)
     found = evidence_at(dev, side_by_side(dev, experiment), experiment, by_name, looks.first)
     return [by_name[name] for name, more in zip(dev.candidates, looks.wants_more(found), strict=True) if more]
@@ -107,36 +118,39 @@ def wanting_more(table: TrialTable, chosen: Sequence[Candidate], experiment: Exp
 
 def candidate_rows(table: TrialTable, candidate: str) -> list[Row]:
     """Return the last row of each of a candidate's runs, by seed."""
-    rows = [row for row in table.last_rows(CONFIRM) if row["candidate"] == candidate]
-    return sorted(rows, key=lambda row: row["seed"])
+    return _of_candidate(table.last_rows(CONFIRM), candidate)
 
 
-def failures(table: TrialTable) -> dict[str, str]:
-    """Return why each candidate of which a run failed is left out.
+def _of_candidate(rows: Iterable[Row], candidate: str) -> list[Row]:
+    return sorted((row for row in rows if row["candidate"] == candidate), key=lambda row: row["seed"])
+
+
+def failures(rows: Iterable[Row]) -> dict[str, str]:
+    """Return why each candidate of which a run failed is left out, by the runs' last rows.
 
     Raises:
         RunFailed: a run of the baseline failed.
     """
-    rows = table.last_rows(CONFIRM)
     failed = {row["candidate"]: f"{row['trial_id']}: {row['reason']}" for row in rows if row["state"] == FAIL}
     if BASELINE in failed:
         raise RunFailed(f"the baseline failed ({failed[BASELINE]})")
     return failed
 
 
-def decoded(table: TrialTable, chosen: Sequence[Candidate]) -> Decoded:
-    """Return the phase's texts of dev after the last step, without the candidates of `failures`."""
-    failed = failures(table)
+def decoded(rows: Sequence[Row], table: TrialTable, chosen: Sequence[Candidate]) -> Decoded:
+    """Return the texts of dev after the last step, of runs by their last rows, without the candidates of `failures`."""
+    failed = failures(rows)
     first = [rows[0] for rows in table.of_phase(CONFIRM).values()]
     original = next(row for row in first if row["candidate"] == BASELINE and row["step"] == 0)
     names = [BASELINE, *(one.name for one in chosen if one.name not in failed)]
-    tables = {name: [read_table(row["utterances"]) for row in candidate_rows(table, name)] for name in names}
+    tables = {name: [read_table(row["utterances"]) for row in _of_candidate(rows, name)] for name in names}
     return Decoded(read_table(original["utterances"]), tables.pop(BASELINE), tables)
 
 
 def judged(table: TrialTable, chosen: Sequence[Candidate], experiment: Experiment) -> Confirmation:
     """Return the figures of the phase's trainings on dev, and the choice; the test splits are not opened yet."""
-    dev = decoded(table, chosen)
+    rows = table.last_rows(CONFIRM)
+    dev = decoded(rows, table, chosen)
     comparison, choice = _judged(dev, experiment, {one.name: one for one in chosen})
     plain = None
     if experiment.metrics.capped:
@@ -146,7 +160,7 @@ def judged(table: TrialTable, chosen: Sequence[Candidate], experiment: Experimen
         dev=comparison,
         choice=choice,
         values={one.name: one.values for one in chosen},
-        failed=failures(table),
+        failed=failures(rows),
         tests={},
         closed=None,
         plain=plain,

@@ -184,7 +184,7 @@ class _Phases:
         first, part = min(begun, default=None), self._part("confirm")
         wanted = runs(chosen, self.file, range(looks.first), first)
         self._listed(CONFIRM, wanted, part)
-        more = wanting_more(self.table(), chosen, self.experiment)
+        more = wanting_more(self.table(), chosen, self.experiment, wanted)
         if more:
             show_line(f"Half of the seeds leave open: {', '.join(one.name for one in more)}.")
             others = runs(more, self.file, range(looks.first, looks.trainings), wanted[0].seed_index)

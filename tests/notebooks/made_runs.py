@@ -88,7 +88,7 @@ class _Made:
         wanted = runs(chosen, self.file, range(looks.first))
         for run in wanted:
             self.train(CONFIRM, run)
-        if more := wanting_more(self.table, chosen, self.experiment):
+        if more := wanting_more(self.table, chosen, self.experiment, wanted):
             for run in runs(more, self.file, range(looks.first, looks.trainings), wanted[0].seed_index):
                 self.train(CONFIRM, run)
         found = judged(self.table, chosen, self.experiment)

@@ -117,7 +117,7 @@ class MadeRun:
         wanted = runs(chosen, self.file, range(looks.first))
         for run in wanted:
             self._train(CONFIRM, run)
-        more = wanting_more(self.table, chosen, self.experiment)
+        more = wanting_more(self.table, chosen, self.experiment, wanted)
         begun = wanted[0].seed_index
         for run in runs(more, self.file, range(looks.first, looks.trainings), begun) if more else []:
             self._train(CONFIRM, run)

@@ -25,12 +25,15 @@ from raywce.runs.folder import RunFolder
 from raywce.runs.tables import Trial, TrialTable
 from raywce.runs.test_openings import EVALUATE, open_test_split, openings
 from raywce.screen.outcome import show_outcome
-from raywce.search.confirm import candidates, runs
+from raywce.search.confirm import candidates, runs, wanting_more
 from raywce.search.phases import is_finished, run_search
 from raywce.search.task import known_of
 from raywce.selection.candidates import Candidate, Known
+from raywce.selection.comparison import looks_of
 from raywce.selection.outcome import SearchOutcome
-from raywce.selection.trials import BASELINE, COMPLETE, SEARCH
+from raywce.selection.trials import BASELINE, COMPLETE, FAIL, RUNNING, SEARCH
+from raywce.selection.trials import CONFIRM as CONFIRM_PHASE
+from raywce.trial_report import Report
 from tests.search import decoded_tables, surrogate
 
 CONFIRM = {"candidates": 2, "seeds": 3, "resamples": 500}
@@ -145,6 +148,30 @@ class Finished:
         folder = RunFolder.of(str(storage), "toy")
         folder.write_text("experiment.yaml", file.resolved_yaml())
         return file, folder
+
+
+def test_runs_of_the_other_half_decide_nothing_about_the_first(tmp_path: Path) -> None:
+    file, table = searched(tmp_path, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
+    chosen, looks = candidates(file, table), looks_of(file.experiment)
+    half = runs(chosen, file, range(looks.first))
+    others = runs(chosen, file, range(looks.first, looks.trainings), half[0].seed_index)
+    for run in half:
+        path = tmp_path / f"{run.trial_id}.parquet"
+        rates = surrogate.wers(file.baseline() if run.values is None else file.at(run.values))
+        pq.write_table(decoded_tables.decoded(rates, run.seed_index), path)
+        trial = Trial(CONFIRM_PHASE, run.trial_id, run.seed_index, run.values or {}, run.candidate)
+        if run.evaluates_original:
+            table.record(trial, surrogate.report(file.experiment, 0, surrogate.ORIGINAL, utterances=str(path)))
+        table.record(trial, surrogate.report(file.experiment, 20, rates, utterances=str(path)))
+        table.finish(trial, COMPLETE)
+    before = wanting_more(table, chosen, file.experiment, half)
+    for run, state in zip(others, (FAIL, RUNNING), strict=False):  # where the phase was killed; FAIL is trained again
+        trial = Trial(CONFIRM_PHASE, run.trial_id, run.seed_index, run.values or {}, run.candidate)
+        table.record(trial, Report(10))
+        if state == FAIL:
+            table.finish(trial, FAIL, "no memory")
+    assert {row["state"] for row in table.last_rows(CONFIRM_PHASE)} == {COMPLETE, FAIL, RUNNING}
+    assert wanting_more(table, chosen, file.experiment, half) == before
 
 
 @pytest.fixture(scope="module")
