@@ -6,6 +6,8 @@ the optimizer's state and the scaler's, the step is all that a resumed run has t
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -13,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 
 from raywce.errors import fail, first_sentence
 from raywce.lora import has_adapter, load_adapter
 from raywce.model import load_model, save_model
 from raywce.runs.folder import CHECKPOINT, STATE_FILE
 from raywce.storage import files
+from raywce.training.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from transformers import WhisperForConditionalGeneration
@@ -49,10 +53,27 @@ def save_checkpoint(
     """Write the model (with `source`'s tokenizer and preprocessor) and the state into `folder`.
 
     Tensors are written from where they are, one after the other: on a GPU it takes no memory.
+
+    Raises:
+        OSError: the disk is full.
     """
-    save_model(model, source, folder, revision)
+    # Both writers have errors of their own where a disk is full, and torch's don't say so.
+    with _as_full_disk(SafetensorError, folder):
+        save_model(model, source, folder, revision)
     # `dataclasses.asdict` would copy the optimizer's tensors first.
-    torch.save({one.name: getattr(state, one.name) for one in fields(state)}, folder / STATE_FILE)
+    values = {one.name: getattr(state, one.name) for one in fields(state)}
+    with _as_full_disk(RuntimeError, folder):
+        torch.save(values, folder / STATE_FILE)
+
+
+@contextmanager
+def _as_full_disk(kind: type[Exception], folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except kind as error:
+        if is_out_of_memory(error):
+            raise
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({first_sentence(error)})", str(folder)) from error
 
 
 def load_checkpoint(model: WhisperForConditionalGeneration, folder: Path, place: str) -> TrainingState:

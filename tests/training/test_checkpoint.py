@@ -1,3 +1,5 @@
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,8 @@ from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForCondi
 
 from raywce.errors import InputError
 from raywce.model import load_model
+from raywce.runs.folder import STATE_FILE
+from raywce.storage.failures import is_storage_failure
 from raywce.training.checkpoint import TrainingState, load_checkpoint, load_state, load_weights, save_checkpoint
 from tests.tiny_whisper import write_tiny_whisper
 
@@ -40,6 +44,23 @@ def test_a_checkpoint_gives_back_weights_and_state_to_the_bit(source: Path, tmp_
     for index, moments in optimizer.state_dict()["state"].items():
         for name, value in moments.items():
             assert torch.equal(value, read.optimizer["state"][index][name])
+
+
+@pytest.mark.parametrize("part", ["model.safetensors", STATE_FILE])
+def test_a_disk_that_is_full_is_a_failure_of_the_storage(source: Path, tmp_path: Path, part: str) -> None:
+    model = load_model(str(source))
+    state = TrainingState(7, after_a_step(model).state_dict(), None, 12.5, {})
+    save_checkpoint(tmp_path / "whole", model, state, str(source), None)
+    most = (tmp_path / "whole" / part).stat().st_size - 1000  # of the state, which is larger, the weights are written
+    limit, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limit[1]))  # of each file
+    try:
+        with pytest.raises(OSError, match="No space left on device") as found:
+            save_checkpoint(tmp_path / "saved", model, state, str(source), None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert is_storage_failure(f"{found.value}")
 
 
 def test_a_save_takes_no_memory_for_the_optimizers_state(source: Path, tmp_path: Path) -> None:
