@@ -77,6 +77,9 @@ class TuneRuns:
         """
 
         def raywce_trial(config: Flat) -> None:
+            # So long the next trial in this process waits for a stopped one to end; Tune would lose it after 2 s, and
+            # the search would wait for it.
+            os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "600")
             driver(config)
 
         # Not Tune's own restore: its state may be older than the table, or torn where the storage was full.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -37,7 +37,8 @@ class EncoderStates:
     """Encoder states of a split's utterances; those that are not there yet are computed when they are asked for.
 
     A file for each number of frames holds (n, frames / 2, D) float16. It is sparse, and memory-mapped: what all of a
-    node's trainings read is in its memory once. A row whose first position is nothing but zeros is not there yet.
+    node's trainings read is in its memory once. A row whose first position is nothing but zeros is not there yet. Once
+    half of the disk's free space is taken, no more are kept.
     """
 
     def __init__(self, folder: Path, utterances: int, width: int, encode: Callable[[list[int], int], Tensor]) -> None:
@@ -50,7 +51,9 @@ class EncoderStates:
             encode: gives the (B, frames / 2, D) states of utterances at a number of frames.
         """
         self._folder, self._utterances, self._width, self._encode = folder, utterances, width, encode
-        self._files: dict[int, NDArray[np.float16]] = {}
+        self._files: dict[int, np.memmap[Any, np.dtype[np.float16]]] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        self._reserve = (1 - _SHARE) * shutil.disk_usage(folder).free
 
     @classmethod
     def of(
@@ -75,22 +78,31 @@ class EncoderStates:
     def __call__(self, indices: Sequence[int], frames: int) -> Tensor:
         """Return (B, frames / 2, D) float16 on the CPU; safe to call from threads."""
         states = self._opened(frames)
+        without_room: dict[int, NDArray[np.float16]] = {}
         if _missing(states, indices):
             with _ENCODING:
                 missing = _missing(states, indices)
                 for start in range(0, len(missing), _AT_ONCE):
                     rows = missing[start : start + _AT_ONCE]
                     found = self._encode(rows, frames).to("cpu", torch.float16).numpy()
+                    if shutil.disk_usage(self._folder).free < self._reserve:
+                        without_room |= dict(zip(rows, found, strict=True))
+                        continue
                     states[rows, 1:] = found[:, 1:]
+                    states.flush()  # a machine that is lost may have written pages in any order
                     states[rows, 0] = found[:, 0]  # last: another training may look at any time
-        return torch.from_numpy(states[list(indices)])
+        taken = states[list(indices)]
+        for place, index in enumerate(indices):
+            if index in without_room:
+                taken[place] = without_room[index]
+        return torch.from_numpy(taken)
 
     @property
     def on_disk(self) -> int:
         """Bytes that the states which are there take; the rest of the sparse files takes none."""
         return sum(_BLOCK * file.stat().st_blocks for file in self._folder.glob("*.f16"))
 
-    def _opened(self, frames: int) -> NDArray[np.float16]:
+    def _opened(self, frames: int) -> np.memmap[Any, np.dtype[np.float16]]:
         if frames not in self._files:
             shape = (self._utterances, frames // FRAMES_A_POSITION, self._width)
             file = made_once(self._folder / f"{frames}.f16", partial(_empty, size=_BYTES * int(np.prod(shape))))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,6 +80,25 @@ def test_what_a_lost_process_had_half_written_is_computed_again(tmp_path: Path) 
     torn.flush()
     assert EncoderStates(tmp_path, 3, 4, encoding)([0, 1], 6)[1].eq(2.0).all()
     assert encoding.asked == [([0, 1], 6), ([1], 6)]
+
+
+def test_a_row_is_marked_once_the_rest_of_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_flush: list[np.ndarray] = []
+    monkeypatch.setattr(np.memmap, "flush", lambda self: at_flush.append(np.array(self)))
+    EncoderStates(tmp_path, 3, 4, Encoding())([1], 6)
+    (written,) = at_flush
+    assert not written[1, 0].any()
+    assert (written[1, 1:] == 2.0).all()
+
+
+def test_without_room_states_are_computed_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoding, free = Encoding(), [100, 51, 49, 49]
+    usage = lambda folder: SimpleNamespace(free=free.pop(0) if len(free) > 1 else free[0])  # noqa: E731
+    monkeypatch.setattr("raywce.training.encoder_states.shutil.disk_usage", usage)
+    states = EncoderStates(tmp_path, 20, 4, encoding)
+    assert states(range(12), 6)[:, 0, 0].tolist() == [index + 1.0 for index in range(12)]
+    assert states([11, 0, 8, 8], 6)[:, -1, -1].tolist() == [12.0, 1.0, 9.0, 9.0]
+    assert [rows for rows, _ in encoding.asked] == [list(range(8)), list(range(8, 12)), [11, 8]]
 
 
 def test_other_weights_other_speech_and_another_precision_have_their_own(folder: Path, speech: Utterances) -> None:
