@@ -91,8 +91,15 @@ class TrialTable(Trials):
 
 
 def rows_in(folder: RunFolder, space: Space) -> list[Row]:
-    """Return the rows of a folder's table, with the values of `space` as drawn; none where no table was written yet."""
+    """Return the rows of a folder's table, with the values of `space` as drawn; none where no table was written yet.
+
+    Tables of utterances that they name are looked for where the folder is now: it may have been moved.
+    """
     rows = folder.read_table(TRIALS).to_pylist() if folder.has(TRIALS) else []
+    for row in rows:
+        _, inside, name = (row.get("utterances") or "").rpartition(f"/trials/{row['trial_id']}/")
+        if inside:
+            row["utterances"] = folder.path("trials", row["trial_id"], name)
     return [_with_drawn(row, space) for row in rows]
 
 

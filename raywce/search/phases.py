@@ -56,7 +56,7 @@ from raywce.selection.outcome import (
 )
 from raywce.selection.runaways import runaway_notes
 from raywce.selection.sampler_choice import Choice, chosen
-from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, ORIGINAL, RUNNING, SEARCH, Row
+from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, FAIL, ORIGINAL, RUNNING, SEARCH, Row
 from raywce.storage.failures import report_storage_failures
 from raywce.trial_report import Report
 
@@ -223,9 +223,10 @@ class _Phases:
         return found
 
     def _listed(self, phase: str, wanted: Sequence[Run], part: Part) -> None:
-        """Run those of the listed runs that are not complete."""
-        complete = {row["trial_id"] for row in self.table().last_rows(phase) if row["state"] == COMPLETE}
-        left = [run for run in wanted if run.trial_id not in complete]
+        """Run those of the listed runs that are not complete; of a finished search, none that failed."""
+        ended = {COMPLETE, FAIL} if self.folder.has(OUTCOME) else {COMPLETE}
+        done = {row["trial_id"] for row in self.table().last_rows(phase) if row["state"] in ended}
+        left = [run for run in wanted if run.trial_id not in done]
         if left:
             driver = Driver(self.file, self.folder.path("trials"), self.trial, part)
             self.tune_runs.run(phase, driver, ListedRuns(left), len(left), len(wanted))

@@ -133,6 +133,16 @@ def test_a_trial_without_a_report_has_a_row_until_one_comes() -> None:
     assert [row["step"] for row in table.of(TRIAL.trial_id)] == [10]
 
 
+def test_a_folder_that_was_moved_has_its_utterances_with_it(tmp_path: Path) -> None:
+    before, after = (RunFolder.of(str(tmp_path / place), "run") for place in ("here", "there"))
+    table = TrialTable({}, LANGUAGES)
+    table.record(TRIAL, Report(20, utterances=before.path("trials", TRIAL.trial_id, "utterances-20.parquet")))
+    table.write(before)
+    (tmp_path / "here").rename(tmp_path / "there")
+    (row,) = rows_in(after, {})
+    assert row["utterances"] == after.path("trials", TRIAL.trial_id, "utterances-20.parquet")
+
+
 def test_a_reader_never_sees_half_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table, folder = empty(), folder_of(tmp_path, "path")
     table.record(TRIAL, Report.of({"step": 10}))
