@@ -160,7 +160,10 @@ def _winner(folder: RunFolder, outcome: SearchOutcome | None, rows: Sequence[Row
         nearest = outcome.nearest.trial_ids[0]
         do = f"Use --trial {nearest} to export the nearest one anyway"
         fail("RUN", "must have a feasible trial", f"none among {outcome.trials}", do)
-    return "best", [outcome.best.trial_ids[0]]  # of a grid's setting, its first seed
+    # Of a grid's setting, its first seed of which the model is kept.
+    ids, steps = outcome.best.trial_ids, {trial_id: row["step"] for trial_id, row in _complete(rows).items()}
+    kept = (one for one in ids if folder.has(f"trials/{one}/{checkpoint_name(steps[one])}/config.json"))
+    return "best", [next(kept, ids[0])]
 
 
 def _complete(rows: Sequence[Row]) -> dict[str, Row]:

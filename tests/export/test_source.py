@@ -90,6 +90,8 @@ def test_of_a_grids_setting_it_is_the_first_seed(tmp_path: Path, checkpoint: Pat
 
     run.change_outcome(of_a_setting)
     assert find_source(run.folder.uri).trial_id == "search-0"
+    shutil.rmtree(run.folder.path("trials", "search-0"))  # search.keep_models kept others
+    assert find_source(run.folder.uri).trial_id == "search-1"
 
 
 def test_a_trial_asked_for_by_its_id_may_be_the_baseline(tmp_path: Path, checkpoint: Path) -> None:
