@@ -63,7 +63,7 @@ experiment, references = file.experiment, outcome["references"]
 low, high = outcome["low_resource"], outcome["high_resource"]
 metrics = experiment.metrics
 languages = low + high
-column = {language: f"{metrics.of(language).unit}/{language}" for language in languages}  # of its own rate
+column = {language: f"{metrics.of(language).unit}/{language}" for language in metrics.languages}  # of its own rate
 ratios = trials.get("ratios", trials.step * np.nan).dropna().groupby(trials.trial_id).agg(list)
 last = trials.drop_duplicates("trial_id", keep="last").set_index("trial_id")  # each trial as it ended
 searched = last[last.phase == "search"]

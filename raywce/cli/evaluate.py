@@ -204,6 +204,9 @@ def _check_model(
         return
     if timestamps and not is_hub_id(model) and not has_time_stamps(Path(model)):
         problems.add("--timestamps", "must be left out, as the model's vocabulary has no time stamps", model)
+    for language in tokens.keys() - set(languages):
+        among = ", ".join(languages)
+        problems.add("--language-token", "must be of a language that is decoded", language, f"Known: {among}")
     known = token_languages(model)
     for language in languages:
         token = tokens.get(language, language)

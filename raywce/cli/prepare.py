@@ -171,10 +171,11 @@ def _show_languages(prepared: Prepared) -> None:
     for language, rows in prepared.merged_languages.items():
         told = ", ".join(f"{written} ({count} rows)" for written, count in rows.items())
         typer.echo(f"read as one language, {language}: {told}; --language-map WRITTEN=CODE keeps them apart")
-    for written, count in list(prepared.unread_languages.items())[:_LINES]:
-        typer.echo(
-            f"no language: {written!r} in the column of {count} rows; an option, a name or a folder counts instead"
-        )
+    for what, unread in {"language": prepared.unread_languages, "split": prepared.unread_splits}.items():
+        for written, count in list(unread.items())[:_LINES]:
+            typer.echo(
+                f"no {what}: {written!r} in the column of {count} rows; an option, a name or a folder counts instead"
+            )
 
 
 def _counts(prepared: Prepared) -> Table:

@@ -216,4 +216,7 @@ def _watched_field(watched: Sequence[str], limited: Collection[str]) -> list[tup
 
 
 def _point(point: Mapping[str, object]) -> str:
-    return ", ".join(f"{path.rpartition('.')[2]} {json_text.dumps(value)}" for path, value in point.items())
+    from raywce.selection.settings import short_names
+
+    names = short_names(point)
+    return ", ".join(f"{names[path]} {json_text.dumps(value)}" for path, value in point.items())

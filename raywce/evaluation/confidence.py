@@ -79,7 +79,8 @@ class Estimate:
         # Without any variance, the sign is all there is: on the boundary itself nothing is shown.
         certain = np.where(self.value < 0, 0.0, 1.0)
         p: Array = np.where(self.standard_error > 0, high, certain)
-        return p
+        # A set of speech that was drawn may have had no words.
+        return np.where(np.isnan(self.standard_error), 1.0, p)
 
     def _margin(self, quantile: float | Array) -> Array:
         variance = self.speech_variance + self.seed_variance

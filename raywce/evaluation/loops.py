@@ -8,6 +8,7 @@ FEWEST_REPEATS = 4
 LEAST_SHARE = 0.5  # of the text, that the repeats make up
 FEWEST_TO_STOP = 8
 LEAST_TO_STOP = 0.5  # of the bound on new tokens
+_CUT = "\ufffd"  # what a token decodes to whose character the bound cut off
 
 
 def is_loop(text: str, truncated: bool) -> bool:
@@ -20,6 +21,7 @@ def is_loop(text: str, truncated: bool) -> bool:
         text: the hypothesis, as it was decoded.
         truncated: whether the bound was hit before the end token.
     """
+    text = text.rstrip(_CUT)
     return truncated and repeated_tail(text) >= LEAST_SHARE * len(text) > 0
 
 

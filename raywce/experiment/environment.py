@@ -247,7 +247,8 @@ def _machine(resources: Resources) -> Iterator[Problem]:
         if needed > count:
             rule = f"must need no more than the {count} {unit} of this machine, as no Ray cluster is named or runs here"
             got = f"{resources.workers} x {getattr(resources, name):g} = {needed:g}"
-            yield Absent("resources.workers", rule, got, "Lower it, or set RAY_ADDRESS")
+            lower = f"resources.{name}{' or resources.workers' if resources.workers > 1 else ''}"
+            yield Absent(f"resources.{name}", rule, got, f"Lower {lower}, or set RAY_ADDRESS")
 
 
 def _gpus() -> int:

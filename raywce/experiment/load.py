@@ -154,7 +154,7 @@ def load(
     problems.found += checks.combinations(sections, space) + first.problems
     problems.found += _baseline_problems(tree, sections, space)
     if check_files:
-        problems.found += environment.missing(sections, leaves)
+        problems.found += environment.missing(sections, space)
     found = list(dict.fromkeys(problems.found))
     errors = [problem for problem in found if not (allow_absent and isinstance(problem, Absent))]
     if errors:

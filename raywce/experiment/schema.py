@@ -518,7 +518,7 @@ class Search(Section):
     at_time_limit: Literal["finish", "stop"] = Field(
         "finish", description="Trials that run when the time is over are finished, or stopped at their next report."
     )
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="Of the sampler and the bootstrap.")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="Of the sampler and the bootstrap.")
     sampler: Literal["auto", "noise_aware", "gp", "tpe", "random", "grid"] = Field(
         "auto",
         description="auto: tpe where trials are stopped early, noise_aware where they are not; noise_aware: a Gaussian "
@@ -537,7 +537,7 @@ class Search(Section):
         default_factory=dict,
         description="Named factors, each with named levels: changes to the file, {key path: value}.",
     )
-    points: Literal["published", "none"] | list[dict[str, bool | int | float | str]] = Field(
+    points: Literal["published", "none"] | list[dict[str, bool | int | float | str | None]] = Field(
         "published", description="Tried first: the paper's settings, none, or a list of {key path: value}."
     )
     baseline: dict[str, bool | int | float | str | None] = Field(

@@ -109,7 +109,8 @@ def _filled(text: str, speech: Speech) -> str:
     commands = text[text.index("#   raywce validate") :]
     text = f"# {low} beside {', '.join(high) or 'no other language'}.\n{commands}"
     text = text.replace("name=ast_medium", f"name={low}_medium").replace("--cap-to ast,", f"--cap-to {low},")
-    text = re.sub(r"(?m)^  folder: data/prepared.*$", lambda _: f"  folder: {json.dumps(speech.folder)}", text)
+    folder = json.dumps(speech.folder, ensure_ascii=False)
+    text = re.sub(r"(?m)^  folder: data/prepared.*$", lambda _: f"  folder: {folder}", text)
     text = re.sub(r"(?m)^    shares: null.*\n", "", text)
     text = re.sub(r"(?ms)^languages:\n.*?\n\n", "\n".join(languages) + "\n\n", text)
     text = re.sub(r"(?m)^    languages:.*\n      es: .*\n", "", text)

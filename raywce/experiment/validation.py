@@ -21,10 +21,10 @@ from raywce.experiment.text import Tree
 _RULES = {
     "missing": "is required",
     "extra_forbidden": "is not a known key",
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
+    "greater_than": "must be greater than {gt:.15g}",
+    "greater_than_equal": "must be at least {ge:.15g}",
+    "less_than": "must be less than {lt:.15g}",
+    "less_than_equal": "must be at most {le:.15g}",
     "finite_number": "must be finite",
     "string_type": "must be text",
     "int_type": "must be a whole number",
@@ -183,6 +183,8 @@ def _dotted(path: Path) -> str:
 
 def _suggestion(path: Path) -> str:
     models, key = _models_at(path), str(path[-1])
+    if "." in key:
+        return f"In a file, keys are nested: {key.replace('.', ': {')}: …{'}' * key.count('.')}"
     having = [model for model in models if {"kind", key} <= model.model_fields.keys()]
     if kinds := [get_args(model.model_fields["kind"].annotation)[0] for model in having]:
         return f"{_dotted((*path[:-1], 'kind'))} {', '.join(kinds)} {'has' if len(kinds) == 1 else 'have'} it"

@@ -20,6 +20,7 @@ from raywce.report.importance import contour_figure, importance_figure
 from raywce.report.run import Run
 from raywce.report.trials import ranked
 from raywce.selection.languages import labelled
+from raywce.selection.settings import short_names
 
 Plots = dict[str, plots.Plot]
 _FORMATS: dict[str, Callable[[float], str]] = {
@@ -49,7 +50,7 @@ def page(report: RunReport, run: Run) -> str:
     template = environment.get_template("page.html.j2")
     return template.render(
         report=report,
-        names=plots.short_names(path for trial in report.trials for path in trial.values),
+        names=short_names(path for trial in report.trials for path in trial.values),
         css=Markup(_asset("page.css")),
         script=Markup(_asset("page.js")),
         plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from raywce.report.figures import AlphaCurve, Curve, Figure, LanguageRow, RunReport, TrialPoint, WerTable
 from raywce.selection.languages import labelled
+from raywce.selection.settings import short_names
 from raywce.selection.trials import BASELINE
 
 Plot = dict[str, Any]
@@ -45,13 +45,6 @@ _TEMPLATE = {
         "yaxis": _AXIS,
     }
 }
-
-
-def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """Return the last part of each key path; the path without its section where two end alike."""
-    ends = {path: path.rpartition(".")[2] for path in paths}
-    counts = Counter(ends.values())
-    return {path: end if counts[end] == 1 else path.partition(".")[2] or path for path, end in ends.items()}
 
 
 def style_of(trial_id: str, report: RunReport) -> dict[str, str]:

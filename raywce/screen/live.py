@@ -19,6 +19,7 @@ from raywce.screen.console import legend, marked, plain_table
 from raywce.screen.progress import Progress
 from raywce.screen.throttle import ALIVE_S, Throttle
 from raywce.selection.languages import labelled
+from raywce.selection.settings import short_names
 from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING, Row
 from raywce.trial_report import Report
 
@@ -163,7 +164,7 @@ class TerminalView:
         return Group(Text(title, style="bold"), table, *map(Text, self._notes()), Text(self.progress.line()))
 
     def _table(self, languages: Sequence[str], leaves: Sequence[str]) -> Table:
-        names = [leaf.rsplit(".", 1)[-1] for leaf in leaves]
+        names = short_names(leaves).values()
         headings = [marked(language, self.languages.watched, self.metrics.marks) for language in languages]
         table = plain_table("trial", "step", *headings, "limits", *names, "state", text=("state",))
         for trial_id in self._with_room():

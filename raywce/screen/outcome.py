@@ -61,7 +61,8 @@ def pareto_table(outcome: SearchOutcome) -> Table:
 
 
 def _headline(outcome: SearchOutcome) -> str:
-    counts = f"{outcome.trials} trials, {outcome.feasible} feasible, {len(outcome.failed)} failed"
+    feasible = f"{outcome.feasible} settings feasible" if outcome.settings else f"{outcome.feasible} feasible"
+    counts = f"{outcome.trials} trials, {feasible}, {len(outcome.failed)} failed"
     counts += f", {outcome.stopped} stopped early" if outcome.stopped else ""
     counts += ", the time limit was reached" if outcome.out_of_time else ""
     if outcome.best is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from langcodes import Language
+from langcodes.tag_parser import LanguageTagError
 
 from raywce import numbers
 from raywce.screen.confirmation import way
@@ -50,11 +52,22 @@ def _low(outcome: SearchOutcome, models: list[Rates]) -> str:
         for language in outcome.low_resource
         if all(language in rates for rates in models)
     ]
+    names = {language: _name(language) for language, _ in by_language}
+    shared = {name for name, count in Counter(names.values()).items() if count > 1}
     rates = [
-        f"{Language.get(language).display_name()} {rates} % {outcome.marks.get(language, outcome.label)}"
+        f"{names[language]}{f' ({language})' if names[language] in shared else ''} {rates} %"
+        f" {outcome.marks.get(language, outcome.label)}"
         for language, rates in by_language
     ]
     return ", ".join(rates)
+
+
+def _name(language: str) -> str:
+    """Return a language's name in English; its code where that is one of the user's own."""
+    try:
+        return Language.get(language).display_name()
+    except LanguageTagError:
+        return language
 
 
 def _others(outcome: SearchOutcome, original: Rates, baseline: Rates, model: Rates) -> str:

@@ -13,6 +13,7 @@ from raywce.evaluation.robustness import TRANSFORMERS, Robustness, robustness
 from raywce.evaluation.writing import separates_words
 from raywce.experiment.schema import RobustnessLimits
 
+_DIGITS = 9  # of points: what is just allowed breaks nothing
 # Measures by their keys in the experiment file's limits: what they are, of a rate, and whether more of it is worse.
 MEASURES: Mapping[str, tuple[str, bool]] = {
     "nothing": ("clips of silence or noise with text", True),
@@ -113,7 +114,7 @@ def figures(
             if before is None or after is None:
                 unmeasured.append(f"{language}: {title(key, language)}")
                 continue
-            worse = 100 * (after - before) * (1 if more_is_worse else -1)
+            worse = round(100 * (after - before) * (1 if more_is_worse else -1), _DIGITS)
             if worse > allowed:
                 change = f"{numbers.percent(before)} → {numbers.percent(after)} %"
                 over = f"by {worse:.1f} points worse where {allowed:g} are allowed"

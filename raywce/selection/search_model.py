@@ -250,7 +250,7 @@ class SearchModel:
         mean, after, share = expected.mean, measured, np.ones_like(measured)
         if with_model:
             of_search = self.evidence(z)
-            after = 1 / (1 / of_search.variance + 1 / measured)
+            after = np.where(self._paired, 1 / (1 / of_search.variance + 1 / measured), measured)
             share = after / measured  # of held-out speech in the evidence
             mean = (1 - share) * of_search.mean + share * mean
         moves = share * np.sqrt(expected.variance + measured)
@@ -262,12 +262,22 @@ class SearchModel:
         return float(np.sqrt(self._of_confirm(plan)[-1]))
 
     def fits(self) -> NDArray[np.bool_]:
-        """Return for each of `excesses` whether no trial is further off than noise from what the others let expect."""
+        """Return for each of `excesses` whether the model is evidence of it.
+
+        It is where no trial is further off than noise from what the others let expect, and the limit is the baseline's
+        on the same speech: how hard the search's half of dev is, which no other speech tells, is in both rates then.
+        """
         off = [one.left_out()[1:] for one in self.processes]
         fits = np.array([bool((np.abs(of) < norm.isf(_UNLIKELY / (2 * len(of)))).all()) for of in off])
         count = self.world.low_resource
-        out: NDArray[np.bool_] = np.r_[fits[count:], fits[:count].all()]
+        out: NDArray[np.bool_] = np.r_[fits[count:], fits[:count].all()] & self._paired
         return out
+
+    @property
+    def _paired(self) -> NDArray[np.bool_]:
+        """Whether each of `excesses` is a difference from the baseline."""
+        paired: NDArray[np.bool_] = np.append(np.isnan(self.world.fixed), True)
+        return paired
 
     def _at(self, z: Array) -> list[tuple[Posterior, Posterior]]:
         """Return by language what is known at settings, and at the baseline's."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from raywce import numbers
@@ -75,10 +76,18 @@ def compared(
     return rows
 
 
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """Return the last part of each key path; the path without its section where two end alike."""
+    ends = {path: path.rpartition(".")[2] for path in paths}
+    counts = Counter(ends.values())
+    return {path: end if counts[end] == 1 else path.partition(".")[2] or path for path, end in ends.items()}
+
+
 def setting_name(values: Mapping[str, Scalar], factors: Collection[str]) -> str:
     """Return a setting's levels, and its values with the names of their leaves."""
+    names = short_names(path for path in values if path not in factors)
     return ", ".join(
-        str(value) if path in factors else f"{path.rpartition('.')[2]} {numbers.hyperparameter(value)}"
+        str(value) if path in factors else f"{names[path]} {numbers.hyperparameter(value)}"
         for path, value in values.items()
     )
 

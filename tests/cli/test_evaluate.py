@@ -93,6 +93,8 @@ def test_a_language_without_token_takes_anothers(run, tmp_path: Path, capsys) ->
     assert run(data=data) == 2
     assert "--language-token ast=es" in capsys.readouterr().err
     out = tmp_path / "rows.parquet"
+    assert run("--language-token", "AST=es", data=data) == 2
+    assert "--language-token: must be of a language that is decoded, but got AST. Known: ast" in capsys.readouterr().err
     assert run("--language-token", "ast=es", "--out", out, data=data) == 0
     assert pq.read_table(out)["language_token"].to_pylist() == ["es", "es"]
 

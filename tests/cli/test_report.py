@@ -62,6 +62,13 @@ def searching(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, finished: Any) ->
     return ["search", str(tmp_path / "made.yaml")], tmp_path / "runs" / "made"
 
 
+def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
+    for option in ("--out", "--json"):
+        result = CliRunner().invoke(app, ["report", str(tmp_path / "run"), option, str(tmp_path)])
+        assert isinstance(result.exception, InputError)
+        assert f"{option}: must be a file to write, but got the folder" in str(result.exception)
+
+
 def test_a_search_leaves_its_report_in_the_run_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     command, folder = searching(monkeypatch, tmp_path, lambda made: made.outcome())
     result = CliRunner().invoke(app, command)

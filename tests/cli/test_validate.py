@@ -136,7 +136,7 @@ def test_what_this_machine_lacks_is_no_error_of_the_file(example: Path, tmp_path
     done = validate(tmp_path, str(example), FAMILY, *ELSEWHERE, "--json", str(outcome))
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.removeprefix("not here: ") for line in done.stdout.splitlines() if line.startswith("not here: ")]
-    assert [line.split(":")[0] for line in lines] == ["model.checkpoint", "data.folder", "resources.workers"]
+    assert [line.split(":")[0] for line in lines] == ["model.checkpoint", "data.folder", "resources.gpus_per_worker"]
     assert "each node: 0.00 GB" not in done.stdout
     written = json.loads(outcome.read_text())
     assert written["valid"]

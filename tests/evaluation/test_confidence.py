@@ -38,6 +38,10 @@ def test_without_variance_the_sign_decides(value: float, p: float) -> None:
     assert certain.upper(0.99) == value
 
 
+def test_a_variance_that_could_not_be_had_shows_nothing() -> None:
+    assert estimate(-0.1, float("nan"), 10.0, 0.0, 2).p_value() == 1.0
+
+
 def measured(speakers: list[str | None], errors: np.ndarray, resamples: int = 4000) -> SpeechEstimate:
     return over_speech(lambda rate: rate, Speech(WORDS, speakers, resamples).rates(errors))
 

@@ -27,6 +27,7 @@ def test_transcripts_that_repeat_words_on_purpose_are_no_loops() -> None:
 @pytest.mark.parametrize("text", ["a " * 66, "Galicia é " * 14 + "Gali", "好" * 200, "Boas tardes. " + "e foi " * 20])
 def test_a_phrase_repeated_to_the_bound_is_a_loop(text: str) -> None:
     assert is_loop(text, truncated=True)
+    assert is_loop(f"{text}\ufffd", truncated=True), "cut within a character"
     assert not is_loop(text, truncated=False)
 
 

@@ -244,8 +244,14 @@ RULES = [
     (["training.batch_size=1", "weighting.kind=dynamic"], "training.batch_size", "must be at least 2"),
     (["training.evaluate_every=200"], "training.evaluate_every", "at most training.steps (100), but got 200"),
     (["training.checkpoint_every=200"], "training.checkpoint_every", "at most training.steps (100), but got 200"),
-    (["resources.workers=8"], "resources.workers", "no more than the 4 CPU of this machine"),
-    (["resources.gpus_per_worker=1"], "resources.workers", "no more than the 0 GPU of this machine"),
+    (["resources.workers=8"], "resources.cpus_per_worker", "no more than the 4 CPU of this machine"),
+    (
+        ["resources.gpus_per_worker=1"],
+        "resources.gpus_per_worker",
+        "no more than the 0 GPU of this machine, as no Ray cluster is named or runs here, but got 1 x 1 = 1. "
+        "Lower resources.gpus_per_worker, or set RAY_ADDRESS",
+    ),
+    (["search.seed=5000000000"], "search.seed", "must be less than 4294967296, but got 5000000000"),
     (["resources.cpus_per_worker=1.5"], "resources.cpus_per_worker", "must be whole above 1"),
     (
         ["resources={workers: 2, gpus_per_worker: 0.5}"],
@@ -556,7 +562,7 @@ def test_a_cluster_that_was_started_here_counts_while_it_answers(
     with socket.create_server(("127.0.0.1", 0)) as server:
         (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{server.getsockname()[1]}")
         assert changed(example, "resources.workers=8").notes
-    assert problems(example, ["resources.workers=8"])[0].path == "resources.workers"
+    assert problems(example, ["resources.workers=8"])[0].path == "resources.cpus_per_worker"
 
 
 def test_files_are_left_alone_where_they_are_not_to_be_checked(example: Path) -> None:

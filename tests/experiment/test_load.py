@@ -261,7 +261,7 @@ def test_what_this_machine_lacks_may_be_let_pass(example: Path, tmp_path: Path) 
         "data.extra_test.broadcast",
         "model.checkpoint",
         "augmentation.background_noise.folder",
-        "resources.workers",
+        "resources.cpus_per_worker",
     }
     with pytest.raises(InputError, match=r"^training.batch_size: must be at least 1, but got 0$"):
         load(example, [*lacking, "training.batch_size=0"], allow_absent=True)
@@ -368,6 +368,19 @@ def test_a_checkpoint_of_the_hub_has_the_tokens_of_its_copy(example: Path, monke
         "huggingface_hub.try_to_load_from_cache", lambda *_, **__: str(folder / "generation_config.json")
     )
     assert token_languages("me/whisper-ast") == token_languages(str(folder))
+
+
+def test_a_search_over_alternatives_alone_needs_a_test_split_too(example: Path) -> None:
+    levels = "search.alternatives={how: {plain: {}, more: {weighting.alpha: 3}}}"
+    shutil.rmtree(example.parent / "prepared" / "test", ignore_errors=True)
+    found = problems(example, ["weighting.alpha=2", levels, "search.sampler=grid", "search.confirm.candidates=1"])
+    assert any("must hold test/gl/*.parquet" in problem.rule for problem in found)
+
+
+def test_a_key_with_dots_is_nested_in_a_file(example: Path) -> None:
+    example.write_text(example.read_text() + "\ntraining.steps: 100\n")
+    (problem,) = [one for one in problems(example, []) if one.path == "training.steps"]
+    assert "In a file, keys are nested: training: {steps: …}" in str(problem)
 
 
 def test_what_needs_time_stamps_is_refused_without_them(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:

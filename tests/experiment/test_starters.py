@@ -86,6 +86,12 @@ def test_languages_and_splits_are_filled_in(tmp_path: Path) -> None:
     assert loaded.trials == 27
 
 
+def test_a_folder_s_name_is_written_as_it_is(tmp_path: Path) -> None:
+    checkpoint = write_example(tmp_path / "example").parent / "whisper"
+    folder = write_tiny_corpus(tmp_path / "prep🎤 ñ", {"gl": 3, "es": 3}, {"gl": 3, "es": 3})
+    assert filled(folder, tmp_path, checkpoint).experiment.data.folder == str(folder)
+
+
 def test_one_language_without_test_is_searched_without_both(tmp_path: Path) -> None:
     checkpoint = write_example(tmp_path / "example").parent / "whisper"
     folder = write_tiny_corpus(tmp_path / "speech", {"gl": 3}, {"gl": 3})

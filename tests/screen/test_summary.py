@@ -80,6 +80,16 @@ def test_without_a_confirm_phase_it_is_one_trial_on_dev(outcome: SearchOutcome) 
     assert plain_words(worse) == plain_words(replace(outcome, best=None)) == nothing
 
 
+def test_a_code_of_the_user_s_own_stands_for_itself_and_names_are_told_apart(outcome: SearchOutcome) -> None:
+    own = {"gl-cv17": 0.5, "jw": 0.4, "jv": 0.3}
+    references = References(own, own, own, None)
+    best = TrialFigures("search-0", {}, own, {}, 0.4)
+    found = replace(outcome, low_resource=list(own), references=references, best=best, rules={})
+    assert plain_words(found).startswith(
+        "gl-cv17 50.0 → 50.0 % capped WER, Javanese (jw) 40.0 → 40.0 % capped WER, Java"
+    )
+
+
 def test_several_languages_have_their_own_names_and_rates(outcome: SearchOutcome) -> None:
     both = replace(outcome, low_resource=["gl", "pt"], marks={"gl": "WER", "pt": "CER"})
     assert plain_words(both).startswith("Galician 63.1 → 60.0 % WER, Portuguese 6.0 → 6.0 % CER on dev, ")

@@ -10,6 +10,12 @@ def measured(nothing: float | None, long_form: float | None) -> Measures:
     return Measures(nothing, long_form, long_form, None, None, None)
 
 
+def test_what_is_just_allowed_breaks_nothing() -> None:
+    models = {name: {"gl": measured(share, None)} for name, share in {"a": 0.06, "baseline": 0.06, "b": 0.07}.items()}
+    assert figures(models, RobustnessLimits(nothing=1), ["gl"]).broken == []
+    assert figures(models, RobustnessLimits(nothing=0.9), ["gl"]).broken
+
+
 def test_a_limit_holds_for_limited_languages_and_is_named_where_nothing_was_measured() -> None:
     before = {"gl": measured(0.1, 0.3), "ja": measured(0.1, None), "it": measured(0.0, 0.1)}
     after = {"gl": measured(0.3, 0.34), "ja": measured(0.1, 0.2), "it": measured(1.0, 0.9)}

@@ -113,6 +113,13 @@ def test_a_reference_that_is_fixed_has_no_noise() -> None:
     assert (number.variance[1:, 0] != against.excesses(Z).variance[1:, 0]).all()
 
 
+def test_against_a_fixed_rate_the_search_s_half_is_no_evidence() -> None:
+    """How hard its speech is, is in the baseline's rate too, but not in a number."""
+    rules = (Rule("original", 0.0, 0.01), Rule("baseline", 0.1, 0.005))
+    found, _ = model(world(rules, (0.15, np.nan)))
+    assert found.fits().tolist() == [False, True, True]
+
+
 @pytest.mark.parametrize("with_model", [False, True])
 def test_the_chance_is_how_often_a_confirm_phase_would_confirm(with_model: bool) -> None:
     found, _ = model(world())

@@ -108,6 +108,7 @@ class ReadRow:
         audio: the audio file that it names, whether there is one or not; None where it names none.
         language: its language and the text that this was read from; None where unknown.
         unread_language: what its column of languages holds, where no language could be read from that.
+        unread_split: what its column of splits holds, where that is none.
         unbalanced_quote: whether an unbalanced quote in it was taken as it is written.
     """
 
@@ -115,6 +116,7 @@ class ReadRow:
     audio: str | None
     language: ReadLanguage | None
     unread_language: str
+    unread_split: str
     unbalanced_quote: bool
 
 
@@ -130,7 +132,9 @@ def _row(table: Table, record: Record, options: RowOptions) -> ReadRow:
     in_column = _language_column(fields)
     told = read_language(in_column, options.language_map) if in_column else None
     language = told or _language(table, audio, options)
-    split = split_of(_text(fields, ("split",))) or table.split or split_of_path(audio)
+    split_column = _text(fields, ("split",))
+    split_told = split_of(split_column)
+    split = split_told or table.split or split_of_path(audio)
     split = split or table.folder_split or options.split
     text = clean(_text(fields, options.text_columns), options.clean_ups)
     embedded = isinstance(fields.get(column), dict) and suffix_of(table.path.name) in arrow_tables.SUFFIXES
@@ -152,9 +156,9 @@ def _row(table: Table, record: Record, options: RowOptions) -> ReadRow:
         rate = _rate(fields, column) if embedded else None
         speaker = _text(fields, SPEAKER_COLUMNS) or None
         item = Row(source, identifier, text, language.code, split, speaker, path, index, column, offset, seconds, rate)
-    unread = "" if told else in_column
+    unread, unread_split = "" if told else in_column, "" if split_told else split_column
     named = str(table.path.parent / audio) if embedded else path
-    return ReadRow(item, named if audio else None, language, unread, record.unbalanced_quote)
+    return ReadRow(item, named if audio else None, language, unread, unread_split, record.unbalanced_quote)
 
 
 def _problem(language: ReadLanguage | None, split: str | None, text: str, fields: Fields) -> tuple[Reason, str] | None:

@@ -73,6 +73,8 @@ class PrepareOptions:
         language, cap_to = (read_language(text or "", mapping) for text in (rows.language, self.cap_to))
         if not self.sources:
             problems.add("SOURCE", "at least one is needed")
+        for source in filter(self._is_in_output, self.sources):  # --overwrite would delete it
+            problems.add("SOURCE", "must not be in the folder of --out", source, "Write into another folder.")
         if rows.language and not language:
             problems.add("--language", "must be a language code or name", rows.language)
         if rows.split and not split:
@@ -95,6 +97,10 @@ class PrepareOptions:
         problems.raise_any()
         rows = replace(rows, language=language and language.code, split=split, language_map=mapping)
         return replace(self, rows=rows, cap_to=cap_to and cap_to.code)
+
+    def _is_in_output(self, source: str) -> bool:
+        place = Path(source).resolve()
+        return place.exists() and self.out.resolve() in (place, *place.parents)
 
     def find(self) -> FindOptions:
         """Return the options for finding tables."""
@@ -147,6 +153,8 @@ def _scan(found: Found, options: PrepareOptions, plan: Plan, progress: Progress)
                 notes.languages[row.language] += 1
             if row.unread_language:
                 notes.unread_languages[cut(row.unread_language)] += 1
+            if row.unread_split:
+                notes.unread_splits[cut(row.unread_split)] += 1
             notes.unbalanced_quotes += row.unbalanced_quote
             if plan.rows_read % 1000 == 0:
                 progress("rows read", plan.rows_read, 0)

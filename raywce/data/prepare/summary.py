@@ -140,6 +140,7 @@ class Prepared:
         passed_over: files of the sources that nothing was read from.
         merged_languages: for languages that more than one variety was read as: rows by what tables or folders say.
         unread_languages: rows by what stands in a column of languages and is none; other evidence was taken for them.
+        unread_splits: likewise of splits.
     """
 
     rows: int
@@ -152,6 +153,7 @@ class Prepared:
     passed_over: tuple[PassedOver, ...]
     merged_languages: Mapping[str, Mapping[str, int]]
     unread_languages: Mapping[str, int]
+    unread_splits: Mapping[str, int]
     settings: Mapping[str, object]
 
 
@@ -163,12 +165,14 @@ class Notes:
         unbalanced_quotes: rows with an unbalanced quote that was taken as it is written.
         languages: rows of each language and text it was read from.
         unread_languages: rows of each text in a column of languages that is none.
+        unread_splits: likewise of splits.
         passed_over: files that nothing was read from.
     """
 
     unbalanced_quotes: int = 0
     languages: Counter[ReadLanguage] = field(default_factory=Counter)
     unread_languages: Counter[str] = field(default_factory=Counter)
+    unread_splits: Counter[str] = field(default_factory=Counter)
     passed_over: PassedOverFiles = field(default_factory=PassedOverFiles)
 
 
@@ -208,6 +212,7 @@ def summarise(
         passed_over=notes.passed_over.groups(),
         merged_languages=merged(notes.languages),
         unread_languages=dict(notes.unread_languages.most_common(_TEXTS)),
+        unread_splits=dict(notes.unread_splits.most_common(_TEXTS)),
         settings=settings,
     )
 

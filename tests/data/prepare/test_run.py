@@ -359,6 +359,25 @@ def test_rows_that_are_gone_leave_nothing_behind(
     assert not (tmp_path / "out/train/es").exists()
 
 
+def test_what_is_read_is_never_written_over(corpus: Path, tmp_path: Path) -> None:
+    options = options_for(corpus, tmp_path / "out")
+    run(options)
+    before = sorted(options.out.rglob("*.parquet"))
+    for source in (options.out, options.out / "train"):
+        again = replace(options, sources=(str(source),), cap=1, overwrite=True)
+        with pytest.raises(InputError, match="SOURCE: must not be in the folder of --out"):
+            run(again)
+    assert sorted(options.out.rglob("*.parquet")) == before
+
+
+def test_a_split_that_is_none_is_said(tmp_path: Path, write_audio: WriteAudio) -> None:
+    folder = tmp_path / "gl_train"
+    write_audio(folder / "a.wav")
+    write_audio(folder / "b.wav")
+    (folder / "metadata.csv").write_text("file_name,text,split\na.wav,ola,exclude\nb.wav,adeus,train\n")
+    assert run(PrepareOptions((str(folder),), tmp_path / "out")).unread_splits == {"exclude": 1}
+
+
 def test_other_settings_need_overwrite(corpus: Path, tmp_path: Path) -> None:
     options = options_for(corpus, tmp_path / "out")
     run(options)
