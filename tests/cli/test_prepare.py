@@ -149,7 +149,7 @@ def test_remarks_on_what_was_kept_are_printed_by_group(capsys: pytest.CaptureFix
         GroupSummary("dev", "gl", 9, 9, 0.1, 0, {}, 0, {"rescaled": 4}),
         GroupSummary("test", "gl", 9, 9, 0.1, 0, {}, 0),
     )
-    show_counts(Prepared(27, 27, 0, 0, 0, groups, (), (), {}, {}, {}), Path("out"))
+    show_counts(Prepared(27, 27, 0, 0, 0, groups, (), (), {}, {}, {}, {}), Path("out"))
     lines = [line for line in capsys.readouterr().out.splitlines() if "of those kept" in line]
     assert lines == [
         "gl train, of those kept: 2 heavily clipped, 3 divided to fit full scale, 1 wholly silent "
@@ -165,7 +165,7 @@ def test_the_counts_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -
         GroupSummary("train", language, 1_234_567, 1_234_567, 12_345.678, 123_456, rejected, 12_345)
         for language in languages
     )
-    prepared = Prepared(7_407_402, 7_407_402, 74_076, 74_070, 0, groups, (), (), {}, {}, {})
+    prepared = Prepared(7_407_402, 7_407_402, 74_076, 74_070, 0, groups, (), (), {}, {}, {}, {})
     lines = readable.printed(monkeypatch, lambda: show_counts(prepared, Path("out")))
     readable.check(
         lines,
