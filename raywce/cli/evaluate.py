@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from raywce import numbers
-from raywce.cli.figures import write_figures
+from raywce.cli.figures import unwritable, write_figures
 from raywce.evaluation.settings import DecodeSettings
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def evaluate(
         stop_loops=stop_loops,
         timestamps=timestamps,
     )
-    _check_options(settings, workers, (out, json), problems)
+    _check_options(settings, workers, {"--out": out, "--json": json}, problems)
     problems.raise_any()
     model = str(Path(model).resolve()) if Path(model).is_dir() else model
     evaluation = Evaluation(model, str(data.resolve()), split, languages, cache, settings)
@@ -215,7 +215,9 @@ def _check_model(
             problems.add("--language", "must have a token in the model", token, do)
 
 
-def _check_options(settings: DecodeSettings, workers: int, files: Sequence[Path | None], problems: Problems) -> None:
+def _check_options(
+    settings: DecodeSettings, workers: int, files: Mapping[str, Path | None], problems: Problems
+) -> None:
     from typing import get_args
 
     from raywce.data.context import FromBatch
@@ -232,9 +234,7 @@ def _check_options(settings: DecodeSettings, workers: int, files: Sequence[Path 
     ):
         if value not in known:
             problems.add(option, f"must be one of {', '.join(known)}", value)
-    for file in files:
-        if file and file.is_dir():
-            problems.add("--out, --json", "must be a file to write", f"the folder {file}")
+    problems.found += unwritable(files)
     if settings.context_margin < 0:
         problems.add("--context-margin", "must be at least 0", settings.context_margin)
 

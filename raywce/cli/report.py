@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from raywce.cli.figures import write_figures
+from raywce.cli.figures import unwritable, write_figures
 
 
 def report(
@@ -19,13 +19,11 @@ def report(
 
     Exit codes: 0 written; 2 the folder is not the run folder of a search, or can't be read; 1 failed.
     """
-    from raywce.errors import fail
+    from raywce.errors import Problems
     from raywce.report.write import make_report, write_page
     from raywce.runs.folder import RunFolder
 
-    for option, file in {"--out": out, "--json": json}.items():
-        if file and file.is_dir():
-            fail(option, "must be a file to write", f"the folder {file}")
+    Problems(list(unwritable({"--out": out, "--json": json}))).raise_any()
     made = make_report(RunFolder.at(run))
     made.show()
     write_figures(json, made.figures.as_dict())

@@ -26,6 +26,7 @@ from raywce.experiment.space import Scalar, Space, largest
 from raywce.experiment.text import shown
 
 OF_BASELINE = ("training.optimizer.", "data.sampling.", "model.lora.")  # leaves that the baseline has a value of too
+NEW_LANGUAGE = re.compile("[a-z]{2,3}")  # the code of one that gets a token of its own (ISO 639)
 _MEASURED_BY = {  # limits of robustness, by what has them measured
     "nothing": "robustness",
     "long_form": "robustness",
@@ -94,7 +95,7 @@ def _language_tokens(languages: Languages) -> Iterator[Problem]:
 
 def _new_tokens(languages: Languages, model: Model, space: Space) -> Iterator[Problem]:
     for language in languages.new_tokens:
-        if not re.fullmatch("[a-z]{2,3}", language):
+        if not NEW_LANGUAGE.fullmatch(language):
             rule = "a language with a new token must have a code of two or three small letters (ISO 639)"
             yield Problem(f"languages.language_tokens.{language}", rule, language)
     path = "model.lora.rank"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raywce.errors import fail
+from raywce.experiment.checks import NEW_LANGUAGE
 from raywce.experiment.environment import token_languages
 from raywce.experiment.text import shown
 from raywce.storage.node_copy import has_parquet, read_columns
@@ -125,7 +126,7 @@ def _filled(text: str, speech: Speech) -> str:
 
 def _can_be_new(language: str, speech: Speech) -> bool:
     """Return whether it can have a token of its own: it is trained on, and its code is one."""
-    return language in speech.hours and re.fullmatch("[a-z]{2,3}", language) is not None
+    return language in speech.hours and NEW_LANGUAGE.fullmatch(language) is not None
 
 
 def _languages(folder: Path, split: str) -> list[str]:

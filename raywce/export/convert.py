@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raywce.errors import InputError, Problems, fail
+from raywce.experiment.environment import token_languages
 from raywce.storage.files import exists, read_text
-from raywce.whisper_folder import is_adapter, language_ids
+from raywce.whisper_folder import is_adapter
 
 FASTER_WHISPER = "faster-whisper"
 MULTILINGUAL = 51_865  # tokens at least: with less, CTranslate2 and whisper.cpp take a model for English only
@@ -76,9 +77,7 @@ def long_form(folder: Path, work: Path) -> Callable[[NDArray[np.float32], str], 
     from faster_whisper import WhisperModel, tokenizer
 
     # It takes no others than Whisper's own languages.
-    tokenizer._LANGUAGE_CODES += tuple(
-        sorted({token[2:-2] for token in language_ids(folder)} - {*tokenizer._LANGUAGE_CODES})
-    )
+    tokenizer._LANGUAGE_CODES += tuple(sorted(token_languages(str(folder)) - {*tokenizer._LANGUAGE_CODES}))
     convert(folder, work / "ctranslate2", "float32")
     model = WhisperModel(str(work / "ctranslate2"), compute_type="float32")
     how = {"beam_size": 1, "temperature": 0.0, "vad_filter": False, "condition_on_previous_text": False}

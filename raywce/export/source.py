@@ -113,7 +113,7 @@ def find_source(run: str, trial: str | None = None) -> Source:
     folder = RunFolder.at(run)
     file = recorded(folder)
     source = _of_search(folder, file, trial) if folder.has(TRIALS) else _of_training(folder, file, trial)
-    if not exists(f"{source.checkpoint}/config.json"):
+    if not _is_kept(source.checkpoint):
         known = ", ".join(_complete(rows_in(folder, file.space)))
         do = f"Train it again, or select another with --trial; known: {known}"
         fail("RUN", "must still hold the model's checkpoint", f"nothing at {source.checkpoint}", do)
@@ -132,26 +132,26 @@ def _of_training(folder: RunFolder, file: ExperimentFile, trial: str | None) -> 
 def _of_search(folder: RunFolder, file: ExperimentFile, trial: str | None) -> Source:
     rows = rows_in(folder, file.space)
     outcome = read_outcome(folder)
-    by_id: tuple[Kind, list[str]] | None = ("by id", [trial]) if trial else None
-    kind, (trial_id, *others) = by_id or _winner(folder, outcome, rows)
     done = _complete(rows)
+    by_id: tuple[Kind, list[str]] | None = ("by id", [trial]) if trial else None
+    kind, (trial_id, *others) = by_id or _winner(folder, outcome, done)
     if trial_id not in done:
         fail("--trial", "must be a trial of the run that is complete", trial_id, f"Known: {', '.join(done)}")
     last = done[trial_id]
-    checkpoint, *behind = (folder.path("trials", one, checkpoint_name(last["step"])) for one in (trial_id, *others))
+    checkpoint, *behind = (_checkpoint(folder, done[one]) for one in (trial_id, *others))
     of_trial = sorted((row for row in rows if row["trial_id"] == trial_id), key=lambda row: int(row["step"]))
     return Source(folder, kind, trial_id, checkpoint, _experiment(file, last), of_trial, outcome, behind)
 
 
-def _winner(folder: RunFolder, outcome: SearchOutcome | None, rows: Sequence[Row]) -> tuple[Kind, list[str]]:
-    """Return the trainings of the model that is taken away, and why it is that one."""
+def _winner(folder: RunFolder, outcome: SearchOutcome | None, done: Mapping[str, Row]) -> tuple[Kind, list[str]]:
+    """Return the trainings of the model that is taken away, and why it is that one; `done` is of `_complete`."""
     if outcome is None:
         do = "Resume it with the command that started it, or select one of its trials with --trial"
         fail("RUN", "must be a finished search", f"no {OUTCOME} in {folder.uri}", do)
     confirmation = outcome.confirmation
     if confirmation and confirmation.choice.winner:
         winner = confirmation.choice.winner
-        of_winner = [row for row in _complete(rows).values() if row["phase"] == CONFIRM and row["candidate"] == winner]
+        of_winner = [row for row in done.values() if row["phase"] == CONFIRM and row["candidate"] == winner]
         trainings = [str(row["trial_id"]) for row in sorted(of_winner, key=lambda row: int(row["seed"]))]
         # Of single ones the first seed, whatever its figures: the means over the seeds are what to expect of it.
         return ("average", trainings) if confirmation.taken else ("confirmed", trainings[:1])
@@ -161,9 +161,17 @@ def _winner(folder: RunFolder, outcome: SearchOutcome | None, rows: Sequence[Row
         do = f"Use --trial {nearest} to export the nearest one anyway"
         fail("RUN", "must have a feasible trial", f"none among {outcome.trials}", do)
     # Of a grid's setting, its first seed of which the model is kept.
-    ids, steps = outcome.best.trial_ids, {trial_id: row["step"] for trial_id, row in _complete(rows).items()}
-    kept = (one for one in ids if folder.has(f"trials/{one}/{checkpoint_name(steps[one])}/config.json"))
-    return "best", [next(kept, ids[0])]
+    ids = outcome.best.trial_ids
+    return "best", [next((one for one in ids if _is_kept(_checkpoint(folder, done[one]))), ids[0])]
+
+
+def _checkpoint(folder: RunFolder, row: Row) -> str:
+    """Return the path or URI of a trial's last checkpoint."""
+    return folder.path("trials", row["trial_id"], checkpoint_name(row["step"]))
+
+
+def _is_kept(checkpoint: str) -> bool:
+    return exists(f"{checkpoint}/config.json")
 
 
 def _complete(rows: Sequence[Row]) -> dict[str, Row]:
