@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from operator import sub
 
@@ -356,11 +356,21 @@ class Side:
         return self._arms().estimate(sub, index, other)
 
     def excess(self, index: int, seeds: int | None = None) -> Estimate:
-        """Return by how much a model's rate is above the language's limit, by the first seeds, to test if it is."""
+        """Return by how much a model's rate is above the language's limit, by the first seeds, to test if it is.
+
+        A model without an error seems not to vary, though other speech like this may hold errors: its variance is at
+        least that of errors that come by chance, as often as the limit allows (Poisson's).
+        """
         arms, reference = self._arms(seeds), self.rule.reference
-        if not isinstance(reference, str):
-            return at_the_limit(arms, lambda rate: self.rule.excess(rate, reference), index)
-        return at_the_limit(arms, self.rule.excess, index, {"original": 0, "baseline": 1}[reference])
+        if isinstance(reference, str):
+            found = at_the_limit(arms, self.rule.excess, index, {"original": 0, "baseline": 1}[reference])
+        else:
+            found = at_the_limit(arms, lambda rate: self.rule.excess(rate, reference), index)
+        words, utterances = self.speech.words.sum(), len(self.speech.words)
+        if arms.estimate(lambda rate: rate, index).value != 0 or found.speech_variance * words >= -found.value:
+            return found
+        by_chance = np.asarray(np.maximum(-found.value, 0) / words)
+        return replace(found, speech_variance=by_chance, speech_df=np.asarray(float(utterances - 1)))
 
     def together(self, sides: Sequence[Side], seeds: int | None = None, relative: bool = False) -> Arms | Averages:
         """Return the models on the speech of several languages, of which the mean counts: of rates, or of shares."""

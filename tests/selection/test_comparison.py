@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,18 @@ def test_a_rate_of_few_errors_is_not_below_zero(example: Path) -> None:
     change = found.baseline.against_original
     assert change
     assert change["it"].low > 0.15
+
+
+@pytest.mark.parametrize("reference", ["baseline", "5.0"])
+@pytest.mark.parametrize("points", [0.2, 0.4, 0.6, 1.0])
+def test_without_an_error_a_limit_is_kept_as_surely_as_so_many_words_say(
+    example: Path, points: float, reference: str
+) -> None:
+    allowed = f"{{reference: {reference}, absolute_floor: {points}, relative_tolerance: 0}}"
+    experiment = watching(example, f"search.constraints.languages={{it: {allowed}}}")
+    perfect = {"gl": 0.4, "es": 0.15, "it": 0.0}
+    seeds = [decoded(perfect, seed) for seed in SEEDS]
+    side = side_by_side(Decoded(decoded(perfect), seeds, {"mild": seeds}), experiment)["it"]
+    on_the_limit = points / 100 + (0.05 if reference == "5.0" else 0.0)
+    no_error_by_chance = math.exp(-600 * on_the_limit)
+    assert (float(side.excess(2).p_value()) < 0.05) == (no_error_by_chance < 0.05)
