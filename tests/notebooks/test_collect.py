@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from notebooks.catalan_study.collect import collect
+from notebooks.study_tables.collect import collect
 from raywce.evaluation.utterances import errors, reference_lengths
 from tests.notebooks.made_runs import made_run
 from tests.search import surrogate

@@ -21,7 +21,8 @@ from tests.demo_world import needs_a_voice
 from tests.notebooks.made_runs import made_run
 from tests.search import surrogate
 
-ANALYZE, REPRODUCE = FOLDER / "analyze_trials.py", FOLDER / "reproduce_paper.py"
+ANALYZE, STUDY, REPRODUCE = (FOLDER / f"{name}.py" for name in ("analyze_trials", "catalan_study", "reproduce_paper"))
+OF_ANY_RUN = [ANALYZE, REPRODUCE]
 MOST_BYTES = 500_000
 OF_A_MACHINE = re.compile(r"(?<![\w.])/(?:home|root|tmp|usr|var|opt|mnt|work|Users)/|[A-Z]:\\Users")
 LEVELS = {"weighting": {"plain": {}, "LP": {"weighting.alpha": 2.0}, "DA": {"weighting.alpha": 4.0}}}
@@ -51,7 +52,7 @@ def is_clean(notebook: Any) -> bool:
 
 
 def test_all_are_there() -> None:
-    assert SOURCES == [ANALYZE, REPRODUCE]
+    assert SOURCES == [ANALYZE, STUDY, REPRODUCE]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
@@ -73,6 +74,11 @@ def test_the_notebook_has_the_outputs_of_a_run(source: Path) -> None:
     assert not OF_A_MACHINE.findall(path.read_text(encoding="utf-8"))
     assert not [cell.metadata for cell in notebook.cells if "execution" in cell.metadata]
     assert path.stat().st_size < MOST_BYTES
+
+
+def test_the_study_says_what_its_tables_say() -> None:
+    written = nbformat.reads(nbformat.writes(executed(STUDY)), 4)
+    assert texts(written) == texts(nbformat.read(STUDY.with_suffix(".ipynb"), 4))
 
 
 @pytest.fixture
@@ -203,7 +209,7 @@ def test_an_approach_that_lacks_a_seed(names: Any, tmp_path: Path) -> None:
     assert found["intervals"]["LP"]["gl"][0] == pytest.approx(100 * (wer["LP", 1] - wer[None, 1]))  # of the same seed
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+@pytest.mark.parametrize("source", OF_ANY_RUN, ids=lambda source: source.stem)
 def test_a_word_error_more_is_noticed(names: Any, grid: Path, source: Path) -> None:
     path = grid / "utterances.parquet"
     table = pq.read_table(path)
