@@ -16,6 +16,7 @@ from raywce.experiment.schema import Experiment
 _TOKEN_NOTICES = "ray._private.authentication.authentication_token_setup"  # that its safe default is on
 _UNREACHABLE = "Start it (ray start --head), or unset RAY_ADDRESS for a local one."
 _PATIENCE_S = 2.0
+_UV = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,11 @@ def connect(num_cpus: int | None = None, num_gpus: int | None = None) -> Iterato
 @contextmanager
 def _connection(address: str | None, num_cpus: int | None, num_gpus: int | None) -> Iterator[None]:
     import ray
+    from ray._private import ray_constants
 
+    if _UV not in os.environ:
+        # Under `uv run`, Ray would copy the working folder to each node, speech and runs with it, and install it again.
+        ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
     logging.getLogger(_TOKEN_NOTICES).setLevel(logging.ERROR)
     # Ray's own notices at start, and its workers' prints, would tear the progress table apart; its warnings stay.
     quiet = {"log_to_driver": False, "logging_level": "WARNING", "configure_logging": True}

@@ -45,13 +45,20 @@ SHOW = """
 import json, ray
 from raywce.cluster.connect import connect
 with connect(num_cpus=1) as cluster:
-    print(json.dumps([cluster.joined, cluster.resources["CPU"], cluster.nodes[0]["CPU"], cluster.address]))
+    workers = dict(ray.get_runtime_context().runtime_env)
+    print(json.dumps([cluster.joined, cluster.resources["CPU"], cluster.nodes[0]["CPU"], workers, cluster.address]))
 """
 
 
-def show(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", SHOW]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+def show(environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """What a process that `uv run` started sees, by its parents' command lines."""
+    (folder / "uv").unlink(missing_ok=True)
+    (folder / "uv").symlink_to("/bin/sh")
+    (folder / "run").write_text('"$@"\nexit $?\n')
+    command = [str(folder / "uv"), "run", sys.executable, "-c", SHOW]
+    return subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @pytest.fixture
@@ -85,13 +92,13 @@ def test_joins_a_started_cluster_and_not_a_killed_one(asks_for_token: bool, tmp_
                 time.sleep(0.3)
             if not asks_for_token:  # one that came later must not be in the way
                 write_token(tmp_path)
-            joined = show(environment)
-            assert joined.stdout.startswith("[true, 2.0, 2.0"), joined.stderr
+            joined = show(environment, tmp_path)
+            assert joined.stdout.startswith("[true, 2.0, 2.0, {}"), joined.stderr
         finally:
             os.killpg(head.pid, signal.SIGKILL)
             head.wait()
-    alone = show(environment)
-    assert alone.stdout.startswith("[false, 1.0, 1.0"), alone.stderr
+    alone = show(environment, tmp_path)
+    assert alone.stdout.startswith("[false, 1.0, 1.0, {}"), alone.stderr
     assert alone.stderr == ""
 
 
