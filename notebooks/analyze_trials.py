@@ -17,7 +17,7 @@
 #
 # `RAYWCE_RUN` names the run folder: an environment variable, or the line below.
 #
-# The **baseline** is the same fine-tuning with weight 1 and without augmentation, the **original** the model before
+# The **baseline** is plain fine-tuning: weight 1, no augmentation, `search.baseline`; the **original** the model before
 # any. A trial is **feasible** where every language with a limit keeps it. WERs are in %, their differences in
 # points.
 

@@ -21,6 +21,7 @@ from raywce.export.record import Average
 from raywce.export.source import Kind, Source
 from raywce.runs.folder import VERSIONS
 from raywce.selection.languages import labelled
+from raywce.selection.settings import about_baseline
 from raywce.storage.files import is_uri, read_text
 
 _TEMPLATES = Environment(
@@ -79,6 +80,7 @@ def model_card(
         trial_id="" if source.averaged else source.trial_id,
         step=source.last["step"],
         tables=tables,
+        baseline=about_baseline(experiment.search.baseline) if source.outcome else "",
         metrics=experiment.metrics,
         stop_loops=experiment.evaluation.stop_loops,
         normalizer=versioned_name(experiment.evaluation.normalizer),
@@ -183,7 +185,8 @@ def _claim(source: Source) -> str:
 
 def _of_rates(source: Source) -> str:
     if source.confirmation is None:
-        return _CLAIMS[source.kind]
+        nothing = source.kind == "best" and source.outcome and source.outcome.confirmation
+        return f"{_CLAIMS[source.kind]}{' A confirm phase was run, and confirmed nothing.' if nothing else ''}"
     if source.averaged:
         confidence = numbers.confidence(source.confirmation.dev.confidence)
         return (

@@ -11,7 +11,7 @@ from raywce.export.source import Source
 from raywce.runs.tables import AVERAGES, TESTS
 from raywce.selection.comparison import Comparison, Interval
 from raywce.selection.languages import labelled
-from raywce.selection.trials import TEST
+from raywce.selection.trials import CONFIRM, TEST
 from raywce.storage.files import read_table
 from raywce.trial_report import Report
 
@@ -74,7 +74,8 @@ def _single(source: Source) -> Figures:
     """Return one training's dev figures, beside those of the original and the baseline where the run has them."""
     columns: dict[str, dict[str, str]] = {}
     seeds = ""
-    if source.outcome:
+    confirms = source.last.get("phase") == CONFIRM
+    if source.outcome and not confirms:  # those decoded the other part of dev
         references = source.outcome.references
         deviation = references.baseline_deviation or {}
         columns["original"] = {name: numbers.percent(references.original[name]) for name in source.wer}
@@ -82,11 +83,14 @@ def _single(source: Source) -> Figures:
             name: numbers.with_deviation(references.baseline[name], deviation.get(name)) for name in source.wer
         }
         seeds = "; the baseline is a mean ± standard deviation over its seeds" if deviation else ""
-    elif source.rows[0]["step"] == 0:
+    elif not source.outcome and source.rows[0]["step"] == 0:
         before = source.experiment.metrics.deciding(Report.of(source.rows[0]).rates)
         columns["original"] = {name: numbers.percent(before[name]) for name in source.wer}
     columns["this model"] = {name: numbers.percent(wer) for name, wer in source.wer.items()}
-    part = "" if source.experiment.evaluation.part == "all" else " (a part of it)"
+    if source.outcome and source.experiment.search.confirm.candidates:
+        part = ", speakers held out of the search" if confirms else ", the part that the search saw"
+    else:
+        part = "" if source.experiment.evaluation.part == "all" else " (a part of it)"
     about = f"dev{part}: point estimates without intervals, of one training{seeds}"
     watched, marks = source.experiment.languages.watched, source.experiment.metrics.marks
     return Figures("dev", about, columns, source.wer, source.plain_wer, watched, marks)

@@ -16,8 +16,10 @@ from raywce.runs.folder import EXPERIMENT
 from raywce.runs.test_openings import openings
 from raywce.screen.confirmation import finding as confirmed_finding
 from raywce.screen.confirmation import taken
+from raywce.screen.summary import plain_words
 from raywce.selection.equal_weights import distinct
 from raywce.selection.outcome import SearchOutcome
+from raywce.selection.settings import about_baseline
 from raywce.selection.trials import BASELINE, CONFIRM, FAIL, PHASES, PRUNED, SEARCH
 
 BEST_TRIALS = 5
@@ -49,6 +51,7 @@ def build(run: Run) -> RunReport:
         high_resource=list(experiment.languages.high_resource),
         watched=list(experiment.languages.watched),
         finished=run.finished,
+        headline=numbers.with_minus(plain_words(outcome)) if outcome and run.finished else "",
         finding=numbers.with_minus(_finding(run, tables)),
         label=tables[0].label if tables else "trial",
         notes=_notes(outcome) if outcome else [],
@@ -57,6 +60,7 @@ def build(run: Run) -> RunReport:
         feasible=sum(bool(point.feasible) for point in done),
         failed=states[FAIL],
         stopped=states[PRUNED],
+        baseline_about=about_baseline(experiment.search.baseline),
         baseline_objective=outcome.baseline_objective if outcome else None,
         wers=tables,
         claims=outcome.confirmation.choice.claims if outcome and outcome.confirmation else {},
@@ -143,7 +147,7 @@ def _notes(outcome: SearchOutcome) -> list[str]:
     notes = ["The time limit was reached before all trials had been run."] if outcome.out_of_time else []
     notes += outcome.notes
     if outcome.confirmation:
-        notes += outcome.confirmation.dev.notes
+        notes += [f"held-out dev: {note}" for note in outcome.confirmation.dev.notes]
         notes += [f"{name}: {note}" for name, test in outcome.confirmation.tests.items() for note in test.notes]
         closed, failed = outcome.confirmation.closed, outcome.confirmation.failed
         notes += [f"The test split stays closed: {closed}"] if closed else []

@@ -64,6 +64,8 @@ class WerTable:
         label: what that is: winner, nearest candidate, best trial, nearest trial.
         note: what its intervals cover.
         gain: objective of the model chosen minus the baseline's.
+        has_bounds: whether what is said of limits are bounds with the wanted confidence, and not points.
+        baseline_seeds: how many trainings of the baseline the means are over; 0 where they are no means.
     """
 
     title: str
@@ -73,6 +75,8 @@ class WerTable:
     note: str
     gain: Figure | None
     languages: list[LanguageRow]
+    has_bounds: bool = False
+    baseline_seeds: int = 0
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,8 @@ class RunReport:
         marks: `WER` or `CER` by language; empty where all have a rate of one kind.
         rate_title: heading over the rates.
         counted: what a reference consists of.
+        headline: the finding in one line of plain words; empty where there is none yet.
+        baseline_about: what the baseline is.
         baseline_objective: the baseline's.
         wers: the first is what the finding is about.
         claims: of the confirm phase's candidates.
@@ -227,6 +233,7 @@ class RunReport:
     high_resource: list[str]
     watched: list[str]
     finished: bool
+    headline: str
     finding: str
     label: str
     notes: list[str]
@@ -235,6 +242,7 @@ class RunReport:
     feasible: int
     failed: int
     stopped: int
+    baseline_about: str
     baseline_objective: float | None
     wers: list[WerTable]
     claims: Mapping[str, Claim]

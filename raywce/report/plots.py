@@ -9,7 +9,7 @@ from typing import Any
 from raywce.report.figures import AlphaCurve, Curve, Figure, LanguageRow, RunReport, TrialPoint, WerTable
 from raywce.selection.languages import labelled
 from raywce.selection.settings import short_names
-from raywce.selection.trials import BASELINE
+from raywce.selection.trials import BASELINE, CONFIRM
 
 Plot = dict[str, Any]
 """A figure of plotly.js, or a part of one."""
@@ -121,7 +121,11 @@ def learning(report: RunReport, language: str, kind: str) -> Plot:
     x = _axis("", nticks=4, automargin=False)
     y = _axis("", rangemode="tozero", nticks=5, automargin=False)
     margin = {"l": 38, "r": 8, "t": 6, "b": 30}
-    data = [_learning(curve, report, language, kind, start) for curve in report.curves]
+    of_other_speech = {one.trial_id for one in report.trials if one.phase == CONFIRM}
+    data = [
+        _learning(curve, report, language, kind, None if curve.trial_id in of_other_speech else start)
+        for curve in report.curves
+    ]
     return _plot(data, xaxis=x, yaxis=y, showlegend=False, margin=margin, height=190)
 
 

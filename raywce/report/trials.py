@@ -77,7 +77,7 @@ def _point(run: Run, trial_id: str, pareto: set[str]) -> TrialPoint:
         step=last["step"],
         feasible=report.feasible,
         objective=_objective(run, rates),
-        worst_change=_worst_change(run, rates),
+        worst_change=None if last["phase"] == CONFIRM else _worst_change(run, rates),  # of other speech
         in_pareto_set=trial_id in pareto,
         values=values_of(last),
         wer={language: rates.get(language) for language in languages.decoded},

@@ -10,7 +10,7 @@ from raywce.report.figures import Figure, LanguageRow, WerTable
 from raywce.report.run import Run
 from raywce.selection.averages import Averaged
 from raywce.selection.comparison import Comparison, Decoded, Interval, compare, side_by_side
-from raywce.selection.limits import limits
+from raywce.selection.limits import Rule, limits
 from raywce.selection.outcome import References, SearchOutcome, TrialFigures
 from raywce.selection.trials import BASELINE, ORIGINAL, SEARCH
 
@@ -26,28 +26,28 @@ def wer_tables(run: Run) -> list[WerTable]:
     if outcome is None:
         return []
     allowed, confirmation = allowances(outcome, run.experiment), outcome.confirmation
-    languages = run.experiment.languages
+    experiment = run.experiment
     shown = confirmation.choice.shown if confirmation else None
     found = []
     if confirmation and shown:
         label = "winner" if confirmation.choice.winner else "nearest candidate"
         bounds, title = confirmation.choice.claims[shown].bounds, "dev, speakers held out of the search"
-        found.append(_of_comparison(title, confirmation.dev, shown, label, languages, bounds))
-        found += [_of_comparison(name, test, shown, label, languages, {}) for name, test in confirmation.tests.items()]
+        found.append(_of_claim(title, confirmation.dev, shown, label, experiment, bounds))
+        found += [_of_claim(name, test, shown, label, experiment) for name, test in confirmation.tests.items()]
     if confirmation and confirmation.averaged:
-        found += _of_averages(confirmation.averaged, languages)
+        found += _of_averages(confirmation.averaged, experiment)
     return [*found, _of_search(run, outcome, allowed)]
 
 
-def _of_averages(averaged: Averaged, languages: Languages) -> list[WerTable]:
+def _of_averages(averaged: Averaged, experiment: Experiment) -> list[WerTable]:
     """Return the tables of the average of the winner's trainings, beside that of the baseline's."""
     name, about = averaged.candidate, f"averages of the weights over {averaged.seeds} seeds, baseline's and winner's"
-    dev = _of_comparison(f"dev, {about}", averaged.dev, name, "average", languages, averaged.bounds)
+    dev = _of_claim(f"dev, {about}", averaged.dev, name, "average", experiment, averaged.bounds)
     tests = [
-        replace(_of_comparison(f"{split}, {about}", test, name, "average", languages, {}), note=_AVERAGES)
+        replace(_of_claim(f"{split}, {about}", test, name, "average", experiment), note=_AVERAGES)
         for split, test in averaged.tests.items()
     ]
-    return [replace(table, seeds=1) for table in (dev, *tests)]  # they are no means
+    return [replace(table, seeds=1, baseline_seeds=0) for table in (dev, *tests)]  # they are no means
 
 
 def allowances(outcome: SearchOutcome, experiment: Experiment) -> dict[str, float]:
@@ -55,6 +55,33 @@ def allowances(outcome: SearchOutcome, experiment: Experiment) -> dict[str, floa
     found = limits(experiment.search.constraints, outcome.references.limits)
     baseline = outcome.references.baseline
     return {name: 100 * (limit.reference + limit.allowance - baseline[name]) for name, limit in found.items()}
+
+
+def _of_claim(
+    title: str,
+    figures: Comparison,
+    name: str,
+    label: str,
+    experiment: Experiment,
+    bounds: Mapping[str, float] | None = None,
+) -> WerTable:
+    """Return a table of speech that the search did not see, with the limits there; bounds where they were tested."""
+    table = _of_comparison(title, figures, name, label, experiment.languages, bounds or {})
+    allowed = _allowed(figures, experiment)
+    rows = [replace(row, allowed=allowed.get(row.language)) for row in table.languages]
+    return replace(table, languages=rows, has_bounds=bool(bounds), baseline_seeds=figures.baseline.seeds)
+
+
+def _allowed(figures: Comparison, experiment: Experiment) -> dict[str, float]:
+    """Return the points by which each rate with a limit may be above the baseline's on this speech."""
+    measured, found = {"baseline": figures.baseline, "original": figures.original}, {}
+    for language in experiment.limited_languages:
+        if language in figures.baseline.wer:
+            rule = Rule.of(experiment.search.constraints, language)
+            named, baseline = rule.reference, figures.baseline.wer[language].value
+            reference = measured[named].wer[language].value if isinstance(named, str) else named
+            found[language] = 100 * (reference + float(rule.allowed_rise(reference)) - baseline)
+    return found
 
 
 def _of_comparison(

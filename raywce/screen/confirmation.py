@@ -19,7 +19,7 @@ def show_confirmation(found: Confirmation) -> None:
         show_line(f"{name} is left out because one of its runs failed: {reason}")
     if found.choice.claims:
         level = numbers.confidence(found.dev.confidence)
-        title = f"Keeps all limits and beats the baseline, {level} % confidence, safest candidate first"
+        title = f"Keeps all limits, beats the baseline; {level} % confidence, one-sided; safest first"
         show_table(title, claims_table(found.choice))
     if found.plain and found.plain.choice.claims:
         show_table(f"The same by the plain {found.plain.dev.label}", claims_table(found.plain.choice))
@@ -53,9 +53,9 @@ def show_confirmation(found: Confirmation) -> None:
 def candidate_line(candidate: Candidate) -> str:
     """Return a candidate's setting and its chance, as it is printed before it is trained."""
     values = ", ".join(f"{path} = {numbers.hyperparameter(value)}" for path, value in candidate.values.items())
-    way = "with the search's model" if candidate.with_model else "by held-out speech"
+    way = "both parts of dev" if candidate.with_model else "held-out speech"
     chance = numbers.percent(candidate.chance, digits=0)
-    return f"{candidate.name}: {values}; confirmed {way} with a probability of {chance} %, by the search"
+    return f"{candidate.name}: {values}; the search expects {way} to confirm it with a probability of {chance} %"
 
 
 def finding(found: Confirmation) -> str:
@@ -73,13 +73,16 @@ def taken(found: Confirmation) -> str:
     assert gain is not None
     average = f"the average of {candidate}'s {averaged.seeds} trainings"
     change = f"{numbers.change_interval(gain)} points of {averaged.dev.of_gain}"
-    beside = f"compared with the average of as many of the baseline's: {change}"
     if averaged.confirmed:
-        sentence = f"The model to take is {average}. It is confirmed by held-out speech itself, {beside}."
+        sentence = f"The model to take is {average}, which is confirmed by held-out speech itself."
     else:
         lacks = _lacks(averaged.worst, averaged.gain_bound, averaged.dev)
-        sentence = f"The model to take is that of {candidate}'s first seed, as {average} is not confirmed itself"
-        sentence = f"{sentence} ({lacks}), {beside}."
+        sentence = (
+            f"The model to take is that of {candidate}'s first seed: {average} is not confirmed itself ({lacks})."
+        )
+    sentence = (
+        f"{sentence} Compared with the average of as many of the baseline's trainings, the average changes by {change}."
+    )
     return f"{sentence} Averaging alone changes the baseline by {numbers.change_interval(averaged.effect)} points."
 
 
@@ -139,7 +142,7 @@ def claims_table(choice: Choice) -> Table:
     """Return a row for each candidate: its chance as the search saw it, and whether it is confirmed, with p."""
     table = plain_table("candidate", "seeds", "chance", "held-out speech", "p", "with the model", "p")
     for name, claim in choice.claims.items():
-        model = ("yes" if claim.confirmed else "not shown") if claim.model_trusted else "not used"
+        model = ("yes" if claim.model_trusted else "yes, partly") if claim.confirmed else "not shown"
         cells = [str(claim.seeds), f"{numbers.percent(claim.chance, digits=0)} %"]
         cells += [
             "yes" if claim.held_out else "not shown",

@@ -43,7 +43,7 @@ def comparison_table(outcome: SearchOutcome) -> Table:
     table = plain_table("language", "original", "baseline", own, "change", "limit", text=("limit",))
     for language in [*outcome.low_resource, *outcome.high_resource, *outcome.watched]:
         wer, baseline = trial.wer[language], outcome.references.baseline[language]
-        limit = _limit(trial, language)
+        limit = _limit(trial, language, outcome)
         original = outcome.references.original.get(language)
         deviation = deviations[language] if deviations else None
         cells = [numbers.percent(original), numbers.with_deviation(baseline, deviation), numbers.percent(wer)]
@@ -83,8 +83,10 @@ def _shown(outcome: SearchOutcome) -> TrialFigures:
     return trial
 
 
-def _limit(trial: TrialFigures, language: str) -> str:
+def _limit(trial: TrialFigures, language: str, outcome: SearchOutcome) -> str:
     points = trial.violations.get(language)
     if points is None:
         return ""
-    return "holds" if points <= 0 else f"broken by {numbers.distance(points)}"
+    rise = 100 * (trial.wer[language] - outcome.references.baseline[language])
+    state = "holds" if points <= 0 else f"broken by {numbers.distance(points)}"
+    return f"{numbers.points(rise - points)} {state}"

@@ -82,7 +82,7 @@ def _others(outcome: SearchOutcome, original: Rates, baseline: Rates, model: Rat
         reference = measured[rule.reference][language] if isinstance(rule.reference, str) else rule.reference
         above[language] = Limit(reference, float(rule.allowed_rise(reference))).violation(model[language])
     broken = ", ".join(f"{language} {points:.1f} above its limit" for language, points in above.items() if points > 0)
-    return f"; {changes}: {broken or 'all within their limits'}"
+    return f"; {changes}: {broken or 'all within their limits by point estimates'}"
 
 
 def _rates(model: ModelFigures) -> Rates:

@@ -19,7 +19,7 @@ from raywce.search.checkpoints import Sweeper
 from raywce.search.clock import SearchClock
 from raywce.search.driver import Run
 from raywce.search.searcher import NEVER_EVALUATED
-from raywce.selection.trials import BASELINE, COMPLETE, FAIL, PRUNED, RUNNING, Row
+from raywce.selection.trials import COMPLETE, FAIL, PRUNED, RUNNING, SEARCH, Row
 from raywce.trial_report import OBJECTIVE, Flat, Report
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class TableCallback(Callback):
         limit = None
         if clock and clock.limit_s is not None:
             limit = TimeLimit(clock.seconds_left, experiment.search.at_time_limit == "stop")
-        baseline = None if self.phase == BASELINE else baseline_of(self.table, experiment)
+        baseline = baseline_of(self.table, experiment) if self.phase == SEARCH else None  # confirm: of other speech
         label = experiment.metrics.objective_label
         progress = Progress(self.phase, self._total, self._at_once, label, baseline, limit)
         for rows in self.table.of_phase(self.phase).values():

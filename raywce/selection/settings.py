@@ -109,3 +109,9 @@ def _mean(wer: Wers, languages: Sequence[str]) -> float:
 
 def _change(wer: float, reference: float) -> float:
     return 100 * (wer - reference) / reference if reference else math.nan
+
+
+def about_baseline(values: Mapping[str, Scalar]) -> str:
+    """Return what the baseline is, with its values of the other leaves that are searched."""
+    others = [f"{path} = {numbers.hyperparameter(value)}" for path, value in values.items()]
+    return f"plain fine-tuning: {', '.join(['weight 1', 'no augmentation', *others])}"

@@ -87,7 +87,7 @@ def test_the_card_of_a_best_trial_claims_no_more_than_its_figures(best: tuple[Se
     assert "the best feasible trial of a search (`search-1`), after step 20" in text
     assert "not confirmed" in text
     assert "alpha: 3.0" in text
-    assert "the test split was not used" in text
+    assert "none are of the test split" in text
     assert "| gl | unknown | unknown | unknown | 7 |" in text
     assert str(best[1].parent) not in text, "where it is on the machine is nobody's business"
 

@@ -53,7 +53,7 @@ def test_all_tables_can_be_read_at_80_columns(found: Confirmation, monkeypatch: 
         lines[1:],
         "candidate seeds chance held-out speech p with the model p",
         "candidate-1 6 88 % yes 0.000123 yes 1.23e-06",
-        "candidate-2 3 30 % not shown 0.123 not used 0.123",
+        "candidate-2 3 30 % not shown 0.123 not shown 0.123",
         f"{SAFE} on dev, speakers held out of the search, 5 seeds, 6 of the baseline:",
         "WER in %, 95 % intervals; *: watched",
         "yue* 123.45 [112.34, 134.56] 23.45 [20.12, 26.78] 11.11 [9.99, 12.22]",
@@ -70,9 +70,10 @@ def test_all_tables_can_be_read_at_80_columns(found: Confirmation, monkeypatch: 
 def test_a_candidate_is_printed_with_its_chance() -> None:
     known = Known([-0.1], [0.1], [True])
     one = Candidate(SAFE, {"weighting.alpha": 2.34567, "a.kind": "b"}, 0.812, with_model=False, known=known)
-    line = "candidate-1: weighting.alpha = 2.346, a.kind = b; confirmed %s with a probability of 81 %%, by the search"
-    assert candidate_line(one) == line % "by held-out speech"
-    assert candidate_line(replace(one, with_model=True)) == line % "with the search's model"
+    chance = "the search expects %s to confirm it with a probability of 81 %%"
+    line = f"candidate-1: weighting.alpha = 2.346, a.kind = b; {chance}"
+    assert candidate_line(one) == line % "held-out speech"
+    assert candidate_line(replace(one, with_model=True)) == line % "both parts of dev"
 
 
 CHANGE = "-12.34 [-15.67, -9.01] points of low-resource WER compared with the baseline"
@@ -119,18 +120,21 @@ def test_the_model_that_is_taken_is_the_average_where_it_is_confirmed_itself(
     averaged = replace(AVERAGE, dev=comparison, tests={"test": comparison})
     of = replace(found, averaged=averaged)
     assert taken(found) == ""
-    beside = "compared with the average of as many of the baseline's: -12.34 [-15.67, -9.01] points of low-resource WER"
+    beside = (
+        "Compared with the average of as many of the baseline's trainings, the average changes by"
+        " -12.34 [-15.67, -9.01] points of low-resource WER."
+    )
     alone = "Averaging alone changes the baseline by -1.10 [-2.80, +0.60] points."
-    itself = "It is confirmed by held-out speech itself,"
-    assert taken(of) == f"The model to take is the average of {SAFE}'s 5 trainings. {itself} {beside}. {alone}"
+    itself = "which is confirmed by held-out speech itself."
+    assert taken(of) == f"The model to take is the average of {SAFE}'s 5 trainings, {itself} {beside} {alone}"
     lines = printed(monkeypatch, lambda: show_confirmation(of))
     assert f"{SAFE} on dev, speakers held out of the search, averages of both:" in lines
     assert f"{SAFE} on test, averages of both:" in lines
     assert of.taken == averaged
 
     broken = replace(found, averaged=replace(averaged, confirmed=False, bounds={"es": 0.8, "pt": -1.5}))
-    why = f"as the average of {SAFE}'s 5 trainings is not confirmed itself (es may be 0.80 points above its limit)"
-    assert taken(broken) == f"The model to take is that of {SAFE}'s first seed, {why}, {beside}. {alone}"
+    why = f"the average of {SAFE}'s 5 trainings is not confirmed itself (es may be 0.80 points above its limit)"
+    assert taken(broken) == f"The model to take is that of {SAFE}'s first seed: {why}. {beside} {alone}"
     assert broken.taken is None
 
 

@@ -182,6 +182,6 @@ def test_the_tables_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) -
         "language original baseline best change limit",
         "yue* 123.45 123.45 ± 12.34 123.45 +0.00",
         "gl 123.45 123.45 ± 12.34 123.45 +0.00",
-        "es 123.45 123.45 ± 12.34 123.45 +0.00 broken by 12.34",
+        "es 123.45 123.45 ± 12.34 123.45 +0.00 -12.34 broken by 12.34",
         "search-000-fe223b 10.00 +1.25",
     )

@@ -46,7 +46,7 @@ def test_a_confirmed_winner_is_said_with_its_evidence_and_what_it_costs_the_othe
     found = replace(outcome, confirmation=confirmation())
     assert plain_words(found) == (
         "Galician 63.1 → 59.0 % capped WER on held-out dev, baseline to winner, confirmed by held-out speech; es +0.8, "
-        "pt -0.1: all within their limits."
+        "pt -0.1: all within their limits by point estimates."
     )
     on_test = replace(outcome, confirmation=confirmation(held_out=False, test=comparison(FOUND | {"es": 0.075})))
     assert plain_words(on_test) == (
@@ -72,7 +72,7 @@ def test_where_nothing_is_confirmed_the_baseline_stays(outcome: SearchOutcome) -
 def test_without_a_confirm_phase_it_is_one_trial_on_dev(outcome: SearchOutcome) -> None:
     assert plain_words(outcome) == (
         "Galician 63.1 → 60.0 % capped WER on dev, baseline to best trial, not confirmed; es +0.6, pt +0.0: all within "
-        "their limits."
+        "their limits by point estimates."
     )
     assert outcome.best is not None
     worse = replace(outcome, best=replace(outcome.best, objective=0.65))
