@@ -40,7 +40,8 @@ ALLOWED = {
     "screen": "experiment numbers selection trial_report",
     "search": "cluster data errors evaluation experiment numbers runs screen selection storage surrogate training "
     "trial_report",
-    "report": "data errors evaluation experiment numbers runs screen selection trial_report valid_json weighting",
+    "report": "data errors evaluation experiment numbers runs screen selection storage trial_report valid_json "
+    "weighting",
     "export": "data errors evaluation experiment lora model numbers runs selection storage training trial_report "
     "whisper_folder",
     "profile": "cluster data errors experiment model numbers precision runs selection storage training "

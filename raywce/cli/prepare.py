@@ -20,9 +20,9 @@ from raywce.data.prepare.rows import CLEAN_UPS, RowOptions
 from raywce.data.prepare.run import PrepareOptions, run
 from raywce.data.prepare.summary import RESCALED, Prepared, Reason
 from raywce.data.prepare.writer import Progress
-from raywce.data.schema import PREPARED
 from raywce.errors import Problems
 from raywce.screen.console import plain_table, show_table
+from raywce.storage.prepared_folder import PREPARED
 
 _LINES = 50  # files passed over, texts that are no language
 _REMARKS = {

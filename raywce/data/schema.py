@@ -9,7 +9,6 @@ import pyarrow as pa
 SAMPLE_RATE = 16_000  # hertz, mono
 MAX_SECONDS = 30.0  # Whisper's window
 SPLITS = ("train", "dev", "test")
-PREPARED, REJECTED = "prepared.json", "rejected.parquet"  # beside the splits: what `prepare` counted and left out
 
 # `datasets` reads its features from this key; decode=False hands out the FLAC bytes (no FFmpeg is needed).
 _FEATURES = {

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from raywce.data.schema import CONTENT_KEY, UTTERANCES
 from raywce.errors import Problems, fail, first_line
 from raywce.storage.node_copy import made_once
+from raywce.storage.prepared_folder import UNFINISHED, is_unfinished
 
 if TYPE_CHECKING:  # checking an experiment file does not have to load torch
     from raywce.data.labels import LabelEncoder
@@ -112,6 +113,9 @@ def check_prepared(folder: Path, split: str, languages: Sequence[str], path: str
     if not folder.is_dir():
         problems.add(path, "must be a folder that `raywce prepare` wrote", folder, "Check the path")
         return problems
+    if is_unfinished(str(folder)):
+        rule, do = UNFINISHED
+        problems.add(path, rule, folder, do)
     for language in languages:
         if not language_files(folder, split, language):
             problems.add(path, f"must hold {split}/{language}/*.parquet", folder, "Prepare that language and split")

@@ -18,6 +18,7 @@ from raywce.experiment.space import Space, largest
 from raywce.experiment.text import shown
 from raywce.storage.files import is_uri
 from raywce.storage.node_copy import has_parquet, rows_in
+from raywce.storage.prepared_folder import UNFINISHED, is_unfinished
 
 MLFLOW_URI = "MLFLOW_TRACKING_URI"
 _MLFLOW = re.compile(r"(https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://.+|databricks(://.+)?")
@@ -77,7 +78,8 @@ def cluster_runs() -> bool:
     named = os.environ.get("RAY_ADDRESS")
     if named and named != "auto":
         return named != "local"
-    left_by_ray_start = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster")
+    temporary = os.environ.get("RAY_TMPDIR", os.environ.get("TMPDIR", "/tmp"))  # Ray's own order
+    left_by_ray_start = Path(temporary, "ray", "ray_current_cluster")
     try:
         host, _, port = left_by_ray_start.read_text(encoding="utf-8").strip().rpartition(":")
         socket.create_connection((host.strip("[]"), int(port)), timeout=1.0).close()
@@ -191,9 +193,19 @@ def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:
     if not (is_uri(folder) or Path(folder).is_dir()):
         yield Absent("data.folder", "must be a folder that raywce prepare wrote", folder)
         return
+    yield from _unfinished("data.folder", folder)
     for part in dict.fromkeys(languages.parts if languages else []):
         do = f"Prepare {part.partition('/')[2]}, or take it out of languages"
         yield from _part("data.folder", folder, part, do)
+
+
+def _unfinished(path: str, folder: str) -> Iterator[Problem]:
+    try:
+        if is_unfinished(folder):
+            rule, do = UNFINISHED
+            yield Problem(path, rule, folder, do)
+    except OSError:  # what can't be read is said of its parts
+        return
 
 
 def _part(path: str, folder: str, part: str, do: str) -> Iterator[Problem]:
@@ -213,6 +225,7 @@ def _confirmation(data: Data, languages: Languages, confirm: Confirm) -> Iterato
         yield from _both_parts_of_dev(data.folder, language)
     for name, extra in data.extra_test.items():
         path = f"data.extra_test.{name}"
+        yield from _unfinished(path, extra)
         lacking = [problem for language in wanted for problem in _part(path, extra, f"test/{language}", "")]
         if len(lacking) == len(wanted):  # it may lack some languages, but not all
             rule = "must be a prepared folder with test/<language>/*.parquet of a language of the experiment"

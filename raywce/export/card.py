@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from raywce import numbers
-from raywce.data.schema import PREPARED, SPLITS
+from raywce.data.schema import SPLITS
 from raywce.evaluation.normalizer import versioned_name
 from raywce.experiment import text
 from raywce.experiment.environment import is_hub_id
@@ -23,6 +23,7 @@ from raywce.runs.folder import VERSIONS
 from raywce.selection.languages import labelled
 from raywce.selection.settings import about_baseline
 from raywce.storage.files import is_uri, read_text
+from raywce.storage.prepared_folder import PREPARED
 
 _TEMPLATES = Environment(
     loader=PackageLoader("raywce", "export"),

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from raywce.data.prepare.summary import GroupSummary
-from raywce.data.schema import PREPARED, REJECTED
 from raywce.errors import one_line
 from raywce.runs.folder import RunFolder
+from raywce.storage.prepared_folder import PREPARED, REJECTED
 
 _ROWS = 5  # of each reason
 

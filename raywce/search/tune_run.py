@@ -20,6 +20,7 @@ from raywce.runs.tables import TrialTable, write_utterances
 from raywce.search.checkpoints import Sweeper
 from raywce.search.clock import SearchClock, StopAtLimit
 from raywce.search.driver import Driver, Run
+from raywce.search.interrupts import signals_given_back
 from raywce.search.placement_groups import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.searcher import WithinRoom
@@ -92,7 +93,7 @@ class TuneRuns:
             trial_dirname_creator=_trial_id,
         )
         trainable = tune.with_resources(raywce_trial, driver_resources(self._file.experiment.resources))
-        with self._room.wanted(left):
+        with self._room.wanted(left), signals_given_back() as interrupted:
             tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(phase, wanted, clock))
             try:
                 tuner.fit()
@@ -101,12 +102,13 @@ class TuneRuns:
                 if not isinstance(error.__cause__, OutOfMemoryError):
                     raise
                 raise RunFailed(f"{_KILLED} ({self._folder.uri})") from error
+            was_interrupted = interrupted()
         table = self.table()
         states = [row["state"] for row in table.last_rows(phase)]
         write_utterances(self._folder, table)
         self._sweeper.sweep_all(table)
         is_over = clock is not None and clock.is_over()
-        if (len(states) < wanted and not is_over) or RUNNING in states:
+        if (len(states) < wanted and not is_over) or RUNNING in states or was_interrupted:
             raise RunFailed(f"interrupted in phase {phase}; run the same command to resume ({self._folder.uri})")
 
     def _run_config(self, phase: str, total: int, clock: SearchClock | None) -> tune.RunConfig:

@@ -554,10 +554,12 @@ def test_the_machine_does_not_count_where_a_cluster_is_named(example: Path, monk
     assert file.notes == ["resources are checked on joining the Ray cluster"]
 
 
+@pytest.mark.parametrize("name", ["RAY_TMPDIR", "TMPDIR"])
 def test_a_cluster_that_was_started_here_counts_while_it_answers(
-    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_TMPDIR")
+    monkeypatch.setenv(name, str(tmp_path))
     (tmp_path / "ray").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as server:
         (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{server.getsockname()[1]}")
@@ -615,3 +617,11 @@ def test_trials_may_share_a_gpu_with_a_note_on_what_it_costs(example: Path) -> N
     assert "0.25 of a GPU's memory" in note
     assert "a lower bound" in note
     assert not changed(example, "resources.gpus_per_worker=1", check_files=False).notes
+
+
+def test_speech_whose_preparation_was_interrupted_is_refused(example: Path) -> None:
+    folder = Path(changed(example).experiment.data.folder)
+    (folder / ".prepare").mkdir()
+    assert [(one.path, "was interrupted" in one.rule) for one in problems(example, [])] == [("data.folder", True)]
+    (folder / "prepared.json").write_text("{}")  # what comes last
+    assert changed(example)

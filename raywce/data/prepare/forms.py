@@ -27,9 +27,9 @@ from raywce.data.prepare.records import Fields
 from raywce.data.prepare.splits import split_of, split_of_path
 from raywce.data.prepare.tables import column_names, read_records
 from raywce.data.prepare.text_files import encoding_problem
-from raywce.data.schema import PREPARED, REJECTED
 from raywce.errors import InputError, Problems, fail
 from raywce.storage.git_lfs import is_pointer
+from raywce.storage.prepared_folder import PREPARED, REJECTED
 
 _CLIP_FOLDERS = ("clips", "audios")
 _RELEASE = ("train", "dev", "test")  # Common Voice's own tables that share out its validated clips

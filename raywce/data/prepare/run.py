@@ -20,10 +20,11 @@ from raywce.data.prepare.shards import ShardOptions, Workers, load_label_limit, 
 from raywce.data.prepare.sources import Found, as_problems, audio_files, find_tables
 from raywce.data.prepare.splits import split_of
 from raywce.data.prepare.summary import Group, Notes, Outcome, Prepared, Reject, summarise, write_rejects
-from raywce.data.prepare.writer import WORK, GroupWriter, Plan, Progress
-from raywce.data.schema import MAX_SECONDS, PREPARED, REJECTED, SPLITS
+from raywce.data.prepare.writer import GroupWriter, Plan, Progress
+from raywce.data.schema import MAX_SECONDS, SPLITS
 from raywce.errors import InputError, Problem, Problems, fail
 from raywce.storage.files import replaced
+from raywce.storage.prepared_folder import PREPARED, REJECTED, WORK
 from raywce.valid_json import as_json
 
 _LAYOUT = 1  # changes with the form of the output

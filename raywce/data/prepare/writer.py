@@ -14,8 +14,8 @@ from raywce.data.prepare.rows import Row
 from raywce.data.prepare.shards import Shard, ShardOptions, Workers
 from raywce.data.prepare.summary import Group, Outcome, Reason, Reject
 from raywce.errors import fail
+from raywce.storage.prepared_folder import WORK
 
-WORK = ".prepare"  # in the output folder: settings, plan, and the records of finished shards
 ROWS = 256  # of a shard; some 20 MB
 Progress = Callable[[str, int, int], None]  # what is done, how many rows of it, of how many (0: not known yet)
 _TABLES = """

@@ -24,6 +24,7 @@ from raywce.data.prepare.audio import decode
 from raywce.data.prepare.rows import RowOptions
 from raywce.data.prepare.run import PrepareOptions, run
 from raywce.data.schema import CONTENT_KEY, UTTERANCES
+from raywce.data.store import check_prepared
 from raywce.errors import InputError
 from tests.data.conftest import WriteAudio, WriteFolder
 from tests.tiny_whisper import write_tiny_whisper
@@ -286,9 +287,12 @@ def test_an_interrupted_run_goes_on(corpus: Path, tmp_path: Path, monkeypatch: p
         run(options)
     assert not list((tmp_path / "out").rglob("*.partial"))
     assert not (tmp_path / "out/prepared.json").exists()
+    (unfinished,) = check_prepared(tmp_path / "out", "train", []).found
+    assert "was interrupted" in unfinished.rule
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*/*.parquet")}
     assert len(finished) >= 4
     assert run(options).groups == whole.groups
+    assert not check_prepared(tmp_path / "out", "train", []).found
     assert len(decoded) < 20 + whole.utterances
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     settled = {name: value for name, value in digests(tmp_path / "out").items() if name != "prepared.json"}
