@@ -10,11 +10,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from raywce.cluster.capacity import HEAD, Node, Room
-from raywce.errors import fail, first_line
+from raywce.errors import fail, one_line
 from raywce.experiment.schema import Experiment
 
 _TOKEN_NOTICES = "ray._private.authentication.authentication_token_setup"  # that its safe default is on
-_UNREACHABLE = "Start it (ray start --head), or unset RAY_ADDRESS for a local one."
+_LOCAL = "or set RAY_ADDRESS=local for a cluster of its own."
+_UNREACHABLE = f"Start it (ray start --head), {_LOCAL}"
 _PATIENCE_S = 2.0
 _UV = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 
@@ -97,17 +98,19 @@ def _join(address: str, quiet: dict[str, object]) -> None:
     from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
     from ray.exceptions import AuthenticationError
 
-    if "://" not in address and not _answers(address):  # Ray would try for minutes
+    if "://" in address:
+        fail("RAY_ADDRESS", "must be host:port of the head node", address, f"Use ray job submit from afar, {_LOCAL}")
+    if not _answers(address):  # Ray would try for minutes
         fail("RAY_ADDRESS", "the cluster must be reachable", address, _UNREACHABLE)
     # `ray start --head` turns tokens on; ray.init shows this machine's only to clusters that it found by itself.
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
         ray.init(address=address, **quiet)
     except AuthenticationError:
-        do = "set RAY_AUTH_MODE=token, and put the token of the cluster's head node into ~/.ray/auth_token"
+        do = f"Set RAY_AUTH_MODE=token, and put the token of the head node into ~/.ray/auth_token, {_LOCAL}"
         fail("RAY_ADDRESS", "the cluster must accept this machine's token", f"a refusal by {address}", do)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        fail("RAY_ADDRESS", "the cluster must be reachable", f"{address} ({first_line(error)})", _UNREACHABLE)
+    except (ConnectionError, RuntimeError, ValueError) as error:  # of other versions too, which it lists by line
+        fail("RAY_ADDRESS", "the cluster must be reachable", f"{address} ({one_line(error)})", _UNREACHABLE)
 
 
 def running_address() -> str | None:

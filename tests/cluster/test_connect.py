@@ -107,3 +107,9 @@ def test_a_cluster_that_does_not_answer_is_one_problem(address: str, monkeypatch
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(InputError, match=f"RAY_ADDRESS: the cluster must be reachable, but got {address}"), connect():
         pass
+
+
+def test_a_client_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(InputError, match="must be host:port of the head node, but got ray://head:10001"), connect():
+        pass

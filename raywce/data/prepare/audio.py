@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ Samples = npt.NDArray[np.float32]
 
 _SLACK = 0.1  # seconds by which an MP3 header or a manifest's duration may be off
 _FULL_SCALE = 32_768  # 16 bit
+_UNKNOWN = 2**61  # so many frames or more: the length is not in the header
 _INTEGER_SCALES = (2.0**15, 2.0**23, 2.0**31)  # full scale of 16, 24 and 32 bit
 _UNSCALED = 128.0  # float samples beyond it are no loud ones of full scale 1
 _OVERSHOOT = 1.25  # how far resampling takes samples beyond their full scale
@@ -114,17 +116,29 @@ def _read(file: soundfile.SoundFile, max_seconds: float, offset: float, seconds:
     available = file.frames - start
     wanted = _wanted(available, rate, seconds)
     limit = math.floor(max_seconds * rate)
-    if wanted > limit and wanted <= available and file.frames < 2**62:  # beyond: length not in the header
+    if wanted > limit and wanted <= available and file.frames < _UNKNOWN:
         raise BadAudioError(Reason.TOO_LONG, f"{wanted / rate:.2f} s, limit {max_seconds:g} s")
     try:
         if start:
             file.seek(start)
-        samples: Samples = file.read(min(wanted, limit + 1), dtype="float32", always_2d=True)
+        if file.frames >= _UNKNOWN:
+            samples = _to_the_end(file, limit + 1)
+        else:
+            samples = file.read(min(wanted, limit + 1), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         detail = f"{error.error_string} (of {file.frames / rate:.2f} s)"
         raise BadAudioError(Reason.TRUNCATED_AUDIO, detail) from error
     _check_length(file, len(samples), wanted, limit)
     return samples
+
+
+def _to_the_end(file: soundfile.SoundFile, most: int) -> Samples:
+    """Return what a file without its length in the header holds: at its end, libsndfile fails after it has read."""
+    samples: Samples = np.full((most, file.channels), np.nan, np.float32)
+    with suppress(soundfile.LibsndfileError):
+        samples = file.read(out=samples)
+    unread = np.flatnonzero(np.isnan(samples[:, 0]))
+    return samples[: unread[0]] if len(unread) else samples
 
 
 def _wanted(available: int, rate: int, seconds: float | None) -> int:
@@ -141,7 +155,7 @@ def _check_length(file: soundfile.SoundFile, got: int, wanted: int, limit: int) 
     rate = file.samplerate
     if got > limit:
         raise BadAudioError(Reason.TOO_LONG, f"more than {limit / rate:g} s")
-    known_length = wanted < 2**61
+    known_length = wanted < _UNKNOWN
     slack = _SLACK * rate if file.format == "MP3" else 0
     if known_length and got < wanted - slack:
         raise BadAudioError(Reason.TRUNCATED_AUDIO, f"{got / rate:.2f} s of {wanted / rate:.2f} s")

@@ -56,7 +56,7 @@ def read_header(path: Path) -> Header | None:
 
 
 def read_delimited(path: Path) -> Iterator[Record]:
-    """Yield the rows of a table. Those of Common Voice's own tables have no quoting.
+    """Yield the rows of a table. Common Voice's own tables have no quoting, copies by other writers may have.
 
     Cells separated by commas or semicolons may be quoted; an unbalanced quote stays in its row. Cells separated by
     tabs or bars are quoted where every quote of the table stands as a writer of quoted cells puts it.
@@ -75,7 +75,7 @@ def _is_quoted(path: Path, header: Header) -> bool:
     if header.separator in _ALWAYS_QUOTED:
         return True
     if any(own <= set(header.names) for own in _COMMON_VOICE):
-        return False
+        return _is_written_by(path, header, "")  # a copy that pandas made, of some of its rows
     cells = _parse(header.line, header.separator) or []
     if cells and header.line == header.separator.join(f'"{cell}"' for cell in cells):
         return True  # by a writer that quotes all text

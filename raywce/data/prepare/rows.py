@@ -223,8 +223,8 @@ def _resolve(table: Table, audio: str) -> Path:
 
 
 def _given_id(fields: Fields) -> str:
-    """Return the table's own id; empty where it has none."""
-    return next((text for name in ID_COLUMNS if (text := _text(fields, (name,)))), "")
+    """Return the table's own id; empty where it has none, or a number, which may be that of a row or a sentence."""
+    return next((text for name in ID_COLUMNS if (text := _text(fields, (name,))) and not text.isdecimal()), "")
 
 
 def _made_id(table: Table, record: Record, audio: str, split: str | None, embedded: bool, offset: float | None) -> str:

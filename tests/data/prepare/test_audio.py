@@ -117,6 +117,19 @@ def test_a_wav_of_a_streaming_writer_is_read_to_the_end(size: int, riff: str, en
     assert np.array_equal(clip.samples, samples[:, 0].astype(np.float32) / 32768)
 
 
+@pytest.mark.parametrize(("seconds", "limit", "kept"), [(0.5, 30, 0.5), (2.0, 2.0, 2.0), (2.5, 2.0, None)])
+def test_a_flac_of_a_streaming_writer_is_read_to_the_end(seconds: float, limit: float, kept: float | None) -> None:
+    samples, buffer = tone(seconds), io.BytesIO()
+    soundfile.write(buffer, samples, 16_000, format="FLAC", subtype="PCM_16")
+    data = bytearray(buffer.getvalue())
+    data[21] &= 0xF0  # of STREAMINFO: 36 bits with the number of samples, which such a writer leaves at 0
+    data[22:26] = bytes(4)
+    if kept is None:
+        assert reason_of(bytes(data), limit) is Reason.TOO_LONG
+    else:
+        assert np.array_equal(decode(bytes(data), limit).samples, samples[:, 0].astype(np.float32) / 32768)
+
+
 def test_a_wav_without_samples_has_none_whatever_follows() -> None:
     comment = b"LIST" + struct.pack("<I", 12) + b"INFOISFT\0\0\0\0"
     data = wav(np.zeros(0)) + comment

@@ -67,9 +67,14 @@ def test_tsv_of_excel_quotes_commas(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("marks", ["up_votes", "audio_id"])
-def test_common_voice_has_no_quoting(tmp_path: Path, marks: str) -> None:
-    (tmp_path / "a.tsv").write_text(f'client_id\t{marks}\ttext\nx\t1\t"di ""si"""\n')
-    assert texts(tmp_path / "a.tsv") == ['"di ""si"""']
+def test_common_voice_has_no_quoting_but_a_copy_by_pandas(tmp_path: Path, marks: str) -> None:
+    said = ['di "si"', '"si"', '"Si", di', "si"]
+    table = pd.DataFrame({"client_id": "x", marks: 1, "path": "a.wav", "text": said})
+    own = "".join(f"{line}\n" for line in ["\t".join(table), *(f"x\t1\ta.wav\t{text}" for text in said)])
+    (tmp_path / "own.tsv").write_text(own)
+    table.to_csv(tmp_path / "copy.tsv", sep="\t", index=False)
+    assert (tmp_path / "copy.tsv").read_text() != own
+    assert texts(tmp_path / "own.tsv") == texts(tmp_path / "copy.tsv") == said
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,14 @@ def test_common_voice(tmp_path: Path, write_audio: WriteAudio, columns: str, suf
     assert first["duration"] == pytest.approx(0.5, abs=0.1)
 
 
+def test_a_number_that_all_readers_of_a_sentence_share_is_no_id(tmp_path: Path, write_audio: WriteAudio) -> None:
+    folder = tmp_path / "fleurs" / "gl" / "train"
+    for name in ("one", "two"):
+        write_audio(folder / f"{name}.wav", 0.5)
+    (folder / "table.csv").write_text("id,path,text\n1504,one.wav,sol\n1504,two.wav,sol\n")
+    assert [row["id"].rpartition("/")[2] for row in prepare(folder, tmp_path / "out")] == ["one", "two"]
+
+
 def test_spontaneous_speech(tmp_path: Path, write_audio: WriteAudio) -> None:
     folder = tmp_path / "sps-corpus-1.0" / "gl"
     for index in range(2):
