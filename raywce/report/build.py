@@ -119,12 +119,12 @@ def _finding(run: Run, tables: list[WerTable]) -> str:
         assert outcome.nearest is not None
         worst = outcome.nearest.worst
         by = f"{worst[0]} is {numbers.distance(worst[1])} points above its limit" if worst else "it has no figures"
-        return f"{begun}Nothing feasible: in the nearest trial, {outcome.nearest.trial_id}, {by}. It {change}."
-    name = outcome.best.trial_id
+        return f"{begun}Nothing feasible: in the nearest, {outcome.nearest.called}, {by}. It {change}."
+    name = outcome.best.called
     if outcome.better:
         caution = "It was chosen by these figures; no confirm phase has tested it on other speech."
-        return f"{begun}The best feasible trial, {name}, {change}. {caution}"
-    return f"{begun}No feasible trial beats the baseline: the best one, {name}, {change}."
+        return f"{begun}The best that is feasible, {name}, {change}. {caution}"
+    return f"{begun}Nothing feasible beats the baseline: the best, {name}, {change}."
 
 
 def _change(run: Run, table: WerTable) -> str:

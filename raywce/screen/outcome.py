@@ -69,12 +69,12 @@ def _headline(outcome: SearchOutcome) -> str:
         assert outcome.nearest is not None
         worst = outcome.nearest.worst
         by = f"{worst[0]} is {numbers.distance(worst[1])} points above its limit" if worst else ""
-        return f"Nothing feasible ({counts}). The nearest trial is {outcome.nearest.trial_id}: {by}."
+        return f"Nothing feasible ({counts}). The nearest is {outcome.nearest.called}: {by}."
     change = numbers.change(outcome.best.objective - outcome.baseline_objective)
     verdict = f"{change} points of {outcome.minimised} compared with the baseline"
     if not outcome.better:
         verdict = f"not better than the baseline ({change} points of {outcome.minimised})"
-    return f"Best feasible trial {outcome.best.trial_id} ({counts}): {verdict}."
+    return f"Best feasible {outcome.best.called} ({counts}): {verdict}."
 
 
 def _shown(outcome: SearchOutcome) -> TrialFigures:

@@ -71,6 +71,13 @@ class TrialFigures(_Named):
     objective: Number
 
     @property
+    def called(self) -> str:
+        """What it is, in words: `trial search-000-9adf`, or `setting 4 times the draws`."""
+        if len(self.trial_ids) == 1:
+            return f"trial {self.trial_id}"
+        return f"setting {setting_name(self.values, [path for path in self.values if '.' not in path])}"
+
+    @property
     def feasible(self) -> bool:
         """Whether every constraint holds."""
         return is_feasible(self.violations)

@@ -66,7 +66,7 @@ def test_nothing_feasible_is_said_with_what_stands_in_the_way(tmp_path: Path) ->
     report = build(read_run(run.folder))
     nearest = run.outcome().nearest
     assert report.finding.startswith(
-        f"Nothing feasible: in the nearest trial, {nearest.trial_id}, {nearest.worst[0]} is"
+        f"Nothing feasible: in the nearest, trial {nearest.trial_id}, {nearest.worst[0]} is"
     )
     assert report.label == "nearest trial"
     assert report.allowed["es"] == pytest.approx(1.1 - 100 * run.outcome().references.baseline["es"])

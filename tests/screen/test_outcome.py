@@ -87,7 +87,7 @@ def test_nothing_feasible_names_the_nearest_trial_and_what_stopped_it(file, tabl
     add(table, 1, 0.45, -0.5, 0.75)
     result = outcome(table, file.experiment, TABLES)
     assert (result.exit_code, result.best, result.nearest.trial_id) == (3, None, "search-1")
-    assert "The nearest trial is search-1: pt is 0.75 points above its limit" in printed(result, monkeypatch)
+    assert "The nearest is trial search-1: pt is 0.75 points above its limit" in printed(result, monkeypatch)
 
 
 def test_a_best_trial_that_is_not_better_than_the_baseline_is_said_to_be_so(file, table, monkeypatch) -> None:

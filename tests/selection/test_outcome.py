@@ -16,7 +16,7 @@ from raywce.runs.tables import Trial, TrialTable
 from raywce.search.driver import Driver
 from raywce.selection.comparison import Interval
 from raywce.selection.limits import limits
-from raywce.selection.outcome import SearchOutcome, outcome, references
+from raywce.selection.outcome import SearchOutcome, TrialFigures, outcome, references
 from raywce.selection.trials import BASELINE, COMPLETE, SEARCH
 from raywce.trial_report import Report
 from raywce.valid_json import as_json
@@ -152,3 +152,9 @@ def test_an_outcome_of_an_older_version_minimised_a_mean_rate(tmp_path: Path) ->
         del written[name]
     read = TypeAdapter(SearchOutcome).validate_python(written)
     assert (read.minimised, read.marks) == ("low-resource capped WER", {})
+
+
+def test_a_setting_is_called_by_its_levels_and_values_and_not_by_its_trials() -> None:
+    values = {"setting": "4 times the draws", "weighting.alpha": 2.0}
+    assert TrialFigures("search-0, search-1", values, {}, {}, 0.5).called == "setting 4 times the draws, alpha 2"
+    assert TrialFigures("search-0", values, {}, {}, 0.5).called == "trial search-0"
