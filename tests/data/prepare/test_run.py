@@ -137,7 +137,7 @@ def test_repeated_id_keeps_the_first(tmp_path: Path, write_audio: WriteAudio) ->
     assert repeated["detail"].endswith("metadata.csv:2")
 
 
-def numbered(folder: Path, name: str, ids: Sequence[str], clips: Sequence[str], write_audio: WriteAudio) -> None:
+def with_ids(folder: Path, name: str, ids: Sequence[str], clips: Sequence[str], write_audio: WriteAudio) -> None:
     for clip in clips:
         write_audio(folder / clip, 0.2)
     rows = [f"{identifier},{clip},frase" for identifier, clip in zip(ids, clips, strict=True)]
@@ -157,28 +157,28 @@ def test_ids_that_start_again_in_each_table_are_made_unique(tmp_path: Path, writ
     for language in ("es", "gl"):
         for split in ("dev", "train"):
             clips = [f"{split}-{i}.wav" for i in range(2)]
-            numbered(tmp_path / "set" / language, f"{split}.csv", "01", clips, write_audio)
+            with_ids(tmp_path / "set" / language, f"{split}.csv", "xy", clips, write_audio)
     kept, repeated = outcome(tmp_path / "set", tmp_path / "out")
     assert repeated == []
-    others = [f"set/{table}.csv/{i}" for table in ("es/train", "gl/dev", "gl/train") for i in range(2)]
-    assert sorted(kept) == sorted(["0", "1", *others])
+    others = [f"set/{table}.csv/{i}" for table in ("es/train", "gl/dev", "gl/train") for i in "xy"]
+    assert sorted(kept) == sorted(["x", "y", *others])
     assert kept == outcome(tmp_path / "set", tmp_path / "again")[0]
 
 
 def test_an_id_is_repeated_within_a_table_though_another_has_it(tmp_path: Path, write_audio: WriteAudio) -> None:
     folder = tmp_path / "gl"
-    numbered(folder, "dev.csv", "0", ["a.wav"], write_audio)
-    numbered(folder, "train.csv", "010", ["b.wav", "c.wav", "d.wav"], write_audio)
+    with_ids(folder, "dev.csv", "x", ["a.wav"], write_audio)
+    with_ids(folder, "train.csv", "xyx", ["b.wav", "c.wav", "d.wav"], write_audio)
     kept, repeated = outcome(folder, tmp_path / "out")
-    assert kept == ["0", "gl/train.csv/0", "1"]
+    assert kept == ["x", "gl/train.csv/x", "y"]
     assert repeated == ["train.csv:4"]
 
 
 def test_one_recording_in_two_tables_is_repeated(tmp_path: Path, write_audio: WriteAudio) -> None:
     folder = tmp_path / "gl"
-    numbered(folder, "dev.csv", "0", ["a.wav"], write_audio)
-    numbered(folder, "train.csv", "01", ["a.wav", "b.wav"], write_audio)
-    assert outcome(folder, tmp_path / "out") == (["0", "1"], ["train.csv:2"])
+    with_ids(folder, "dev.csv", "x", ["a.wav"], write_audio)
+    with_ids(folder, "train.csv", "xy", ["a.wav", "b.wav"], write_audio)
+    assert outcome(folder, tmp_path / "out") == (["x", "y"], ["train.csv:2"])
 
 
 def test_a_clip_of_two_common_voice_releases_is_repeated(tmp_path: Path, write_audio: WriteAudio) -> None:
