@@ -41,10 +41,10 @@ class View(Protocol):
 
 
 def open_view(experiment: Experiment, leaves: Sequence[str], progress: Progress) -> View:
-    """Return a live table on a terminal, plain lines elsewhere."""
+    """Return a live table on a terminal; plain lines in a file, whatever FORCE_COLOR says, and with `TERM=dumb`."""
     console = rich.get_console()
-    view = TerminalView if console.is_terminal else PlainView
-    return view(console, experiment, leaves, progress)
+    is_live = console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
+    return (TerminalView if is_live else PlainView)(console, experiment, leaves, progress)
 
 
 class PlainView:

@@ -22,7 +22,7 @@ from rich.console import Console
 from raywce.experiment.schema import Evaluation, Languages, metrics_of
 from raywce.runs.tables import Trial, TrialTable
 from raywce.screen import throttle
-from raywce.screen.live import PlainView, TerminalView, utterances_per_second
+from raywce.screen.live import PlainView, TerminalView, open_view, utterances_per_second
 from raywce.screen.progress import Progress
 from raywce.selection.trials import COMPLETE, FAIL, PRUNED, RUNNING, SEARCH
 from raywce.trial_report import Report
@@ -69,6 +69,17 @@ def test_plain_lines_come_once_for_each_event(file: Any, table: TrialTable, prog
         "search-1: failed: no memory. search: 1 of 4 done, 0 running; the baseline's low-resource WER is 47.00 %; "
         "time left unknown.",
     ]
+
+
+def test_a_file_has_lines_whatever_force_color_says(
+    file: Any, progress: Progress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with (tmp_path / "log").open("w") as log:
+        console = Console(file=log)
+        assert console.is_terminal
+        monkeypatch.setattr("rich.get_console", lambda: console)
+        assert isinstance(open_view(file.experiment, list(file.space), progress), PlainView)
 
 
 def test_what_a_card_lacks_is_said_once(file: Any, table: TrialTable, progress: Progress) -> None:
