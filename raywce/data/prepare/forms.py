@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,7 @@ _NEVER_READ = {
     "invalidated": "Common Voice's clips that listeners found wrong; they are never read",
     "other": "Common Voice's clips that too few listeners have checked; they are never read",
 }
+_SHARD = re.compile(r"-\d+-of-\d+$")  # as the Hub names the parquet files of a split
 _OWN_FILES = {REJECTED, PREPARED, "trials.parquet"}
 OF_SAVED_DATASET = {"dataset_dict.json", "dataset_info.json", "state.json"}
 
@@ -172,8 +174,9 @@ def candidate(path: Path, options: FindOptions) -> Candidate | str:
         problem = encoding_problem(path) if suffix_of(path.name) not in arrow_tables.SUFFIXES else None
         return f"{missing}. It {problem.rule}, but got {problem.got}. {problem.do}" if problem else missing
     clips = next((path.parent / name for name in _CLIP_FOLDERS if (path.parent / name).is_dir()), None)
-    if path.stem in _NEVER_READ and (clips or "client_id" in names):
-        return _NEVER_READ[path.stem]
+    part = path.parent.name if path.stem.isdecimal() else _SHARD.sub("", path.stem)
+    if part in _NEVER_READ and (clips or "client_id" in names):
+        return _NEVER_READ[part]
     first = _first_row(path, options)
     _, audio = audio_of(first)
     table = Table(path, path.parent)

@@ -299,6 +299,15 @@ def test_clips_that_are_not_validated_are_never_read(tmp_path: Path, write_audio
         assert "never read" in problems(source, tmp_path / "out", rows=RowOptions(split="train"))
 
 
+@pytest.mark.parametrize("place", ["%s-00000-of-00002.parquet", "%s/0000.parquet"])
+@pytest.mark.parametrize("name", ["invalidated", "other"])
+def test_nor_are_they_as_the_hub_stores_them(tmp_path: Path, name: str, place: str) -> None:
+    file = tmp_path / "gl" / (place % name)
+    file.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"client_id": ["x"], "audio": [b"RIFF"], "sentence": ["sol"]}), file)
+    assert "never read" in problems(tmp_path / "gl", tmp_path / "out", rows=RowOptions(split="train"))
+
+
 def test_a_delta_release_is_read_where_its_split_is_told(tmp_path: Path, write_audio: WriteAudio) -> None:
     folder = release(tmp_path / "gl", write_audio, "validated", "invalidated", "other")
     assert "validated.tsv: Common Voice's clips before they are split; --split" in problems(folder, tmp_path / "no")
