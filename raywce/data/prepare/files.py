@@ -32,7 +32,7 @@ def folders(root: Path, skip: Path | None, passed_over: PassedOverFiles) -> Iter
 
     Args:
         root: the folder.
-        skip: a folder that is left out.
+        skip: a folder that is left out, without links in its path.
         passed_over: where tables and audio in hidden folders are added, and folders that can't be listed.
     """
     seen: set[str] = set()
@@ -40,7 +40,7 @@ def folders(root: Path, skip: Path | None, passed_over: PassedOverFiles) -> Iter
     while waiting:
         folder = waiting.pop()
         real = os.path.realpath(folder)
-        if real in seen or folder == skip:
+        if real in seen or (skip and real == str(skip)):
             continue
         seen.add(real)
         try:

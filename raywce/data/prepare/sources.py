@@ -86,7 +86,7 @@ def _audio(root: Path, skip: Path | None) -> Iterator[tuple[Path, str]]:
 
 def _prefixes(sources: list[str]) -> list[str]:
     """Return the name of each source's folder, numbered where different folders have one name."""
-    paths = [Path(source).resolve() for source in sources]
+    paths = [_place(source) for source in sources]
     folders = [path.parent if path.is_file() else path for path in paths]
     alike = {folder: [f for f in dict.fromkeys(folders) if f.name == folder.name] for folder in folders}
     return [
@@ -95,13 +95,22 @@ def _prefixes(sources: list[str]) -> list[str]:
     ]
 
 
+def _place(source: str) -> Path:
+    """Return a source's absolute path: by its own name where it is a link to a folder, or to a file with no form.
+
+    The Hub's cache and DVC link to files that are named by their content. A table's audio is beside the table itself.
+    """
+    own, real = Path(os.path.normpath(Path(source).absolute())), Path(source).resolve()
+    return real if real.is_file() and suffix_of(real.name) in READERS else own
+
+
 def _of_source(source: str, prefix: str, options: FindOptions, found: Found) -> list[Table]:
     path = Path(source)
     if options.form is Format.HUB or (options.form is Format.AUTO and not path.exists() and _is_hub_id(source)):
         return _from_hub(source, options)
     if not path.exists():
         fail(source, "must be a folder, a file or a Hub id (owner/name)", do="There is no such folder or file.")
-    root = path.resolve()
+    root = _place(source)
     if root.is_file():
         return [placed(_of_file(source, root, options), root.parent, prefix, options.language_map)]
     found.folders.append(root)

@@ -201,6 +201,22 @@ def test_what_was_prepared_can_be_prepared_again(tmp_path: Path, write_audiofold
     assert prepare(tmp_path / "one", tmp_path / "two") == first
 
 
+def test_a_link_is_known_by_its_own_name(tmp_path: Path, write_audiofolder: WriteFolder) -> None:
+    write_audiofolder(tmp_path / "store" / "es_dev_2024", ["un"])
+    (tmp_path / "speech" / "gl").mkdir(parents=True)
+    (tmp_path / "speech" / "gl" / "test").symlink_to(tmp_path / "store" / "es_dev_2024")
+    (row,) = prepare(tmp_path / "speech" / "gl" / "test", tmp_path / "out")
+    assert row["language"] == "gl"
+    assert [file.parent.parent.name for file in (tmp_path / "out").glob("*/*/*.parquet")] == ["test"]
+
+    (tmp_path / "blobs").mkdir()
+    next((tmp_path / "out").glob("test/gl/*.parquet")).rename(tmp_path / "blobs" / "0123abcd")
+    snapshot = tmp_path / "snapshots" / "gl" / "train"
+    snapshot.mkdir(parents=True)
+    (snapshot / "0000.parquet").symlink_to(tmp_path / "blobs" / "0123abcd")
+    assert len(prepare(snapshot / "0000.parquet", tmp_path / "again")) == 1
+
+
 def test_two_sources_with_the_same_names(tmp_path: Path, write_audiofolder: WriteFolder) -> None:
     one = write_audiofolder(tmp_path / "a" / "gl" / "train", ["un"])
     two = write_audiofolder(tmp_path / "b" / "gl" / "train", ["dous"])
