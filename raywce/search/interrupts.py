@@ -27,4 +27,5 @@ def signals_given_back() -> Iterator[Callable[[], bool]]:
         yield lambda: is_taken and signal.getsignal(signal.SIGINT) is before[signal.SIGINT]
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: not of Python
+                signal.signal(number, handler)
