@@ -39,7 +39,9 @@ def plain_words(outcome: SearchOutcome) -> str:
 
 def _of_search(outcome: SearchOutcome) -> str:
     references = outcome.references
-    if outcome.best is None or not outcome.better:
+    if outcome.best is None:
+        return f"No trial keeps all limits: the baseline stays, with {_low(outcome, [references.baseline])} on dev."
+    if not outcome.better:
         return f"Nothing better than the baseline was found, with {_low(outcome, [references.baseline])} on dev."
     low = f"{_low(outcome, [references.baseline, outcome.best.wer])} on dev, baseline to best trial, not confirmed"
     return f"{low}{_others(outcome, references.original, references.baseline, outcome.best.wer)}."
