@@ -24,6 +24,7 @@ from raywce.data.prepare.columns import (
     typed,
     used_columns,
 )
+from raywce.data.prepare.delimited import DELIMITED
 from raywce.data.prepare.file_names import find_file, suffix_of
 from raywce.data.prepare.forms import Table
 from raywce.data.prepare.languages import LanguageMap, ReadLanguage, language_of_name, read_language
@@ -139,7 +140,8 @@ def _row(table: Table, record: Record, options: RowOptions) -> ReadRow:
     text = clean(_text(fields, options.text_columns), options.clean_ups)
     embedded = isinstance(fields.get(column), dict) and suffix_of(table.path.name) in arrow_tables.SUFFIXES
     offset, seconds = _times(fields) if column in NEMO_AUDIO else (None, None)
-    given = "" if record.broken else _given_id(fields)  # the cells of a broken row may be shifted
+    # The cells of a broken row may be shifted.
+    given = "" if record.broken else _given_id(fields, suffix_of(table.path.name) in DELIMITED)
     identifier = readable(given or _made_id(table, record, audio, split, embedded, offset))
     source = readable(f"{table.path}:{record.number}")
     path = str(table.path if embedded else _resolve(table, audio))
@@ -222,9 +224,13 @@ def _resolve(table: Table, audio: str) -> Path:
     return find_file(table.audio_folder / name)
 
 
-def _given_id(fields: Fields) -> str:
-    """Return the table's own id; empty where it has none, or a number, which may be that of a row or a sentence."""
-    return next((text for name in ID_COLUMNS if (text := _text(fields, (name,))) and not text.isdecimal()), "")
+def _given_id(fields: Fields, is_delimited: bool) -> str:
+    """Return the table's own id; empty where it has none.
+
+    A number is none: it may be that of a row or a sentence. In CSV and TSV it is text like all other cells.
+    """
+    found = next((text for name in ID_COLUMNS if (text := _text(fields, (name,)))), "")
+    return "" if is_delimited and found.isdecimal() else found
 
 
 def _made_id(table: Table, record: Record, audio: str, split: str | None, embedded: bool, offset: float | None) -> str:
