@@ -10,7 +10,7 @@ from raywce.report.figures import Figure, LanguageRow, WerTable
 from raywce.report.run import Run
 from raywce.selection.averages import Averaged
 from raywce.selection.comparison import Comparison, Decoded, Interval, compare, side_by_side
-from raywce.selection.limits import Rule, limits
+from raywce.selection.limits import limits, reference_wers
 from raywce.selection.outcome import References, SearchOutcome, TrialFigures
 from raywce.selection.trials import BASELINE, ORIGINAL, SEARCH
 
@@ -52,8 +52,13 @@ def _of_averages(averaged: Averaged, experiment: Experiment) -> list[WerTable]:
 
 def allowances(outcome: SearchOutcome, experiment: Experiment) -> dict[str, float]:
     """Return the points by which each rate with a limit may be above the baseline's, whatever its reference is."""
-    found = limits(experiment.search.constraints, outcome.references.limits)
-    baseline = outcome.references.baseline
+    return _above_baseline(experiment, outcome.references.limits, outcome.references.baseline)
+
+
+def _above_baseline(
+    experiment: Experiment, references: Mapping[str, float], baseline: Mapping[str, float]
+) -> dict[str, float]:
+    found = limits(experiment.search.constraints, references)
     return {name: 100 * (limit.reference + limit.allowance - baseline[name]) for name, limit in found.items()}
 
 
@@ -73,15 +78,12 @@ def _of_claim(
 
 
 def _allowed(figures: Comparison, experiment: Experiment) -> dict[str, float]:
-    """Return the points by which each rate with a limit may be above the baseline's on this speech."""
-    measured, found = {"baseline": figures.baseline, "original": figures.original}, {}
-    for language in experiment.limited_languages:
-        if language in figures.baseline.wer:
-            rule = Rule.of(experiment.search.constraints, language)
-            named, baseline = rule.reference, figures.baseline.wer[language].value
-            reference = measured[named].wer[language].value if isinstance(named, str) else named
-            found[language] = 100 * (reference + float(rule.allowed_rise(reference)) - baseline)
-    return found
+    """Return the same of this speech."""
+    models = figures.baseline, figures.original
+    baseline, original = ({language: wer.value for language, wer in one.wer.items()} for one in models)
+    limited = [language for language in experiment.limited_languages if language in baseline]
+    references = reference_wers(experiment.search.constraints, limited, baseline, original)
+    return _above_baseline(experiment, references, baseline)
 
 
 def _of_comparison(
