@@ -13,6 +13,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from raywce.data.prepare.mp3 import with_length
 from raywce.data.prepare.summary import Reason
 from raywce.data.schema import SAMPLE_RATE
 
@@ -83,7 +84,7 @@ def decode(data: bytes, max_seconds: float, offset: float = 0.0, seconds: float 
     """
     if not data:
         raise BadAudioError(Reason.EMPTY_FILE, "0 bytes")
-    data = _checked_container(data)
+    data = with_length(_checked_container(data))
     try:
         file = soundfile.SoundFile(io.BytesIO(data))
     except soundfile.LibsndfileError as error:
