@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from loky import cpu_count
 from rich.table import Table
 
 from raywce import numbers
@@ -76,7 +76,7 @@ def prepare(
     parquet, and datasets of the Hub, and parent folders of all these. Files that nothing is read from are named.
     """
     rows = RowOptions(language, split, text_column, tuple(clean_up or ()), _language_map(language_map or []))
-    jobs = jobs or os.cpu_count() or 1
+    jobs = jobs or cpu_count()
     tokenizer = tokenizer and checkpoint_path(tokenizer, "--tokenizer")
     options = PrepareOptions(
         sources=tuple(sources),

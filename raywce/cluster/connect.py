@@ -57,7 +57,7 @@ def connect(num_cpus: int | None = None, num_gpus: int | None = None) -> Iterato
     A process that is connected already keeps its connection. A cluster that was started here stops at the end.
 
     Args:
-        num_cpus: CPUs of a cluster started here; None: all of the machine.
+        num_cpus: CPUs of a cluster started here; None: all that this process may use, by affinity and cgroup.
         num_gpus: GPUs likewise.
 
     Raises:
@@ -74,6 +74,7 @@ def connect(num_cpus: int | None = None, num_gpus: int | None = None) -> Iterato
 @contextmanager
 def _connection(address: str | None, num_cpus: int | None, num_gpus: int | None) -> Iterator[None]:
     import ray
+    from loky import cpu_count
     from ray._private import ray_constants
 
     if _UV not in os.environ:
@@ -84,7 +85,7 @@ def _connection(address: str | None, num_cpus: int | None, num_gpus: int | None)
     quiet = {"log_to_driver": False, "logging_level": "WARNING", "configure_logging": True}
     if address is None:
         # The State API needs the dashboard: Ray Train asks it whether a stopped trial's controller lives.
-        ray.init(address="local", num_cpus=num_cpus, num_gpus=num_gpus, include_dashboard=True, **quiet)
+        ray.init(address="local", num_cpus=num_cpus or cpu_count(), num_gpus=num_gpus, include_dashboard=True, **quiet)
     else:
         _join(address, quiet)
     try:
@@ -146,10 +147,11 @@ def alive_nodes() -> tuple[Node, ...]:
 
 
 def local_resources() -> dict[str, float]:
-    """Return this machine's CPUs and GPUs, without starting Ray."""
+    """Return the CPUs and GPUs of this machine that this process may use, without starting Ray."""
     import torch
+    from loky import cpu_count
 
-    return {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    return {"CPU": float(cpu_count()), "GPU": float(torch.cuda.device_count())}
 
 
 def ask_autoscaler(bundles: Sequence[Node]) -> None:

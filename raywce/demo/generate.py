@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -24,6 +23,8 @@ def provide_speech(folder: Path) -> None:
     """
     if not is_pending(folder):
         return
+    from loky import cpu_count
+
     from raywce.demo.corpus import prepare_corpus
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +37,7 @@ def provide_speech(folder: Path) -> None:
         start = time.monotonic()
         with TemporaryDirectory(".partial", f"{folder.name}-", folder.parent) as work:
             speech = Path(work, "speech")
-            prepared = prepare_corpus(speech, seed=SEED, max_seconds=MAX_SECONDS, jobs=os.cpu_count() or 1)
+            prepared = prepare_corpus(speech, seed=SEED, max_seconds=MAX_SECONDS, jobs=cpu_count())
             speech.rename(folder)
         _say(f"generated {prepared.utterances} utterances in {time.monotonic() - start:.0f} s: {folder}")
 

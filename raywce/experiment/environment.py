@@ -254,7 +254,9 @@ def _both_parts_of_dev(folder: str, language: str) -> Iterator[Problem]:
 
 
 def _machine(resources: Resources) -> Iterator[Problem]:
-    has = {"cpus_per_worker": (os.cpu_count() or 1, "CPU"), "gpus_per_worker": (_gpus(), "GPU")}
+    from loky import cpu_count
+
+    has = {"cpus_per_worker": (cpu_count(), "CPU"), "gpus_per_worker": (_gpus(), "GPU")}
     for name, (count, unit) in has.items():
         needed = resources.workers * getattr(resources, name)
         if needed > count:

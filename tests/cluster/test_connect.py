@@ -17,7 +17,16 @@ from raywce.errors import InputError
 
 
 def test_this_machines_resources_need_no_ray() -> None:
-    assert local_resources()["CPU"] == os.cpu_count()
+    assert local_resources()["CPU"] == len(os.sched_getaffinity(0))
+
+
+def test_cpus_that_this_process_may_not_use_do_not_count() -> None:
+    all_of_them = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(all_of_them)})
+    try:
+        assert local_resources()["CPU"] == 1
+    finally:
+        os.sched_setaffinity(0, all_of_them)
 
 
 def test_ray_address_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def names(folder: Path) -> set[str]:
 def test_the_corpus_is_generated_once_and_said_to_be(
     generator: Generator, corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr("loky.cpu_count", lambda: 3)
     assert assets.is_pending(corpus)
     provide_speech(corpus)
     assert names(corpus) == {"first", "last"}

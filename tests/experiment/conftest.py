@@ -12,7 +12,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No Ray cluster is known, whatever runs on this machine."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "no-ray"))
-    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("loky.cpu_count", lambda: 4)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
