@@ -13,8 +13,8 @@ from raywce.experiment.schema import Experiment
 from raywce.experiment.space import Scalar
 from raywce.selection.limits import Limit, is_feasible, violations, worst
 from raywce.selection.objective import Objective
-from raywce.storage.failures import is_passing, is_storage_failure
-from raywce.storage.files import wait_until_writable
+from raywce.storage.failures import is_passing, is_storage_failure, unshared
+from raywce.storage.files import appears, wait_until_writable
 from raywce.trial_report import OBJECTIVE, Flat, Report
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Driver:
         part: of dev, which the phase may see.
         limits: of the languages that have one, at the end; None where trials are not judged one by one.
         limits_at: by step before the end, where the baseline has an evaluation there; elsewhere `limits` hold.
+        shared_file: of the run folder, which each node must see; None: not looked for.
         baseline: its rates at the end, fractions by language; an objective over WERs and CERs is relative to them.
     """
 
@@ -65,12 +66,16 @@ class Driver:
     folder: str
     run_trial: RunTrial
     part: Part = "all"
+    shared_file: str | None = None
     limits: Mapping[str, Limit] | None = None
     limits_at: Mapping[int, Mapping[str, Limit]] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(self, config: Flat) -> None:
         """Run the trial of `config` (`Run.of`); after an outage of the storage, resume from the last checkpoint."""
+        if self.shared_file and not appears(self.shared_file):
+            _give(Report(storage_failure=unshared(self.shared_file)))
+            return
         run = Run.of(config)
         last = Report()
         earlier = 0  # restarts of attempts that an outage of the storage ended

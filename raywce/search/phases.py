@@ -151,6 +151,10 @@ class _Phases:
     def choice(self) -> Choice:
         return chosen(self.experiment, self.file.space)
 
+    @property
+    def _shared_file(self) -> str | None:
+        return self.folder.path(EXPERIMENT) if self.folder.local else None
+
     def table(self) -> TrialTable:
         return self.tune_runs.table()
 
@@ -228,7 +232,7 @@ class _Phases:
         done = {row["trial_id"] for row in self.table().last_rows(phase) if row["state"] in ended}
         left = [run for run in wanted if run.trial_id not in done]
         if left:
-            driver = Driver(self.file, self.folder.path("trials"), self.trial, part)
+            driver = Driver(self.file, self.folder.path("trials"), self.trial, part, self._shared_file)
             self.tune_runs.run(phase, driver, ListedRuns(left), len(left), len(wanted))
 
     def _part(self, of_phase: Part) -> Part:
@@ -250,6 +254,7 @@ class _Phases:
             self.folder.path("trials"),
             self.trial,
             self._part("search"),
+            self._shared_file,
             limits(constraints, against.limits),
             {step: limits(constraints, wers) for step, wers in at_steps.items()},
             against.baseline,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,10 +15,11 @@ from raywce.errors import InputError, RunFailed
 PATIENCE_S = 180.0  # how long a storage may be out of reach
 # Errors of other processes come as text, and those of pyarrow without a number.
 _STAYING = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)))
+_UNSHARED = "is not shared by all nodes"
 _PASSING = tuple(map(os.strerror, (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)))
 _PASSING += ("AWS Error NETWORK_CONNECTION", "AWS Error SLOW_DOWN", "AWS Error SERVICE_UNAVAILABLE")
 _PASSING += ("AWS Error INTERNAL_FAILURE", "AWS Error REQUEST_TIMEOUT")
-_TELLTALES = (*_STAYING, *_PASSING, "AWS Error")
+_TELLTALES = (*_STAYING, *_PASSING, "AWS Error", _UNSHARED)
 
 
 def is_storage_failure(text: str) -> bool:
@@ -28,6 +30,11 @@ def is_storage_failure(text: str) -> bool:
 def is_passing(text: str) -> bool:
     """Return whether the text says so, of a kind that often passes by itself: out of reach or overloaded."""
     return any(telltale in text for telltale in _PASSING)
+
+
+def unshared(file: str) -> str:
+    """Return the failure of a storage in which this node does not see a file that another one wrote."""
+    return f"storage {_UNSHARED}, {socket.gethostname()} has no {file}; set it to a shared folder or a URI"
 
 
 patiently = retry(

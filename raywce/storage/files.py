@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from pyarrow import fs
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from raywce.storage.failures import patiently
+
+_LAGS_S = (0.5, 1, 2, 5, 10, 20, 20)
 
 
 def is_uri(place: str) -> bool:
@@ -39,6 +42,15 @@ def exists(place: str) -> bool:
     """Return whether a file or folder is there."""
     filesystem, path = located(place)
     return filesystem.get_file_info(path).type is not fs.FileType.NotFound
+
+
+def appears(place: str) -> bool:
+    """Return whether a file is there, or comes: a network file system may show it to another node after a while."""
+    for wait in _LAGS_S:
+        if exists(place):
+            return True
+        time.sleep(wait)
+    return exists(place)
 
 
 @patiently

@@ -94,7 +94,9 @@ def events(folder: Path, trials: int, at_once: int) -> dict[str, float]:
     )
     scheduler = FeasibleFirstASHA((EVERY,), STEPS, 1.25)  # most trials go on
     callback = TableCallback(run, SEARCH, file, trials, lambda: at_once, Sweeper(run, 1))
-    judged = Driver(file, str(folder), lasting_trial, {"es": Limit(0.20, 0.005), "pt": Limit(0.19, 0.005)}).judged
+    judged = Driver(
+        file, str(folder), lasting_trial, limits={"es": Limit(0.20, 0.005), "pt": Limit(0.19, 0.005)}
+    ).judged
     began, cpu = time.monotonic(), time.process_time()
     callback.setup()
     running: deque[tuple[Any, Any]] = deque()

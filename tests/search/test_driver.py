@@ -11,6 +11,7 @@ import pytest
 from raywce.errors import RunFailed
 from raywce.search.driver import Driver
 from raywce.selection.limits import Limit
+from raywce.storage.failures import report_storage_failures
 from tests.search import surrogate
 
 RATES = {"gl": 0.40, "es": 0.35, "pt": 0.20}
@@ -94,6 +95,29 @@ def test_a_storage_that_does_not_come_back_ends_the_phase_and_not_the_trial(
     last = told(driver, Outages(times, reason), tmp_path, monkeypatch)[-1]
     assert last["storage_failure"] == reason
     assert "failure" not in last
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_node_that_does_not_see_the_run_folder_trains_nothing_and_ends_the_phase(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    file, waited = tmp_path / "experiment.yaml", []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if late and len(waited) == 3:
+            file.touch()
+
+    monkeypatch.setattr("time.sleep", sleep)
+    reports = told(replace(driver, shared_file=str(file)), Outages(0), tmp_path, monkeypatch)
+    assert 30 < sum(waited) < 90 or late
+    if late:
+        assert [report["step"] for report in reports] == [10, 20]
+    else:
+        (only,) = reports
+        assert str(file) in only["storage_failure"]
+        with pytest.raises(RunFailed, match="is not shared by all nodes"), report_storage_failures("runs/demo"):
+            raise OSError(only["storage_failure"])
 
 
 def test_other_failures_are_the_trials_own(driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
