@@ -55,6 +55,7 @@ def build(run: Run) -> RunReport:
         finding=numbers.with_minus(_finding(run, tables)),
         label=tables[0].label if tables else "trial",
         notes=_notes(outcome) if outcome else [],
+        rate_notes=_rate_notes(outcome) if outcome else [],
         wanted=run.file.trials,
         completed=len(done),
         feasible=sum(bool(point.feasible) for point in done),
@@ -145,13 +146,18 @@ def _change(run: Run, table: WerTable) -> str:
 
 def _notes(outcome: SearchOutcome) -> list[str]:
     notes = ["The time limit was reached before all trials had been run."] if outcome.out_of_time else []
-    notes += outcome.notes
     if outcome.confirmation:
-        notes += [f"held-out dev: {note}" for note in outcome.confirmation.dev.notes]
-        notes += [f"{name}: {note}" for name, test in outcome.confirmation.tests.items() for note in test.notes]
         closed, failed = outcome.confirmation.closed, outcome.confirmation.failed
         notes += [f"The test split stays closed: {closed}"] if closed else []
         notes += [f"{name} is left out because one of its runs failed: {reason}" for name, reason in failed.items()]
+    return notes
+
+
+def _rate_notes(outcome: SearchOutcome) -> list[str]:
+    notes = list(outcome.notes)
+    if outcome.confirmation:
+        notes += [f"held-out dev: {note}" for note in outcome.confirmation.dev.notes]
+        notes += [f"{name}: {note}" for name, test in outcome.confirmation.tests.items() for note in test.notes]
     return notes
 
 

@@ -197,6 +197,7 @@ class RunReport:
         finding: the outcome in a sentence or two.
         label: of the model that the finding is about.
         notes: what else to know.
+        rate_notes: on single trainings: the same as another, or a plain rate well above the capped one.
         wanted: trials that the file asks for.
         rate: name of the rates, such as `capped WER`.
         objective: name of what is minimised.
@@ -237,6 +238,7 @@ class RunReport:
     finding: str
     label: str
     notes: list[str]
+    rate_notes: list[str]
     wanted: int
     completed: int
     feasible: int

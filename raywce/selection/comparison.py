@@ -61,8 +61,12 @@ class Decoded:
 
     @property
     def named(self) -> list[tuple[str, pa.Table]]:
-        """All of them in the same order, each with the name of its model."""
-        return [(name, table) for name, tables in self.models for table in tables]
+        """All of them in the same order, each with the name of its model, and which of its trainings it is."""
+        return [
+            (f"{name}, {number} of {len(tables)}" if len(tables) > 1 else name, table)
+            for name, tables in self.models
+            for number, table in enumerate(tables, 1)
+        ]
 
     @property
     def models(self) -> list[tuple[str, Sequence[pa.Table]]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -83,6 +84,20 @@ def test_without_a_winner_the_nearest_candidate_is_shown(tmp_path: Path) -> None
     assert f" {report.candidate} lowers the capped WER of gl" in report.finding
     assert any("stays closed" in note for note in report.notes)
     page(report, read_run(run.folder))
+
+
+def test_notes_on_single_trainings_are_folded_below_the_rates_and_those_on_the_finding_stand_above(
+    confirmed: MadeRun,
+) -> None:
+    run = read_run(confirmed.folder)
+    assert run.outcome is not None
+    outcome = replace(run.outcome, notes=["baseline-0, gl: 9 <errors>"], out_of_time=True)
+    report = build(replace(run, outcome=outcome))
+    assert [note for note in report.notes if "time limit" in note]
+    assert report.rate_notes[0] == "baseline-0, gl: 9 <errors>"
+    html = page(report, run)
+    assert html.index("The time limit was reached") < html.index('<section id="wer"')
+    assert html.index('<section id="wer"') < html.index("<li>baseline-0, gl: 9 &lt;errors&gt;</li>")
 
 
 def test_a_confirmed_finding_is_that_of_the_confirm_phase(confirmed: MadeRun) -> None:
