@@ -153,8 +153,9 @@ def show_counts(prepared: Prepared, out: Path) -> None:
     for line in _remarks(prepared):
         typer.echo(line)
     for overlap in prepared.overlap:
-        speakers, sentences = _pairs(overlap.speakers), _pairs(overlap.sentences)
-        typer.echo(f"{overlap.language} in more than one split: speakers {speakers}; sentences {sentences}")
+        found = ("speakers", overlap.speakers), ("sentences", overlap.sentences), ("recordings", overlap.recordings)
+        shown = "; ".join(f"{name} {_pairs(shared)}" for name, shared in found)
+        typer.echo(f"{overlap.language} in more than one split: {shown}")
     if prepared.unbalanced_quotes:
         typer.echo(f"rows with an unbalanced quote read as they are written: {prepared.unbalanced_quotes}")
     _show_languages(prepared)

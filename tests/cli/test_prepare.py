@@ -51,7 +51,7 @@ def test_prints_counts_that_add_up(
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert "gl train 3 2 0.00 2 0 1" in lines
     assert "gl train 1 missing_file" in lines
-    assert "gl in more than one split: speakers 1 in train+dev; sentences 1 in train+dev" in printed
+    assert "gl in more than one split: speakers 1 in train+dev; sentences 1 in train+dev; recordings" in printed
     kept, rejected, capped = (json.loads(counts.read_text())[n] for n in ("utterances", "rejected", "capped"))
     assert kept + rejected + capped == 10
     assert f"{kept} kept + {rejected} rejected + {capped} capped = 10 rows read" in printed

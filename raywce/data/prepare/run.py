@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,7 +28,7 @@ from raywce.storage.files import replaced
 from raywce.storage.prepared_folder import PREPARED, REJECTED, WORK
 from raywce.valid_json import as_json
 
-_LAYOUT = 1  # changes with the form of the output
+_LAYOUT = 2  # changes with the form of the output
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,8 @@ def _finish(
     _remove_strangers(options.out, records)
     write_rejects(options.out / REJECTED, _rejects(plan, records))
     settings = options.settings()
-    prepared = summarise(options.out, outcomes, _rejects(plan, records), plan.rows_read, notes, settings)
+    rejects, recordings = _rejects(plan, records), partial(_recordings, options.out)
+    prepared = summarise(options.out, outcomes, rejects, plan.rows_read, notes, settings, recordings)
     if prepared.utterances == 0:
         reasons = Counter(reject.reason for reject in _rejects(plan, records))
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
@@ -191,6 +193,12 @@ def _rejects(plan: Plan, records: set[Path]) -> Iterator[Reject]:
     for record in sorted(records):
         result = read_result(record)
         yield from result.rejects if result else ()
+
+
+def _recordings(out: Path, group: Group) -> Iterator[str]:
+    for record in sorted((out / WORK / group.split / group.language).glob("*.json")):
+        result = read_result(record)
+        yield from result.audio if result else ()
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from raywce.storage.git_lfs import POINTER_HEAD
 _ROW_GROUP = 64  # utterances held in memory at a time
 _AROUND = 4  # labels around a transcript: language token, task, no timestamps; end token
 _LONGEST_PATH = 400  # characters shown
+_DIGITS = 16  # hexadecimal, of a recording's digest
 _QUEUED = 2  # shards a worker, so that none waits for the main process
 
 _Kept = tuple[Row, bytes, int]
@@ -124,12 +125,14 @@ class ShardResult:
     Attributes:
         kept: utterances written; none means that there is no parquet file.
         samples: their audio at 16 kHz.
+        audio: a digest of each one's recording.
         rejects: the others.
         remarks: counts of what is to be known of the kept ones.
     """
 
     kept: int
     samples: int
+    audio: list[str]
     rejects: list[Reject]
     remarks: Mapping[str, int] = field(default_factory=dict)
 
@@ -141,7 +144,13 @@ def write_shard(shard: Shard) -> ShardResult:
     if done and (done.kept == 0 or shard.file.exists()):
         return done
     result = _write(shard)
-    state = {"key": key, "kept": result.kept, "samples": result.samples, "remarks": result.remarks}
+    state = {
+        "key": key,
+        "kept": result.kept,
+        "samples": result.samples,
+        "audio": result.audio,
+        "remarks": result.remarks,
+    }
     lines = [json.dumps(state), *(reject.dump() for reject in result.rejects)]
     shard.record.parent.mkdir(parents=True, exist_ok=True)
     with replaced(shard.record) as partial:
@@ -160,7 +169,7 @@ def read_result(record: Path, key: str | None = None) -> ShardResult | None:
         return None
     if key is not None and fields["key"] != key:
         return None
-    return ShardResult(fields["kept"], fields["samples"], loaded, fields["remarks"])
+    return ShardResult(fields["kept"], fields["samples"], fields["audio"], loaded, fields["remarks"])
 
 
 def _write(shard: Shard) -> ShardResult:
@@ -171,28 +180,30 @@ def _write(shard: Shard) -> ShardResult:
     utterances = _utterances(shard, rejects, remarks)
     first = list(islice(utterances, _ROW_GROUP))
     if not first:
-        return ShardResult(0, 0, rejects)
+        return ShardResult(0, 0, [], rejects)
     shard.file.parent.mkdir(parents=True, exist_ok=True)
     with replaced(shard.file) as partial:
-        kept, samples = _write_parquet(partial, first, utterances)
-    return ShardResult(kept, samples, rejects, remarks)
+        audio, samples = _write_parquet(partial, first, utterances)
+    return ShardResult(len(audio), samples, audio, rejects, remarks)
 
 
-def _write_parquet(path: Path, batch: list[_Kept], utterances: Iterator[_Kept]) -> tuple[int, int]:
-    """Write row groups of bounded size, then the digest of all rows; return utterances and samples."""
-    digest, kept, samples = sha256(), 0, 0
+def _write_parquet(path: Path, batch: list[_Kept], utterances: Iterator[_Kept]) -> tuple[list[str], int]:
+    """Write row groups of bounded size, then the digest of all rows; return a digest of each recording, and samples."""
+    digest, samples = sha256(), 0
+    audio: list[str] = []
     options = {"compression": "none", "use_dictionary": ["language", "speaker"], "write_statistics": False}
     with parquet_writer(path, UTTERANCES, **options) as writer:
         while batch:
             for row, flac, count in batch:
-                values = [sha256(flac).hexdigest(), row.id, row.text, row.language, row.speaker]
+                recording = sha256(flac).hexdigest()
+                values = [recording, row.id, row.text, row.language, row.speaker]
+                audio.append(recording[:_DIGITS])
                 digest.update(json.dumps(values).encode())
                 samples += count
-            kept += len(batch)
             writer.write_table(pa.Table.from_pylist([_columns(*utterance) for utterance in batch], schema=UTTERANCES))
             batch = list(islice(utterances, _ROW_GROUP))
         writer.add_key_value_metadata({CONTENT_KEY: digest.hexdigest()})
-    return kept, samples
+    return audio, samples
 
 
 def _columns(row: Row, flac: bytes, samples: int) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
@@ -125,11 +125,12 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Numbers of speakers and sentences that each two splits of a language share (`{"dev+train": 3}`)."""
+    """Numbers of speakers, sentences and recordings that each two splits of a language share (`{"dev+train": 3}`)."""
 
     language: str
     speakers: dict[str, int]
     sentences: dict[str, int]
+    recordings: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,18 @@ def summarise(
     rows: int,
     notes: Notes,
     settings: Mapping[str, object],
+    recordings: Callable[[Group], Iterable[str]],
 ) -> Prepared:
     """Count what stands in `out`, and check that every row read is kept, rejected or capped.
+
+    Args:
+        out: the output folder, whole but for `prepared.json`.
+        outcomes: by group.
+        rejects: all of them.
+        rows: read.
+        notes: on tables and rows.
+        settings: of the command.
+        recordings: returns a digest of each recording of a group.
 
     Raises:
         RuntimeError: the counts don't add up; nothing may be lost in silence.
@@ -200,7 +211,7 @@ def summarise(
     kept, capped = (sum(getattr(o, name) for o in outcomes.values()) for name in ("kept", "capped"))
     if kept + rejected + capped != rows:
         raise RuntimeError(f"{rows} rows were read, but {kept} kept + {rejected} rejected + {capped} capped")
-    overlap = tuple(_overlap(out, language) for language in sorted({group.language for group in outcomes}))
+    overlap = tuple(_overlap(out, language, recordings) for language in sorted({group.language for group in outcomes}))
     return Prepared(
         rows=rows,
         utterances=kept,
@@ -230,11 +241,12 @@ def _group_summary(out: Path, group: Group, outcome: Outcome, reasons: Counter[s
     return GroupSummary(group.split, group.language, *counts)
 
 
-def _overlap(out: Path, language: str) -> Overlap:
+def _overlap(out: Path, language: str, recordings: Callable[[Group], Iterable[str]]) -> Overlap:
     groups = [Group(split, language) for split in SPLITS]
     speakers = {group.split: _values(out, group, "speaker") for group in groups}
     sentences = {group.split: map(sentence_key, _values(out, group, "text")) for group in groups}
-    return Overlap(language, shared(speakers), shared(sentences))
+    audio = {group.split: recordings(group) for group in groups}
+    return Overlap(language, shared(speakers), shared(sentences), shared(audio))
 
 
 def _values(out: Path, group: Group, column: str) -> Iterator[str]:

@@ -15,12 +15,13 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 
 from raywce.data.prepare import shards, writer
-from raywce.data.prepare.audio import decode
+from raywce.data.prepare.audio import decode, encode_flac
 from raywce.data.prepare.rows import RowOptions
 from raywce.data.prepare.run import PrepareOptions, run
 from raywce.data.schema import CONTENT_KEY, UTTERANCES
@@ -238,6 +239,20 @@ def test_sentences_in_two_splits_are_counted(tmp_path: Path, write_audiofolder: 
     write_audiofolder(tmp_path / "gl/test", ["UN  día", "tres"])
     (overlap,) = run(options_for(tmp_path / "gl", tmp_path / "out")).overlap
     assert overlap.sentences["train+test"] == 1
+
+
+def test_recordings_in_two_splits_are_counted_whatever_their_tables_call_them(tmp_path: Path) -> None:
+    clips = [encode_flac(np.random.default_rng(seed).normal(0, 0.1, 8000).astype(np.float32)) for seed in range(4)]
+    for split, its in {"train": clips[:3], "test": clips[2:], "dev": clips[:1]}.items():
+        audio = [{"bytes": clip, "path": f"{split}{number}.flac"} for number, clip in enumerate(its)]
+        (tmp_path / "speech/gl").mkdir(parents=True, exist_ok=True)
+        table = pa.table({"audio": audio, "text": [f"{split} {number}" for number in range(len(its))]})
+        pq.write_table(table, tmp_path / f"speech/gl/{split}.parquet")
+    expected = {"train+dev": 1, "train+test": 1, "dev+test": 0}
+    for _ in range(2):  # the second time, what the first one wrote is found
+        (overlap,) = run(options_for(tmp_path / "speech", tmp_path / "out")).overlap
+        assert overlap.recordings == expected
+        assert not any([*overlap.speakers.values(), *overlap.sentences.values()])
 
 
 @pytest.mark.parametrize("cap", [{"cap_to": "gl"}, {"cap": 4}])
