@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,13 @@ class Recordings:
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Return the recordings in a folder and the folders in it, by name."""
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    """Return the recordings in a folder and the folders in it, linked ones too, by name; none of hidden files.
+
+    macOS leaves a hidden `._noise.wav`, which is no audio, beside each file that it copies to other disks.
+    """
+    inside = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
+    audio = (file for file in inside if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    return sorted(file for file in audio if file.is_file())
 
 
 def check_recordings(folder: Path, path: str) -> Problems:

@@ -31,6 +31,15 @@ def test_recordings_of_any_rate_are_brought_to_16_khz_mono(folder: Path, tmp_pat
     assert recordings.samples.dtype == np.float32
 
 
+def test_linked_folders_are_read_and_hidden_files_are_not(folder: Path, tmp_path: Path) -> None:
+    (folder / "._a.wav").write_bytes(b"\0\5\x16\7")  # as macOS writes it
+    (tmp_path / "elsewhere").mkdir()
+    soundfile.write(tmp_path / "elsewhere/c.wav", np.zeros(700), 16_000)
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    recordings = open_recordings(folder, tmp_path / "cache", "path")
+    assert [len(recordings[index]) for index in range(len(recordings))] == [16_000, 500, 700]
+
+
 def test_they_are_brought_there_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_recordings(folder, tmp_path / "cache", "path")
     with monkeypatch.context() as patch:
