@@ -21,6 +21,7 @@ from raywce.storage.node_copy import has_parquet, rows_in
 from raywce.storage.prepared_folder import UNFINISHED, is_unfinished
 
 MLFLOW_URI = "MLFLOW_TRACKING_URI"
+_WSL = Path("/dev/dxg")  # the GPU of Linux on Windows
 _MLFLOW = re.compile(r"(https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://.+|databricks(://.+)?")
 
 
@@ -267,8 +268,12 @@ def _machine(resources: Resources) -> Iterator[Problem]:
 
 
 def _gpus() -> int:
-    """Return the number of CUDA devices that a process here may use, counted without loading torch."""
+    """Return the number of CUDA devices that a process here may use; torch, which takes seconds, is not loaded."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([device for device in visible.split(",") if device.strip() not in ("", "-1", "NoDevFiles")])
+    if _WSL.exists():  # Windows' driver lists its GPUs elsewhere
+        import torch
+
+        return torch.cuda.device_count()
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))

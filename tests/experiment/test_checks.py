@@ -625,3 +625,14 @@ def test_speech_whose_preparation_was_interrupted_is_refused(example: Path) -> N
     assert [(one.path, "was interrupted" in one.rule) for one in problems(example, [])] == [("data.folder", True)]
     (folder / "prepared.json").write_text("{}")  # what comes last
     assert changed(example)
+
+
+def test_gpus_of_linux_on_windows_count_though_no_driver_lists_them(
+    example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr("raywce.experiment.environment._WSL", tmp_path)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    changed(example, "resources.gpus_per_worker=1")
+    (found,) = problems(example, ["resources={workers: 2, gpus_per_worker: 1}"])
+    assert "no more than the 1 GPU" in str(found)
