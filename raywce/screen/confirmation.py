@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from raywce import numbers
-from raywce.screen.console import legend, marked, plain_table, show_line, show_table
+from raywce.screen.console import legend, marked, plain_table, show_line, show_notes, show_table
 from raywce.selection.candidates import Candidate
 from raywce.selection.comparison import Choice, Claim, Comparison
 from raywce.selection.outcome import Confirmation
@@ -205,5 +205,4 @@ def _show_comparison(figures: Comparison, candidate: str, where: str, claim: Cla
     excess = "; excess: upper bound above the limit" if claim and claim.bounds else ""
     title = f"Change of the {figures.label} in points, {level} % intervals{excess}"
     show_table(title, change_table(figures, candidate, claim))
-    for note in figures.notes:
-        show_line(note)
+    show_notes(figures.notes)

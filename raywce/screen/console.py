@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from textwrap import wrap
 
 import rich
@@ -11,10 +11,20 @@ from rich.table import Table
 
 from raywce.selection.languages import ONE_KIND
 
+_NOTES = 2
+
 
 def show_line(text: str) -> None:
     """Print a line as it is."""
     rich.get_console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """Print the first few notes on single trainings; a long search has dozens."""
+    for note in notes[:_NOTES]:
+        show_line(note)
+    if len(notes) > _NOTES:
+        show_line(f"and {len(notes) - _NOTES} more such notes, in the report and in outcome.json")
 
 
 def plain_table(*headings: str, text: Collection[str] = (), wrapped: Collection[str] = ()) -> Table:

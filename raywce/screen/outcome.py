@@ -6,7 +6,7 @@ from rich.table import Table
 
 from raywce import numbers
 from raywce.screen.confirmation import show_confirmation
-from raywce.screen.console import legend, marked, plain_table, show_line, show_table
+from raywce.screen.console import legend, marked, plain_table, show_line, show_notes, show_table
 from raywce.screen.settings import show_settings
 from raywce.screen.summary import plain_words
 from raywce.selection.outcome import SearchOutcome, TrialFigures
@@ -25,8 +25,7 @@ def show_outcome(outcome: SearchOutcome) -> None:
         show_table(title, pareto_table(outcome))
     if outcome.settings:
         show_settings(outcome.settings, outcome.label, outcome.watched, outcome.marks)
-    for note in outcome.notes:
-        show_line(note)
+    show_notes(outcome.notes)
     if outcome.confirmation:
         show_confirmation(outcome.confirmation)
     for name, path in outcome.tables.items():

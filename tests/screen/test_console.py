@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from raywce.screen.console import plain_table, show_fields, show_table
+from raywce.screen.console import plain_table, show_fields, show_notes, show_table
 from tests.screen.readable import check, printed
 
 
@@ -40,3 +40,10 @@ def test_a_long_field_continues_below_itself_and_its_words_stay_whole(monkeypatc
     assert lines[0].startswith("disk     a text")
     assert lines[1].startswith("         ")
     assert lines[-1].endswith(path)
+
+
+def test_of_many_notes_two_are_printed_and_the_others_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    show_notes(["one", "two"])
+    assert capsys.readouterr().out == "one\ntwo\n"
+    show_notes([str(number) for number in range(9)])
+    assert capsys.readouterr().out == "0\n1\nand 7 more such notes, in the report and in outcome.json\n"
