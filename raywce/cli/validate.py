@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from raywce import numbers
 from raywce.cli.figures import write_figures
 from raywce.errors import InputError, Problem
 from raywce.selection.sampler_choice import Choice, chosen
@@ -85,6 +87,7 @@ def _summary(loaded: ExperimentFile) -> Summary:
             "minimised": metrics.objective_label,
             "about": metrics.objective_about,
         },
+        "draws": _draws(loaded) if has_speech else None,
         "weighting": experiment.weighting.kind,
         "searched": {path: str(distribution) for path, distribution in space.items()},
         "first_points": loaded.published_points(),
@@ -107,6 +110,21 @@ def _summary(loaded: ExperimentFile) -> Summary:
         "notes": loaded.notes,
         "not_here": [asdict(problem) for problem in loaded.not_here],
     }
+
+
+def _draws(loaded: ExperimentFile) -> Summary | None:
+    """Return each language's share of the baseline's utterances, and what the sampling's keys alone ask for.
+
+    None where the demo corpus was not generated yet.
+    """
+    from raywce.storage.node_copy import rows_in
+    from raywce.training.draws import asked_draws, draws
+
+    baseline = loaded.baseline()
+    counts = {of: rows_in(baseline.data.folder, [f"train/{of}"]) for of in baseline.languages.all}
+    if not all(counts.values()):
+        return None
+    return {"shares": draws(baseline, counts), "asked": asked_draws(baseline, counts)}
 
 
 def _runs(loaded: ExperimentFile) -> Summary:
@@ -174,6 +192,7 @@ def _fields(summary: Summary) -> list[tuple[str, str]]:
         ("high-resource", ", ".join(high) or "none"),
         *_watched_field(watched, summary["limited"]),
         ("metric", _metric_text(summary["metric"])),
+        *_draws_field(summary["draws"], low),
         ("weighting", summary["weighting"]),
         ("a trial", steps.format(**trial)),
         ("takes", "{workers} workers: {cpus:g} CPUs, {gpus:g} GPUs".format(**trial)),
@@ -199,6 +218,19 @@ def _fields(summary: Summary) -> list[tuple[str, str]]:
         fields.append(("grid", f"settings: {len(grid['settings'])}, seeds of each: {grid['seeds']}"))
         fields += [("baseline", f"replaces {_point(values)}") for values in grid["baseline"]]
     return fields
+
+
+def _draws_field(found: Summary | None, low: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the field of the draws, with a word where both kinds in every batch change them."""
+    if found is None:
+        return []
+    shares, asked = found["shares"], found["asked"]
+    text = ", ".join(f"{of} {numbers.percent(share, digits=1)} %" for of, share in shares.items())
+    before, after = (sum(one[of] for of in low) for one in (asked, shares))
+    if not math.isclose(before, after):
+        text += f" (data.sampling.both_kinds: {numbers.percent(before, digits=1)} % of low-resource ones are too few"
+        text += " for one in each batch)" if after > before else " leave no room for another in each batch)"
+    return [("draws", text)]
 
 
 def _metric_text(metric: Summary) -> str:

@@ -75,7 +75,9 @@ class Sampling(Section):
     )
     both_kinds: bool | Literal["auto"] = Field(
         "auto",
-        description="Put low- and high-resource utterances into every batch; auto: where a weight can be adaptive.",
+        description="Put low- and high-resource utterances into every batch: a side whose share is less than one "
+        "utterance of a batch is raised to 1/batch_size, whatever temperature and shares say. auto: in all trainings, "
+        "also the baseline's, where the weight of any trial can be adaptive.",
     )
     duration_window: Count = Field(
         1,

@@ -19,7 +19,7 @@ from raywce.data.context import ContextLength, EncoderContext
 from raywce.data.features import LogMel
 from raywce.data.labels import LabelEncoder
 from raywce.data.loader import Corpus, Loader, StepBatch
-from raywce.data.sampler import BatchSampler, language_shares, with_both_kinds, with_copies
+from raywce.data.sampler import BatchSampler
 from raywce.data.schema import SAMPLE_RATE
 from raywce.data.store import Utterances, label_lengths, open_split
 from raywce.errors import InputError
@@ -32,6 +32,7 @@ from raywce.precision import resolved, shortcoming
 from raywce.storage.node_copy import on_node
 from raywce.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from raywce.training.dev import DevSet
+from raywce.training.draws import draws
 from raywce.training.encoder_states import EncoderStates, fingerprint, fits, has_dropout
 from raywce.training.memory import explained
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
@@ -207,20 +208,16 @@ class Worker:
     def loader_of(self, batch_size: int, accumulation_steps: int) -> Loader:
         """Return this worker's step batches, for a global batch size and a number of accumulation steps."""
         experiment, sampling, resources = self.experiment, self.experiment.data.sampling, self.experiment.resources
-        copies = dict.fromkeys(experiment.augmented_languages, experiment.augmentation.copies)
-        counts = with_copies({name: len(pool) for name, pool in self.pools.items()}, copies)
-        shares = language_shares(counts, sampling.temperature, sampling.shares)
-        if sampling.both_kinds is True:
-            shares = with_both_kinds(shares, set(experiment.languages.low_resource), self.training.batch_size)
+        counts = {name: len(pool) for name, pool in self.pools.items()}
         sampler = BatchSampler(
             self.pools,
             self.corpus.utterances.durations,
-            shares,
+            draws(experiment, counts),
             batch_size=batch_size,
             steps=self.training.steps,
             seed=self.training.seed,
             duration_window=sampling.duration_window,
-            copies=copies,
+            copies=dict.fromkeys(experiment.augmented_languages, experiment.augmentation.copies),
             timed=experiment.data.timestamps,
         )
         return Loader(

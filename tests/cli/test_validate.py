@@ -79,6 +79,18 @@ def test_watched_languages_are_named_with_those_that_have_a_limit(example: Path,
     assert (written["languages"]["watched"], written["limited"]) == (["en", "it"], ["es", "pt", "it"])
 
 
+def test_the_share_of_each_language_in_the_draws(example: Path, tmp_path: Path) -> None:
+    outcome = tmp_path / "outcome.json"
+    plain = " ".join(validate(tmp_path, str(example), "weighting={kind: constant, alpha: 2}").stdout.split())
+    assert "draws gl 33.3 %, es 33.3 %, pt 33.3 % weighting" in plain
+    scarce = ["weighting={kind: dynamic, alpha: 2}", "data.sampling.shares={gl: 0.5, es: 10, pt: 10}"]
+    done = validate(tmp_path, str(example), *scarce, "--json", str(outcome))
+    said = " ".join(done.stdout.split())
+    shares, why = "gl 12.5 %, es 43.8 %, pt 43.8 %", "data.sampling.both_kinds: 2.4 % of low-resource ones are too few"
+    assert f"draws {shares} ({why}" in said
+    assert json.loads(outcome.read_text())["draws"]["asked"]["gl"] == pytest.approx(0.5 / 20.5)
+
+
 def test_the_disk_that_a_search_takes(example: Path, tmp_path: Path) -> None:
     outcome, whisper = tmp_path / "outcome.json", write_tiny_whisper(tmp_path / "tiny", ["gl", "es", "pt"])
     few = ["search.confirm={candidates: 2, seeds: 3}", "search.baseline_seeds=1"]
