@@ -144,8 +144,8 @@ print("DA with a cap on the ratio against DA:      ca", shown(weightings.differe
 
 # %% [markdown]
 # **Answer.** At 12.5 % of the draws and 120 steps, no weighting is shown to improve Catalan, nor to harm the others:
-# the intervals reach gains of 1.3 to 2.2 points of Catalan and rises of 0.8 to 1.5 of the others, so an effect of a point
-# would not be seen. 20 % of the draws change Catalan most, with a weight of 2 or without it, and their intervals
-# just reach zero. A weight of 4, with which Catalan is 36 % of the loss, did no more than 20 % of the draws, which are
-# 20 % of the loss; whether it does less can't be said. A cap on DA's ratio changed next to nothing. Other shares of
-# Catalan, more steps and other languages may say something else.
+# the intervals reach gains of 1.3 to 2.2 points of Catalan and rises of 0.8 to 1.5 of the others, so an effect of a
+# point would not be seen. 20 % of the draws change Catalan most, with a weight of 2 or without it, and their
+# intervals just reach zero. A weight of 4, with which Catalan is 36 % of the loss, did no more than 20 % of the
+# draws, which are 20 % of the loss; whether it does less can't be said. A cap on DA's ratio changed next to nothing.
+# Other shares of Catalan, more steps and other languages may say something else.
