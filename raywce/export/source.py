@@ -19,7 +19,7 @@ from raywce.selection.outcome import Confirmation, SearchOutcome
 from raywce.selection.robustness import RobustnessFigures
 from raywce.selection.trials import BASELINE, COMPLETE, CONFIRM, PHASES, Row, values_of
 from raywce.storage.files import exists
-from raywce.training.run import MODEL, REPORTS
+from raywce.training.run import MODEL, REPORTS, has_model
 from raywce.trial_report import Report
 
 Kind = Literal["average", "confirmed", "best", "by id", "trained"]
@@ -123,7 +123,7 @@ def find_source(run: str, trial: str | None = None) -> Source:
 def _of_training(folder: RunFolder, file: ExperimentFile, trial: str | None) -> Source:
     if trial:
         fail("--trial", "must be left out for a run of raywce train, which has one model", trial)
-    if not folder.has(MODEL):
+    if not has_model(folder):
         fail("RUN", "must be finished", f"no model in {folder.uri} yet", "Resume it with the command that started it")
     reports = sorted(folder.read_table(REPORTS).to_pylist(), key=lambda row: int(row["step"]))
     return Source(folder, "trained", "", folder.path(MODEL), file.concrete(), reports)

@@ -15,6 +15,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fi
 
 from raywce.storage.failures import patiently
 
+# An object appears once it is whole. To move one is to copy it, which S3 refuses above 5 GiB; folders can't be moved.
+_OBJECT_STORES = ("s3", "gcs", "abfs")
 _LAGS_S = (0.5, 1, 2, 5, 10, 20, 20)
 
 
@@ -109,6 +111,18 @@ def write_table(place: str, table: pa.Table) -> None:
     """Replace a parquet file by `table`; its folder is made where it is missing."""
     with _replaced(place) as stream:
         pq.write_table(table, stream)
+
+
+@patiently
+def copy_file(source: str, place: str) -> None:
+    """Copy a file between paths or URIs; it appears under its name once it is whole, and its folder is made."""
+    (origin, path), (filesystem, target) = located(source), located(place)
+    filesystem.create_dir(target.rpartition("/")[0], recursive=True)
+    if filesystem.type_name in _OBJECT_STORES:
+        fs.copy_files(path, target, origin, filesystem)
+        return
+    fs.copy_files(path, f"{target}.partial", origin, filesystem)
+    filesystem.move(f"{target}.partial", target)
 
 
 @patiently

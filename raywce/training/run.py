@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-from pyarrow import fs
 
 from raywce.experiment.schema import Experiment
 from raywce.runs.folder import CHECKPOINT, STATE_FILE, RunFolder, checkpoint_name
@@ -16,6 +15,7 @@ from raywce.training.trial import run_trial
 from raywce.trial_report import Report
 
 NAME, REPORTS, MODEL = "train", "reports.parquet", "model"
+_CONFIG = "config.json"
 _RENAMED = {"on_the_way": "intermediate"}  # columns of older runs
 
 
@@ -117,7 +117,7 @@ def train_run(experiment: Experiment, folder: RunFolder, show: Callable[[Report]
 
 def finished_run(experiment: Experiment, folder: RunFolder) -> TrainOutcome | None:
     """Return the outcome of a finished training, without a cluster; None where it is not finished."""
-    return _outcome(experiment, folder, _Log(folder, lambda report: None)) if folder.has(MODEL) else None
+    return _outcome(experiment, folder, _Log(folder, lambda report: None)) if has_model(folder) else None
 
 
 def _outcome(experiment: Experiment, folder: RunFolder, log: _Log) -> TrainOutcome:
@@ -131,14 +131,17 @@ def _checkpoints(folder: RunFolder) -> dict[int, str]:
     return {int(name.removeprefix(CHECKPOINT)): folder.path(NAME, name) for name in names}
 
 
+def has_model(folder: RunFolder) -> bool:
+    """Return whether the training is finished: its model's configuration is written last."""
+    return folder.has(f"{MODEL}/{_CONFIG}")
+
+
 def _copy_model(folder: RunFolder, step: int) -> None:
-    """Copy the last checkpoint without the training's state; the copy gets its name only once it is complete."""
-    filesystem, source = files.located(folder.path(NAME, checkpoint_name(step)))
-    target = filesystem.normalize_path(files.located(folder.path(MODEL))[1])
-    filesystem.create_dir(f"{target}.partial")
-    fs.copy_files(source, f"{target}.partial", source_filesystem=filesystem, destination_filesystem=filesystem)
-    filesystem.delete_file(f"{target}.partial/{STATE_FILE}")
-    filesystem.move(f"{target}.partial", target)
+    """Copy the last checkpoint without the training's state."""
+    source = folder.path(NAME, checkpoint_name(step))
+    names = {one.base_name for one in files.entries(source)} - {STATE_FILE}
+    for name in sorted(names, key=lambda name: (name == _CONFIG, name)):
+        files.copy_file(f"{source}/{name}", folder.path(MODEL, name))
 
 
 def _objective(report: Report) -> float:

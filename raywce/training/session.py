@@ -134,14 +134,10 @@ class Alone:
         return f"{self._folder}/{name}/{STATE_FILE}"
 
 
-@patiently
 def _upload(folder: Path, place: str) -> None:
     """Copy a checkpoint; its state comes last: without it, the checkpoint is not whole."""
-    filesystem, path = files.located(place)
-    filesystem.create_dir(path, recursive=True)
     for file in sorted(folder.iterdir(), key=lambda file: (file.name == STATE_FILE, file.name)):
-        fs.copy_files(str(file), f"{path}/{file.name}.partial", fs.LocalFileSystem(), filesystem)
-        filesystem.move(f"{path}/{file.name}.partial", f"{path}/{file.name}")
+        files.copy_file(str(file), f"{place}/{file.name}")
 
 
 @patiently

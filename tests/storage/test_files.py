@@ -10,6 +10,7 @@ import pytest
 from pyarrow import fs
 
 from raywce.storage.files import (
+    copy_file,
     delete_file,
     delete_folder,
     entries,
@@ -176,3 +177,11 @@ def test_what_a_killed_process_left_is_overwritten(tmp_path: Path) -> None:
 def test_a_writable_folder_is_left_as_it_was(tmp_path: Path) -> None:
     wait_until_writable(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copied_file_appears_whole_in_a_folder_that_is_made(root: str, tmp_path: Path) -> None:
+    write_text(f"{root}/a.txt", "content")
+    copy_file(f"{root}/a.txt", f"{root}/new/folder/b.txt")
+    assert read_text(f"{root}/new/folder/b.txt") == "content"
+    copy_file(str(tmp_path / "a.txt"), f"{root}/new/c.txt")
+    assert files_in(tmp_path) == ["a.txt", "new/c.txt", "new/folder/b.txt"]

@@ -1,4 +1,5 @@
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ from raywce.cli.train import checkpoint_lines, report_line
 from raywce.evaluation.metric import Metrics
 from raywce.experiment.schema import Experiment
 from raywce.runs.folder import STATE_FILE, RunFolder
+from raywce.storage.files import copy_file, entries, write_text
 from raywce.training import run
 from raywce.trial_report import Report
+from tests.s3_server import BUCKET, s3_server
 
 METRICS = Metrics("wer_normalized", False, ("gl",), ("gl", "es"))
 
@@ -44,10 +47,8 @@ class Trainer:
         for one in self.reports:
             on_report(one)
         for step in self.kept:
-            checkpoint = Path(folder, name, f"step-{step:08d}")
-            checkpoint.mkdir(parents=True)
-            (checkpoint / "config.json").write_text("{}")
-            (checkpoint / STATE_FILE).write_text("state")
+            for file in ("config.json", "model.safetensors", STATE_FILE):
+                write_text(f"{folder}/{name}/step-{step:08d}/{file}", file)
 
 
 def test_the_last_report_of_a_step_counts(
@@ -61,6 +62,38 @@ def test_the_last_report_of_a_step_counts(
     assert outcome.original.wer["gl"] == 0.9
     assert outcome.best.step == 2
     assert outcome.best.objective == 0.4
+
+
+@pytest.fixture(params=["disk", "S3"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "disk":
+        yield str(tmp_path / "runs")
+    else:
+        with s3_server(tmp_path / "s3"):
+            yield f"s3://{BUCKET}/runs"
+
+
+def test_a_training_is_finished_once_its_model_is_whole(
+    experiment: Experiment, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder.of(storage, "a")
+    trainer = Trainer([report(4, 0.5)])
+    monkeypatch.setattr(run, "run_trial", trainer)
+
+    def cut_off(source: str, place: str) -> None:
+        if place.endswith("model/config.json"):
+            raise KeyboardInterrupt
+        copy_file(source, place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("raywce.storage.files.copy_file", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            run.train_run(experiment, folder, lambda report: None)
+    assert run.finished_run(experiment, folder) is None
+    run.train_run(experiment, folder, lambda report: None)
+    outcome = run.finished_run(experiment, folder)
+    assert outcome is not None
+    assert {file.base_name for file in entries(outcome.model)} == {"config.json", "model.safetensors"}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +147,7 @@ def test_the_model_is_the_last_checkpoint_without_the_trainings_state(
     monkeypatch.setattr(run, "run_trial", trainer)
     folder = RunFolder.of(str(tmp_path), "a")
     outcome = run.train_run(experiment, folder, lambda report: None)
-    assert [path.name for path in Path(outcome.model).iterdir()] == ["config.json"]
+    assert {path.name for path in Path(outcome.model).iterdir()} == {"config.json", "model.safetensors"}
 
 
 def test_a_finished_training_is_known_without_a_cluster(
@@ -148,7 +181,7 @@ def test_figures_of_another_part_of_dev_are_not_the_best(
 
 def test_the_reports_of_an_older_version_are_read(experiment: Experiment, tmp_path: Path) -> None:
     folder = RunFolder.of(str(tmp_path), "a")
-    Path(folder.path("model")).mkdir(parents=True)
+    folder.write_text("model/config.json", "{}")
     rows = [{**report(step, wer).flat(), "on_the_way": step == 2} for step, wer in ((2, 0.1), (4, 0.5))]
     columns = [name for name in rows[0] if name != "intermediate"]
     folder.write_table("reports.parquet", pa.Table.from_pylist(rows).select(columns))
