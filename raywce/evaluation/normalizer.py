@@ -16,7 +16,8 @@ from raywce.evaluation.writing import base_code
 Normalizer = Callable[[str, str | None], str]
 """Function of a text and its language's code (None: not known)."""
 
-# Signs that are written in several ways, mapped before NFKC (which would turn ´ into a space and an accent).
+# Signs that are written in several ways: mapped before NFKC, which would turn ´ into a space and an accent, and after,
+# as it turns ŉ into U+02BC and n.
 _ONE_WAY = str.maketrans(
     {
         **dict.fromkeys("’‘‛ʻʼʽ´`′＇՚׳", "'"),  # U+02BB and U+02BC are letters, of Uzbek and Hawaiian among others
@@ -37,23 +38,34 @@ _LETTERS = {
     "sd": str.maketrans(_YEH),  # has another kaf
 }
 _TATWEEL = "ـ"  # stretches a word
+_SELECTOR = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # of a sign's variant
 _JOINERS = "'·-"  # the hyphen last, as a character class wants it
 _LOOSE_JOINER = re.compile(rf"(?<![^\s{_JOINERS}])[{_JOINERS}]|[{_JOINERS}](?![^\s{_JOINERS}])")
 
 
-def _letter_or_space(character: str) -> str:
-    """Keep letters, marks, digits and joiners, drop tatweel and invisible format signs, and make all else a space."""
-    category = unicodedata.category(character)
-    if category == "Cf" or character == _TATWEEL:
-        return ""
-    return character if category[0] in "LMN" or character in _JOINERS else " "
+def _spaced(text: str) -> str:
+    """Keep letters, digits, marks on them and joiners, drop what shows nothing of its own, and make all else a space.
+
+    A mark on nothing is what NFKC leaves of a quote such as ¨, and a selector or frame what an emoji leaves.
+    """
+    kept, is_base = [], False
+    for character in text:
+        category = unicodedata.category(character)
+        if category in {"Cf", "Me"} or character == _TATWEEL or _SELECTOR.match(character):
+            continue
+        if category[0] == "M":
+            kept += [character] * is_base
+            continue
+        is_base = category[0] in "LN"
+        kept.append(character if is_base or character in _JOINERS else " ")
+    return "".join(kept)
 
 
 def words(text: str, language: str | None = None) -> str:
     """Return lower-case words with single spaces between them, diacritics kept, in any language.
 
     Hyphens, apostrophes and middle dots stay inside a word (`colle-lo`, `l'aigua`, `col·legi`) and go elsewhere;
-    other punctuation and symbols are spaces. Combining marks stay, as scripts of India need them.
+    other punctuation and symbols are spaces. Combining marks stay on letters and digits, as scripts of India need them.
 
     Letters that one language writes in several ways are folded:
 
@@ -70,9 +82,8 @@ def words(text: str, language: str | None = None) -> str:
     """
     compatible = unicodedata.normalize("NFKC", text.translate(_ONE_WAY))
     lowered = compatible.translate(_LETTERS.get(base_code(language), _PERSIAN)).lower().replace("i\u0307", "i")
-    composed = unicodedata.normalize("NFKC", lowered)
-    spaced = "".join(map(_letter_or_space, composed))
-    return " ".join(_LOOSE_JOINER.sub(" ", spaced).split())
+    composed = unicodedata.normalize("NFKC", lowered).translate(_ONE_WAY)
+    return " ".join(_LOOSE_JOINER.sub(" ", _spaced(composed)).split())
 
 
 @cache
@@ -93,9 +104,9 @@ def whisper_basic(text: str, language: str | None = None) -> str:
 
 
 NORMALIZERS: dict[str, Normalizer] = {"words": words, "whisper_basic": whisper_basic}
-_VERSIONS = {"words": 2, "whisper_basic": 1}  # raise one when its output changes for any text
+_VERSIONS = {"words": 3, "whisper_basic": 1}  # raise one when its output changes for any text
 
 
 def versioned_name(name: str) -> str:
-    """Return the normaliser's name as results carry it, for example `words/2`."""
+    """Return the normaliser's name as results carry it, for example `words/3`."""
     return f"{name}/{_VERSIONS[name]}"

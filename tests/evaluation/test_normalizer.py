@@ -3,6 +3,8 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raywce.evaluation.normalizer import NORMALIZERS, versioned_name, words
 from raywce.evaluation.settings import DecodeSettings
@@ -28,6 +30,12 @@ from raywce.evaluation.settings import DecodeSettings
         ("(entre) [parénteses]", "entre parénteses"),
         ("", ""),
         (" .,- ", ""),
+        ("Te quiero ❤️ 1️⃣", "te quiero 1"),
+        ("Dijo ¨hola¨ y salió", "dijo hola y salió"),
+        ("20 ˚C, 20 °C", "20 c 20 c"),
+        ("ŉ boek, 'n boek", "n boek n boek"),
+        ("葛\U000e0100 👩\u200d🦰 🇪🇸", "葛"),
+        ("न\u200dि", "नि"),  # a joiner between a letter and its mark
     ],
 )
 def test_words(text: str, expected: str) -> None:
@@ -66,6 +74,14 @@ def test_words_folds_what_a_language_writes_in_several_ways(language: str | None
     assert words(expected, language) == expected
 
 
+@given(st.text())
+def test_words_of_any_text_are_words_already(text: str) -> None:
+    once = words(text)
+    assert words(once) == once
+    # A mark stands on something, or it would be a word that nobody says.
+    assert all(not word or unicodedata.category(word[0])[0] != "M" for word in once.split(" "))
+
+
 @pytest.mark.parametrize("name", sorted(NORMALIZERS))
 @pytest.mark.parametrize("text", ["Mr. Smith's avó won't colour 20 dollars", "İstanbul -a- b' 'c", " x´y ’z "])
 def test_normalising_twice_changes_nothing(name: str, text: str) -> None:
@@ -85,5 +101,5 @@ def test_whisper_basic_keeps_diacritics_but_splits_at_hyphens() -> None:
 
 
 def test_versioned_names() -> None:
-    assert versioned_name(DecodeSettings().normalizer) == "words/2"
+    assert versioned_name(DecodeSettings().normalizer) == "words/3"
     assert {versioned_name(name).split("/")[0] for name in NORMALIZERS} == set(NORMALIZERS)

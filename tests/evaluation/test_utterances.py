@@ -42,10 +42,10 @@ def test_table_has_flat_counts_and_survives_parquet(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "utterances.parquet")
     read = pq.read_table(tmp_path / "utterances.parquet")
     assert read.schema.equals(SCHEMA)
-    assert read.schema.metadata[b"normalizer"] == b"words/2"
+    assert read.schema.metadata[b"normalizer"] == b"words/3"
     assert read.schema.metadata[b"split"] == b"dev"
     first, second = read.to_pylist()
-    assert first["normalizer"] == "words/2"
+    assert first["normalizer"] == "words/3"
     assert first["words_normalized_insertions"] == 1
     assert first["words_raw_substitutions"] == 3
     assert (second["detected_language"], second["truncated"], second["speaker"]) == (None, True, None)
@@ -56,10 +56,10 @@ def test_table_without_rows_keeps_its_columns() -> None:
 
 
 def test_rows_of_two_normalisers_make_no_table() -> None:
-    with pytest.raises(ValueError, match="share a normaliser, but got whisper_basic/1, words/2"):
+    with pytest.raises(ValueError, match="share a normaliser, but got whisper_basic/1, words/3"):
         to_table([_row(), _row(normalizer="whisper_basic")])
-    with pytest.raises(ValueError, match="words/3"):
-        to_table([_row(), replace(_row(), normalizer="words/3")])
+    with pytest.raises(ValueError, match="words/4"):
+        to_table([_row(), replace(_row(), normalizer="words/4")])
 
 
 @pytest.mark.parametrize(
