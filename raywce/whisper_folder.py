@@ -16,6 +16,7 @@ from raywce.storage.git_lfs import is_pointer
 Tree = Mapping[str, Any]
 
 GENERATION = "generation_config.json"
+WINDOW_SECONDS = 30  # of Whisper; models for tests have shorter ones
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _NEEDED = ("lang_to_id", "task_to_id", "no_timestamps_token_id")
@@ -193,6 +194,12 @@ def _extractor_problems(folder: Path, path: str, config: Tree) -> Iterator[Probl
     wanted, bins = config.get("num_mel_bins", _BINS), (extractor or _read(own)).get("feature_size", _BINS)
     if bins != wanted:
         yield Problem(path, f"must have features of {wanted} mel bins, as its model", f"{bins} in {folder}", _COPY)
+
+
+def window_seconds(folder: Path) -> float:
+    """Return the length of audio that the model takes."""
+    extractor = _read(folder / "processor_config.json").get("feature_extractor") or {}
+    return float((extractor or _read(folder / "preprocessor_config.json")).get("chunk_length", WINDOW_SECONDS))
 
 
 def _tokens_problems(folder: Path, path: str, config: Tree) -> Iterator[Problem]:

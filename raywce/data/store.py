@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import soundfile
 from numpy.typing import NDArray
 
-from raywce.data.schema import CONTENT_KEY, UTTERANCES
+from raywce.data.schema import CONTENT_KEY, SAMPLE_RATE, UTTERANCES
 from raywce.errors import Problems, fail, first_line
 from raywce.storage.node_copy import made_once
 from raywce.storage.prepared_folder import UNFINISHED, is_unfinished
@@ -87,14 +88,35 @@ class Utterances:
         """Return (T,) float32 samples at 16 kHz.
 
         Raises:
-            InputError: the audio can't be decoded.
+            InputError: the audio can't be decoded, or is not mono at 16 kHz, as others' files may be.
         """
         encoded = self._table["audio"][index]["bytes"].as_buffer()
+        samples: NDArray[np.float32]
         try:
-            samples: NDArray[np.float32] = soundfile.read(io.BytesIO(encoded), dtype="float32")[0]
+            samples, rate = soundfile.read(io.BytesIO(encoded), dtype="float32")
         except soundfile.LibsndfileError as error:
             fail("data.folder", "audio must be whole", f"{self.id(index)}: {error}", PREPARE_AGAIN)
+        if rate != SAMPLE_RATE or samples.ndim > 1:
+            found = f"{rate} Hz, {samples[:1].size} channels: {self.id(index)}"
+            fail("data.folder", f"audio must be mono at {SAMPLE_RATE} Hz", found, PREPARE_AGAIN)
         return samples
+
+    def check_window(self, seconds: float, split: str) -> None:
+        """Check that a model's window holds each utterance: what is decoded is not left out, as in training.
+
+        Args:
+            seconds: the window's.
+            split: for the message.
+
+        Raises:
+            InputError: utterances are longer.
+        """
+        longer = np.flatnonzero(self.durations > seconds + 0.5 / SAMPLE_RATE)
+        if len(longer):
+            longest = int(longer[np.argmax(self.durations[longer])])
+            found = f"{len(longer)} that are longer, up to {self.durations[longest]:.2f} s: {self.id(longest)}"
+            rule = f"utterances of {split} must be at most {seconds:g} s long, the window of the model"
+            fail("data.folder", rule, found, f"Prepare with --max-seconds {seconds:g}, or take another model")
 
     def texts(self, start: int, stop: int) -> tuple[list[str], list[str]]:
         """Return texts and languages of the utterances from `start` to `stop`."""
@@ -141,6 +163,11 @@ def open_split(folder: Path, split: str, languages: Sequence[str], cache: Path) 
             problems.add("data.folder", rule, f"{files[0].parent}: {first_line(error)}", PREPARE_AGAIN)
     problems.raise_any()
     tables = {language: pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for language, path in paths.items()}
+    for language, table in tables.items():
+        if repeated := len(table) - pc.count_distinct(table["id"], mode="all").as_py():
+            rule = f"ids must differ within {split}/{language}"
+            problems.add("data.folder", rule, f"{repeated} that are there already", PREPARE_AGAIN)
+    problems.raise_any()
     content = hashlib.sha256("".join(path.name for path in paths.values()).encode()).hexdigest()
     return Utterances(tables, content)
 

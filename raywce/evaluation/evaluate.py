@@ -14,6 +14,7 @@ from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneratio
 
 from raywce.data.dev_split import Part, indices_in
 from raywce.data.features import LogMel
+from raywce.data.schema import SAMPLE_RATE
 from raywce.data.store import Utterance, open_split
 from raywce.evaluation.decode import (
     batch_by_duration,
@@ -111,6 +112,7 @@ def decode_share(
     )
     model = with_tokens(model, evaluation.revision, evaluation.new_tokens, evaluation.cache)
     log_mel = LogMel.from_checkpoint(model, evaluation.revision).to(device)
+    split.check_window(log_mel.n_samples / SAMPLE_RATE, evaluation.split)
     context = encoder_context(log_mel, evaluation.settings)
 
     def features(positions: list[int], whole: bool = False) -> torch.Tensor:

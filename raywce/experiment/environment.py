@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from raywce import assets, whisper_folder
 from raywce.errors import Absent, InputError, Problem, one_line
 from raywce.experiment.augmentation_schema import Augmentation
@@ -17,10 +19,11 @@ from raywce.experiment.schema import Confirm, Data, Evaluation, Languages, Model
 from raywce.experiment.space import Space, largest
 from raywce.experiment.text import shown
 from raywce.storage.files import is_uri
-from raywce.storage.node_copy import has_parquet, rows_in
+from raywce.storage.node_copy import has_parquet, read_columns, rows_in
 from raywce.storage.prepared_folder import UNFINISHED, is_unfinished
 
 MLFLOW_URI = "MLFLOW_TRACKING_URI"
+_SAMPLE_S = 1 / 16_000
 _WSL = Path("/dev/dxg")  # the GPU of Linux on Windows
 _MLFLOW = re.compile(r"(https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://.+|databricks(://.+)?")
 
@@ -41,6 +44,8 @@ def missing(sections: Sections, space: Space) -> list[Problem]:
         problems += _time_stamps(model, data, sections["evaluation"], sections["search"])
     if data:
         problems += _speech(data, languages)
+    if model and data and languages and not problems:
+        problems += _windows(model, data, languages)
     if data and languages and space and "search" in sections:
         problems += _confirmation(data, languages, sections["search"].confirm)
     if "search" in sections:
@@ -198,6 +203,31 @@ def _speech(data: Data, languages: Languages | None) -> Iterator[Problem]:
     for part in dict.fromkeys(languages.parts if languages else []):
         do = f"Prepare {part.partition('/')[2]}, or take it out of languages"
         yield from _part("data.folder", folder, part, do)
+
+
+def _windows(model: Model, data: Data, languages: Languages) -> Iterator[Problem]:
+    """Yield which parts of dev hold longer speech than a model with a short window takes; prepare has 30 s at most."""
+    checkpoint, folder = Path(model.checkpoint), data.folder
+    if is_uri(folder) or not (checkpoint.is_dir() and Path(folder).is_dir()) or assets.is_pending(Path(folder)):
+        return
+    window = whisper_folder.window_seconds(checkpoint)
+    if window >= whisper_folder.WINDOW_SECONDS:
+        return
+    for language in dict.fromkeys(languages.decoded):
+        part = f"dev/{language}"
+        longest = _longest(folder, part)
+        if longest > window + _SAMPLE_S:
+            rule = f"utterances of {part} must be at most {window:g} s long, the window of the model"
+            do = f"Prepare with --max-seconds {window:g}, or take another model"
+            yield Problem("data.folder", rule, f"{longest:.2f} s", do)
+
+
+def _longest(folder: str, part: str) -> float:
+    """Return the seconds of the longest utterance; 0 where they can't be read, which is said when they are opened."""
+    try:
+        return float(pc.max(read_columns(folder, [part], ["duration"])["duration"]).as_py() or 0)
+    except (InputError, OSError, KeyError):
+        return 0.0
 
 
 def _unfinished(path: str, folder: str) -> Iterator[Problem]:

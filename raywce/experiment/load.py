@@ -226,7 +226,7 @@ def _search(search: Search) -> Search:
 
 
 def _path(written: str) -> str:
-    return written if is_uri(written) else str(Path(written).expanduser().absolute())
+    return written.rstrip("/") if is_uri(written) else str(Path(written).expanduser().absolute())
 
 
 def _first_points(sections: Sections, space: Space) -> FirstPoints:

@@ -177,6 +177,7 @@ class Worker:
         self.pools = self.corpus.pools(languages.all, self.context.longest)
         self.left_out = self.corpus.left_out(languages.all, self.context.longest)
         dev = open_split(folder, "dev", languages.decoded, cache)
+        dev.check_window(self.log_mel.n_samples / SAMPLE_RATE, "dev")
         decoding = self.experiment.decode_settings
         own = self._states(dev, decoding.encoder_context, decoding.context_margin, decoding.precision)
         self.dev = DevSet(dev, self.experiment, self.tokenizer, self.log_mel, self.rank, self.workers, own)

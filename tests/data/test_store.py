@@ -252,3 +252,35 @@ def test_a_language_without_an_utterance_within_the_limit_is_an_error(corpus: Pa
     with pytest.raises(InputError) as error:
         Corpus(utterances, encoder, label_lengths(utterances, encoder, tmp_path)).pools(LANGUAGES)
     assert [problem.got for problem in error.value.problems] == ["none of 5 for gl", "none of 80 for es"]
+
+
+def written_by_others(folder: Path, rate: int = 16_000, channels: int = 1, ids: tuple[str, ...] = ("a", "b")) -> Path:
+    """Two utterances of two seconds each, as another program may write them."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros((2 * rate, channels)), rate, format="FLAC")
+    known = {"audio": {"bytes": buffer.getvalue(), "path": None}, "text": "un", "language": "gl", "duration": 2.0}
+    (folder / "dev/gl").mkdir(parents=True)
+    table = pa.Table.from_pylist([known | {"id": name} for name in ids], schema=UTTERANCES)
+    pq.write_table(table, folder / "dev/gl/0.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("form", [{"rate": 48_000}, {"channels": 2}])
+def test_audio_of_another_form_is_refused_where_it_is_read(tmp_path: Path, form: dict[str, int]) -> None:
+    utterances = open_split(written_by_others(tmp_path / "speech", **form), "dev", ["gl"], tmp_path / "cache")
+    with pytest.raises(InputError, match=r"must be mono at 16000 Hz, but got .*: a"):
+        utterances.audio(0)
+
+
+def test_ids_that_repeat_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="ids must differ within dev/gl, but got 1 that are there already"):
+        open_split(written_by_others(tmp_path / "speech", ids=("a", "a")), "dev", ["gl"], tmp_path / "cache")
+
+
+def test_speech_beyond_a_models_window_is_refused(tmp_path: Path) -> None:
+    utterances = open_split(written_by_others(tmp_path / "speech"), "dev", ["gl"], tmp_path / "cache")
+    utterances.check_window(2.0, "dev")
+    with pytest.raises(
+        InputError, match=r"at most 1.5 s long, .* but got 2 that are longer, up to 2.00 s"
+    ):
+        utterances.check_window(1.5, "dev")

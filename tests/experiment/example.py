@@ -54,10 +54,11 @@ def _whisper() -> Path:
     return write_tiny_whisper(folder / "whisper", languages=("gl", "es", "pt", "en"))
 
 
-def write_rows(file: Path, count: int) -> None:
-    """As much of prepared speech as is looked at before a run: how many rows it has, of what words, by whom."""
+def write_rows(file: Path, count: int, seconds: float = 2.0) -> None:
+    """As much of prepared speech as is looked at before a run: its rows, of what words, by whom, how long."""
     ids = [f"{index}" for index in range(count)]
-    pq.write_table(pa.table({"id": ids, "speaker": ids, "text": ["un dous tres"] * count}), file)
+    columns = {"id": ids, "speaker": ids, "text": ["un dous tres"] * count, "duration": [seconds] * count}
+    pq.write_table(pa.table(columns), file)
 
 
 def changed(file: Path, *overrides: str, check_files: bool = True) -> ExperimentFile:

@@ -636,3 +636,24 @@ def test_gpus_of_linux_on_windows_count_though_no_driver_lists_them(
     changed(example, "resources.gpus_per_worker=1")
     (found,) = problems(example, ["resources={workers: 2, gpus_per_worker: 1}"])
     assert "no more than the 1 GPU" in str(found)
+
+
+def test_dev_must_fit_into_the_window_of_a_model_with_a_short_one(example: Path) -> None:
+    checkpoint, dev = example.parent / "whisper", example.parent / "prepared/dev/es/0.parquet"
+    config = checkpoint / "processor_config.json"
+    processor = json.loads(config.read_text())
+    processor["feature_extractor"]["chunk_length"] = 3
+    config.write_text(json.dumps(processor))
+    write_rows(dev, 2, seconds=3.0)
+    changed(example)
+    write_rows(dev, 2, seconds=3.5)
+    (found,) = problems(example, [])
+    assert str(found) == (
+        "data.folder: utterances of dev/es must be at most 3 s long, the window of the model, but got 3.50 s. "
+        "Prepare with --max-seconds 3, or take another model"
+    )
+
+
+def test_a_uri_means_the_same_with_a_slash_at_its_end(example: Path) -> None:
+    folder = (example.parent / "prepared").as_uri()
+    assert changed(example, f"data.folder={folder}/").experiment.data.folder == folder
