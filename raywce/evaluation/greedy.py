@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 KeysAndValues = tuple[Tensor, Tensor]
 
+_ENCODING = Lock()  # an encoder follows its input's context: a thread at a time
 _POSITIONS_ON_CPU = 3200  # of the encoder: two whole windows, or eight of the shorter ones
 _LEAVE_AT = 0.25  # share of a batch that has ended: then the others continue without it, which copies what is kept
 
@@ -230,8 +232,9 @@ class _Decoder:
 
 
 def encoded(encoder: WhisperEncoder, features: Tensor) -> Tensor:
-    """Return the (B, S, D) states of log-mel features (B, mel bins, frames)."""
-    return _in_parts(lambda part: encoder(part).last_hidden_state, features, features.shape[2] // FRAMES_A_POSITION)
+    """Return the (B, S, D) states of log-mel features (B, mel bins, frames); safe to call from threads."""
+    with _ENCODING:
+        return _in_parts(lambda part: encoder(part).last_hidden_state, features, features.shape[2] // FRAMES_A_POSITION)
 
 
 def _in_parts(function: Callable[[Tensor], Tensor], batch: Tensor, positions: int) -> Tensor:

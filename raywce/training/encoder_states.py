@@ -30,7 +30,6 @@ _BYTES = 2  # of a float16
 _BLOCK = 512  # bytes, in which a file system counts
 _SHARE = 0.5  # of a disk's free space, at most
 _AT_ONCE = 8  # utterances
-_ENCODING = Lock()  # an encoder follows its input's context: a thread at a time, for train and dev together
 
 
 class EncoderStates:
@@ -52,6 +51,7 @@ class EncoderStates:
         """
         self._folder, self._utterances, self._width, self._encode = folder, utterances, width, encode
         self._files: dict[int, np.memmap[Any, np.dtype[np.float16]]] = {}
+        self._computing = Lock()  # what one thread computes, another one takes
         folder.mkdir(parents=True, exist_ok=True)
         self._reserve = (1 - _SHARE) * shutil.disk_usage(folder).free
 
@@ -80,7 +80,7 @@ class EncoderStates:
         states = self._opened(frames)
         without_room: dict[int, NDArray[np.float16]] = {}
         if _missing(states, indices):
-            with _ENCODING:
+            with self._computing:
                 missing = _missing(states, indices)
                 for start in range(0, len(missing), _AT_ONCE):
                     rows = missing[start : start + _AT_ONCE]

@@ -36,6 +36,8 @@ def train(worker: Worker) -> None:
     if worker.first_step == training.steps:  # cut off after its last checkpoint: only the report may be missing
         worker.report(replace(worker.last_evaluation, step=training.steps))
         return
+    if worker.first_step and worker.last_evaluation.step == worker.first_step:  # likewise, between two of them
+        worker.report(worker.last_evaluation)
     stepper = worker.stepper(worker.wrapped())
     loader = worker.loader_of(training.batch_size, training.accumulation_steps)
     seen, before = _Seen(worker.scaler), None

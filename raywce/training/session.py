@@ -115,17 +115,17 @@ class Alone:
             yield folder, name
 
     def report(self, report: Report, save: Callable[[Path], object] | None = None) -> None:
-        """Give a report to the driver, once its checkpoint has taken the earlier one's place."""
+        """Give a report to the driver, once its checkpoint is whole; then the earlier ones are deleted."""
+        name = checkpoint_name(report.step)
         if save:
-            name = checkpoint_name(report.step)
             with tempfile.TemporaryDirectory() as temporary:
                 save(Path(temporary))
                 _upload(Path(temporary), f"{self._folder}/{name}")
-            for older in self._names():
-                if older != name:
-                    files.delete_folder(f"{self._folder}/{older}")
             report = replace(report, checkpoint=f"{self._folder}/{name}")
         self._give(report)
+        for older in self._names() if save else ():
+            if older != name:
+                files.delete_folder(f"{self._folder}/{older}")
 
     def _names(self) -> list[str]:
         return sorted(one.base_name for one in files.entries(self._folder) if one.base_name.startswith(CHECKPOINT))

@@ -280,7 +280,5 @@ def test_ids_that_repeat_are_refused(tmp_path: Path) -> None:
 def test_speech_beyond_a_models_window_is_refused(tmp_path: Path) -> None:
     utterances = open_split(written_by_others(tmp_path / "speech"), "dev", ["gl"], tmp_path / "cache")
     utterances.check_window(2.0, "dev")
-    with pytest.raises(
-        InputError, match=r"at most 1.5 s long, .* but got 2 that are longer, up to 2.00 s"
-    ):
+    with pytest.raises(InputError, match=r"at most 1.5 s long, .* but got 2 that are longer, up to 2.00 s"):
         utterances.check_window(1.5, "dev")

@@ -113,6 +113,18 @@ def test_a_resumed_training_is_the_undisturbed_one_to_the_bit(run: Run) -> None:
             assert same[key] == report[key]
 
 
+def test_an_evaluation_that_may_be_lost_is_given_again_on_resuming(run: Run) -> None:
+    settings = {"training": {"evaluate_every": 2, "log_every": 1}}
+    whole = run(**settings)
+    resumed = run(resume=whole, at="step-00000002", **settings)
+    assert resumed.steps() == [2, 3, 4]
+    again, first = resumed.reports[0], next(report for report in whole.reports if report["step"] == 2)
+    changing = ("time_s", "memory", "utterances", "seconds")
+    assert {k: v for k, v in again.items() if not k.startswith(changing)} == {
+        k: v for k, v in first.items() if not k.startswith(changing)
+    }
+
+
 def test_a_resumed_adapter_is_the_undisturbed_one_to_the_bit(run: Run, inputs: Path) -> None:
     model = {"checkpoint": str(inputs / "model"), "lora": {"rank": 2, "alpha": 4, "dropout": 0.1}}
     settings = {"model": model, "training": {"steps": 4, "checkpoint_every": 2, "accumulation_steps": 2}}
@@ -659,6 +671,20 @@ def test_an_encoder_that_is_not_trained_is_computed_once_and_its_losses_are_the_
             assert one[name] == pytest.approx(other[name], rel=1e-3)
     assert "no room in" in plain.reports[0]["warning"]
     assert "warning" not in kept.reports[0]
+
+
+def test_train_states_are_computed_while_dev_is_decoded_without_kept_ones(
+    run: Run, steady: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_room = iter([False, True])  # dev, in whole windows, takes more
+    monkeypatch.setattr("raywce.training.setup.fits", lambda needed, cache: next(has_room))
+    trained = run(
+        model={"checkpoint": steady, "freeze_encoder": True},
+        training={"steps": 8, "evaluate_every": 1, "encoder_context": "batch"},
+        resources={"prefetch": 4, "loader_threads": 2},
+        data={"cache": str(tmp_path / "cache")},
+    )
+    assert trained.steps("objective") == list(range(1, 9))
 
 
 @pytest.mark.parametrize(
