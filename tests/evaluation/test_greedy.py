@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from transformers.modeling_outputs import BaseModelOutput
 
+from raywce.evaluation import greedy
 from raywce.evaluation.greedy import Batch, decode
 from raywce.evaluation.loops import is_endless
 from raywce.model import load_model
@@ -176,3 +178,19 @@ def test_scores_are_not_rounded_by_autocast(model) -> None:
     hook.remove()
     assert {one.dtype for one in scores} == {torch.float32}
     assert all((one != one.bfloat16()).float().mean() > 0.9 for one in scores)
+
+
+def test_an_encoder_takes_features_of_several_lengths_from_several_threads(model) -> None:
+    encoder = model.get_encoder()
+    features = [
+        torch.randn(2, 80, frames, generator=torch.Generator().manual_seed(frames)) for frames in (40, 120, 280)
+    ]
+
+    def states(number: int) -> torch.Tensor:
+        with torch.no_grad():
+            return greedy.encoded(encoder, features[number % 3])
+
+    alone = [states(number) for number in range(3)]
+    with ThreadPoolExecutor(4) as threads:
+        for number, found in enumerate(threads.map(states, range(300))):
+            assert torch.equal(found, alone[number % 3])

@@ -673,20 +673,6 @@ def test_an_encoder_that_is_not_trained_is_computed_once_and_its_losses_are_the_
     assert "warning" not in kept.reports[0]
 
 
-def test_train_states_are_computed_while_dev_is_decoded_without_kept_ones(
-    run: Run, steady: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    has_room = iter([False, True])  # dev, in whole windows, takes more
-    monkeypatch.setattr("raywce.training.setup.fits", lambda needed, cache: next(has_room))
-    trained = run(
-        model={"checkpoint": steady, "freeze_encoder": True},
-        training={"steps": 8, "evaluate_every": 1, "encoder_context": "batch"},
-        resources={"prefetch": 4, "loader_threads": 2},
-        data={"cache": str(tmp_path / "cache")},
-    )
-    assert trained.steps("objective") == list(range(1, 9))
-
-
 @pytest.mark.parametrize(
     ("changes", "splits"),
     [({}, 2), ({"augmentation": {"white_noise": {"probability": 1.0}}}, 1), ({"model": {"freeze_encoder": False}}, 0)],
