@@ -34,7 +34,9 @@ def missing(sections: Sections, space: Space) -> list[Problem]:
     What is not on this machine is `Absent`: folders and parts of prepared speech, GPUs and CPUs, packages. What is
     there and is not what the file needs is a `Problem`.
     """
-    problems: list[Problem] = []
+    problems: list[Problem] = list(_queries(sections))
+    if problems:
+        return problems
     model, data, languages = (sections.get(name) for name in ("model", "data", "languages"))
     if model:
         problems += [*checkpoint_problems(model.checkpoint, "model.checkpoint"), *lora_problems(model, space)]
@@ -63,6 +65,20 @@ def notes(sections: Sections) -> list[str]:
     if lacking := _lacking(sections["model"]):
         found.append(f"the checkpoint's {whisper_folder.GENERATION} lacks {lacking}: completed from its tokenizer")
     return [*found, "resources are checked on joining the Ray cluster"] if cluster_runs() else found
+
+
+def _queries(sections: Sections) -> Iterator[Problem]:
+    """Yield URIs with a query: what is in a folder behind one can't be named by adding to it."""
+    data = sections.get("data")
+    places = {"storage": sections.get("storage")}
+    if data:
+        places |= {
+            "data.folder": data.folder,
+            **{f"data.extra_test.{name}": one for name, one in data.extra_test.items()},
+        }
+    for path, place in places.items():
+        if place and is_uri(place) and "?" in place:
+            yield Problem(path, "must be a URI without a query", place, "Set AWS_ENDPOINT_URL, AWS_REGION and the like")
 
 
 def _lacking(model: Model) -> str:

@@ -657,3 +657,10 @@ def test_dev_must_fit_into_the_window_of_a_model_with_a_short_one(example: Path)
 def test_a_uri_means_the_same_with_a_slash_at_its_end(example: Path) -> None:
     folder = (example.parent / "prepared").as_uri()
     assert changed(example, f"data.folder={folder}/").experiment.data.folder == folder
+
+
+def test_a_uri_with_a_query_is_refused(example: Path) -> None:
+    uri = "s3://bucket/place?endpoint_override=http://host"
+    found = problems(example, [f"storage={uri}", f"data.folder={uri}", f"data.extra_test={{other: '{uri}'}}"])
+    assert [problem.path for problem in found] == ["storage", "data.folder", "data.extra_test.other"]
+    assert all("without a query" in str(problem) and "AWS_ENDPOINT_URL" in str(problem) for problem in found)
