@@ -66,6 +66,7 @@ def build(run: Run) -> RunReport:
         wers=tables,
         claims=outcome.confirmation.choice.claims if outcome and outcome.confirmation else {},
         trials=points,
+        pareto=list(outcome.pareto) if outcome else [],
         best=best,
         candidate=outcome.confirmation.choice.shown if outcome and outcome.confirmation else None,
         allowed=allowances(outcome, experiment) if outcome else {},

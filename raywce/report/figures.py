@@ -13,6 +13,7 @@ from raywce.experiment.space import Scalar
 from raywce.report.corpus import Corpus
 from raywce.report.examples import Examples
 from raywce.selection.comparison import Claim
+from raywce.selection.outcome import ParetoPoint
 from raywce.selection.robustness import RobustnessFigures
 from raywce.selection.settings import Setting
 from raywce.valid_json import with_nulls
@@ -211,6 +212,7 @@ class RunReport:
         wers: the first is what the finding is about.
         claims: of the confirm phase's candidates.
         trials: all trainings, the best of the search first.
+        pareto: trials, or settings of a grid, that no other equals in both figures.
         best: the training that the finding is about.
         candidate: the candidate whose training it is.
         allowed: by language with a limit, points by which it may be above the baseline.
@@ -249,6 +251,7 @@ class RunReport:
     wers: list[WerTable]
     claims: Mapping[str, Claim]
     trials: list[TrialPoint]
+    pareto: list[ParetoPoint]
     best: str | None
     candidate: str | None
     allowed: dict[str, float]

@@ -8,6 +8,7 @@ from typing import Any
 
 from raywce.report.figures import AlphaCurve, Curve, Figure, LanguageRow, RunReport, TrialPoint, WerTable
 from raywce.selection.languages import labelled
+from raywce.selection.outcome import ParetoPoint
 from raywce.selection.settings import short_names
 from raywce.selection.trials import BASELINE, CONFIRM
 
@@ -80,7 +81,7 @@ def wer_bars(table: WerTable, report: RunReport) -> Plot:
 def trade_off(report: RunReport, points: Sequence[TrialPoint]) -> Plot:
     """Return the objective of all completed trials against the worst change of a rate that has a limit."""
     placed = [point for point in points if point.objective is not None and point.worst_change is not None]
-    front = sorted((point for point in placed if point.in_pareto_set), key=lambda point: point.worst_change or 0.0)
+    front = sorted(report.pareto, key=lambda point: point.worst_change)
     chosen = [point for point in placed if point.trial_id == report.best]
     others = [point for point in placed if point.trial_id != report.best]
     feasible = [point for point in others if point.feasible]
@@ -205,7 +206,12 @@ def _error_bars(figures: Sequence[Figure | None]) -> Plot:
 
 
 def _points(
-    points: Sequence[TrialPoint], hover: str, name: str, marker: Plot, mode: str = "markers", **look: object
+    points: Sequence[TrialPoint | ParetoPoint],
+    hover: str,
+    name: str,
+    marker: Plot,
+    mode: str = "markers",
+    **look: object,
 ) -> Plot:
     x, y = [point.worst_change for point in points], [100 * (point.objective or 0.0) for point in points]
     text = [point.trial_id for point in points]

@@ -10,6 +10,7 @@ import pytest
 
 from raywce.report.build import build
 from raywce.report.page import all_plots, page
+from raywce.report.plots import trade_off
 from raywce.report.run import read_run
 from tests.report import made_runs
 from tests.report.made_runs import HOSTILE, STEPS, MadeRun
@@ -122,6 +123,9 @@ def test_a_grid_has_its_settings(tmp_path: Path) -> None:
     assert report.best in {point.trial_id for point in report.trials}
     text = page(report, read_run(run.folder))
     assert "The grid's settings" in text
+    front = next(trace for trace in trade_off(report, report.trials)["data"] if trace["name"] == "Pareto set")
+    means = {row.objective: row.worst_change for row in run.outcome().pareto}
+    assert dict(zip([y / 100 for y in front["y"]], front["x"], strict=True)) == pytest.approx(means)
     assert len(report.importance.pairs) == 1
     assert "<script>window.hurt" not in text  # a level's name, in tables and plots
     assert "&lt;script&gt;window.hurt" in text
