@@ -195,7 +195,7 @@ def _fields(summary: Summary) -> list[tuple[str, str]]:
         *_draws_field(summary["draws"], low),
         ("weighting", summary["weighting"]),
         ("a trial", steps.format(**trial)),
-        ("takes", "{workers} workers: {cpus:g} CPUs, {gpus:g} GPUs".format(**trial)),
+        ("takes", "workers: {workers}, CPUs: {cpus:g}, GPUs: {gpus:g}".format(**trial)),
         ("memory", _memory_text(summary["memory"])),
     ]
     if not runs:

@@ -47,7 +47,9 @@ class Cluster:
     def __str__(self) -> str:
         what = "joined the Ray cluster at" if self.joined else "started a local Ray cluster at"
         gpus = self.resources.get("GPU", 0)
-        return f"{what} {self.address}: {len(self.nodes)} nodes, {self.resources.get('CPU', 0):g} CPUs, {gpus:g} GPUs"
+        return (
+            f"{what} {self.address} (nodes: {len(self.nodes)}, CPUs: {self.resources.get('CPU', 0):g}, GPUs: {gpus:g})"
+        )
 
 
 @contextmanager
