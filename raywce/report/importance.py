@@ -64,8 +64,10 @@ def importance(run: Run, trials: Sequence[TrialPoint]) -> Importance:
     if not shares or math.isnan(sum(shares.values())):
         why = f"needs {FEWEST_TRIALS} completed trials" if few else "the trials do not differ"
         return Importance({}, len(trials), [], 0, why)
-    pairs = list(combinations(list(shares)[:_PAIRED], 2))
-    return Importance(shares, len(trials), pairs, len(contour_trials(trials)), None)
+    drawn = contour_trials(trials)
+    # Optuna has no contour over a key with a single value.
+    varied = [path for path in shares if len({repr(trial.values.get(path)) for trial in drawn}) > 1]
+    return Importance(shares, len(trials), list(combinations(varied[:_PAIRED], 2)), len(drawn), None)
 
 
 def contour_trials(trials: Sequence[TrialPoint]) -> list[TrialPoint]:

@@ -123,8 +123,8 @@ def _differences(recorded: Recorded, file: ExperimentFile, run: str) -> Iterator
 
 
 def _flat(file: ExperimentFile) -> dict[str, object]:
-    """Return each leaf's value or distribution, by dotted path."""
-    tree = file.experiment.model_dump()
+    """Return each leaf's value or distribution, by dotted path; not where things are, as a run may be moved."""
+    tree = file.experiment.model_dump(exclude={"storage": True, "data": {"cache"}})
     if is_micro_whisper(Path(tree["model"]["checkpoint"])):  # wherever this package is installed
         tree["model"]["checkpoint"] = MICRO_WHISPER
     return {**dict(_leaves(tree)), **file.leaves}

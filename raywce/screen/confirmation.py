@@ -95,7 +95,7 @@ def _finding(found: Confirmation) -> str:
             return "Nothing confirmed: every candidate failed."
         claim = found.choice.claims[nearest]
         lacks = _lacks(claim.worst, claim.gain_bound, found.dev)
-        lacks = lacks or "a safer candidate is not confirmed, and so it is not tested"
+        lacks = lacks or _why_untested(found.choice, nearest)
         return f"Nothing confirmed: no candidate {beats}. The nearest is {nearest}: {lacks}."
     alone = f"Confirmed by held-out speech: {held_out} {beats}: {_change(found, held_out)}." if held_out else ""
     if winner == held_out:
@@ -104,6 +104,16 @@ def _finding(found: Confirmation) -> str:
         return f"{alone} Confirmed with the search's model: {winner} too, {_change(found, winner)}."
     why = "By held-out speech alone it is not shown."
     return f"Confirmed with the search's model: {winner} {beats}: {_change(found, winner)}. {why}"
+
+
+def _why_untested(choice: Choice, candidate: str) -> str:
+    """Return why a candidate is not confirmed whose bounds by held-out speech hold."""
+    names = list(choice.claims)  # the safest first
+    if any(not choice.claims[safer].confirmed for safer in names[: names.index(candidate)]):
+        return "a safer candidate is not confirmed, and so it is not tested"
+    claim = choice.claims[candidate]
+    known = [p for p in (claim.p_held_out, claim.p_with_model) if p is not None]
+    return f"held-out speech and the search's trials together do not show it (p {max(known):.2g})"
 
 
 def _change(found: Confirmation, candidate: str) -> str:

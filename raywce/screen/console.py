@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from textwrap import wrap
+from typing import Any
 
 import rich
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from raywce.selection.languages import ONE_KIND
 
@@ -27,7 +30,15 @@ def show_notes(notes: Sequence[str]) -> None:
         show_line(f"and {len(notes) - _NOTES} more such notes, in the report and in outcome.json")
 
 
-def plain_table(*headings: str, text: Collection[str] = (), wrapped: Collection[str] = ()) -> Table:
+class PlainTable(Table):
+    """A table whose cells are text as it is: rich takes `[word]`, such as in the name of a level, for markup."""
+
+    def add_row(self, *cells: RenderableType | None, **look: Any) -> None:
+        """Add a row of texts."""
+        super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **look)
+
+
+def plain_table(*headings: str, text: Collection[str] = (), wrapped: Collection[str] = ()) -> PlainTable:
     """Return an empty table without borders, its cells on one line each.
 
     Args:
@@ -35,10 +46,10 @@ def plain_table(*headings: str, text: Collection[str] = (), wrapped: Collection[
         text: columns of words, aligned to the left; the first one is always; the others hold figures.
         wrapped: those of them whose cells may take several lines.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = PlainTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for index, heading in enumerate(headings):
         is_text = index == 0 or heading in text
-        table.add_column(heading, justify="left" if is_text else "right", no_wrap=heading not in wrapped)
+        table.add_column(Text(heading), justify="left" if is_text else "right", no_wrap=heading not in wrapped)
     return table
 
 

@@ -57,11 +57,16 @@ def _low(outcome: SearchOutcome, models: list[Rates]) -> str:
     names = {language: _name(language) for language, _ in by_language}
     shared = {name for name, count in Counter(names.values()).items() if count > 1}
     rates = [
-        f"{names[language]}{f' ({language})' if names[language] in shared else ''} {rates} %"
-        f" {outcome.marks.get(language, outcome.label)}"
+        f"{names[language]}{f' ({language})' if names[language] in shared else ''} {rates} % {_rate(outcome, language)}"
         for language, rates in by_language
     ]
     return ", ".join(rates)
+
+
+def _rate(outcome: SearchOutcome, language: str) -> str:
+    """Return the name of a language's rate, such as `capped CER` where languages have different ones."""
+    kind = outcome.marks.get(language)
+    return outcome.label if kind is None else f"{'capped ' * outcome.label.startswith('capped')}{kind}"
 
 
 def _name(language: str) -> str:

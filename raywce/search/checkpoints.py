@@ -4,27 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from statistics import fmean
 
 from pyarrow import fs
 
 from raywce.runs.folder import CHECKPOINT, STATE_FILE, RunFolder, checkpoint_name
 from raywce.runs.tables import TrialTable
-from raywce.selection.trials import COMPLETE, PHASES, RUNNING, SEARCH, Row
+from raywce.selection.trials import COMPLETE, PHASES, RUNNING, SEARCH, Row, values_of
 from raywce.storage.files import delete_file, delete_folder, entries
 
 _TRIALS = "trials"
 _OURS = tuple(f"{phase}-" for phase in PHASES)  # how the names of trials begin
 
 
-def best_trials(last_rows: Sequence[Row], count: int) -> list[str]:
-    """Return the best of the complete trials: feasible ones first, by objective, then those nearest to feasible."""
+def best_trials(last_rows: Sequence[Row], count: int, by_setting: bool = False) -> list[str]:
+    """Return the best of the complete trials: feasible ones first, by objective, then those nearest to feasible.
 
-    def order(row: Row) -> tuple[bool, float, float, str]:
-        beyond = 0.0 if row["feasible"] else row["violation"]
-        return not row["feasible"], beyond, row["objective"], row["trial_id"]
+    Args:
+        last_rows: of all trials.
+        count: how many.
+        by_setting: trials of one setting stand together, by their means: in a grid, a setting is the best, not a seed.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in last_rows:
+        if row["state"] == COMPLETE and row.get("objective") is not None:
+            groups.setdefault(repr(values_of(row)) if by_setting else row["trial_id"], []).append(row)
 
-    complete = (row for row in last_rows if row["state"] == COMPLETE and row.get("objective") is not None)
-    return [row["trial_id"] for row in sorted(complete, key=order)[:count]]
+    def order(rows: list[Row]) -> tuple[bool, float, float, str]:
+        # Without limits no row has a violation.
+        beyond = max(0.0, fmean(row.get("violation") or 0.0 for row in rows))
+        return beyond > 0, beyond, fmean(row["objective"] for row in rows), rows[0]["trial_id"]
+
+    return [row["trial_id"] for rows in sorted(groups.values(), key=order) for row in rows][:count]
 
 
 class Sweeper:
@@ -34,15 +45,15 @@ class Sweeper:
     resumed needs the optimizer's state beside the weights; an ended one does not.
     """
 
-    def __init__(self, folder: RunFolder, keep: int) -> None:
-        """Set the run folder and how many models stay: `search.keep_models`."""
-        self._folder, self._keep = folder, keep
+    def __init__(self, folder: RunFolder, keep: int, by_setting: bool = False) -> None:
+        """Set the run folder, how many models stay (`search.keep_models`), and whether by the means of settings."""
+        self._folder, self._keep, self._by_setting = folder, keep, by_setting
         self._swept: dict[str, bool] = {}  # by trial, whether its model stayed
 
     def sweep(self, table: TrialTable) -> None:
         """Clear trials that have ended since the last time, or are no longer among the best; the table is written."""
         last = {phase: table.last_rows(phase) for phase in PHASES}
-        best = best_trials(last[SEARCH], self._keep)
+        best = best_trials(last[SEARCH], self._keep, self._by_setting)
         for row in chain.from_iterable(last.values()):
             trial_id = row["trial_id"]
             stays = row["state"] == COMPLETE and (row["phase"] != SEARCH or trial_id in best)

@@ -46,7 +46,7 @@ class TuneRuns:
 
     def __init__(self, file: ExperimentFile, folder: RunFolder, room: Room) -> None:
         self._file, self._folder, self._room = file, folder, room
-        self._sweeper = Sweeper(folder, file.experiment.search.keep_models)
+        self._sweeper = Sweeper(folder, file.experiment.search.keep_models, file.experiment.search.sampler == "grid")
 
     def table(self) -> TrialTable:
         """Return the table as it is written."""

@@ -226,9 +226,13 @@ def references(table: Trials, experiment: Experiment) -> References:
     Raises:
         RunFailed: a run of the baseline failed, or left out a figure.
     """
+    done = 0
     for last in table.last_rows(BASELINE):
         if last["state"] == FAIL:
             raise RunFailed(f"the baseline failed ({last['trial_id']}): {last['reason']}")
+        done += last["state"] == COMPLETE
+    if done < experiment.search.baseline_seeds:
+        raise RunFailed(f"the baseline is not complete: {done} of {experiment.search.baseline_seeds} trainings")
     runs = baseline_wers(table, experiment)
     first = table.of(table.trial_ids(BASELINE)[0])[0]
     original = _wers(first if first["step"] == 0 else {}, experiment)
@@ -238,7 +242,7 @@ def references(table: Trials, experiment: Experiment) -> References:
     missing += [language for language, wer in limits.items() if math.isnan(wer)]
     if missing:
         named, kind = ", ".join(dict.fromkeys(missing)), experiment.metrics.plain.label
-        raise RunFailed(f"the baseline gave no {kind} for {named}: has dev utterances of it?")
+        raise RunFailed(f"the baseline gave no {kind} for {named}, of which dev may have no utterances")
     without = [language for language in experiment.languages.low_resource if not baseline[language]]
     if without and experiment.metrics.is_relative:
         rule = "with WERs and CERs in the objective, the baseline must have errors in each low-resource language"
@@ -290,9 +294,9 @@ def outcome(table: Trials, experiment: Experiment, tables: dict[str, str], out_o
         raise RunFailed(_nothing_done(list(failed.values()), stopped, out_of_time))
     done = completed(table, experiment)
     if not done:
-        raise RunFailed(
-            f"no setting was completed with each of its seeds; the last failure: {list(failed.values())[-1]}"
-        )
+        why = ["the time limit was reached"] if out_of_time else []
+        why += [f"the last failure: {reason}" for reason in list(failed.values())[-1:]]
+        raise RunFailed("; ".join(["no setting was completed with each of its seeds", *why]))
     settings = _settings(table, single, found.original, experiment) if experiment.search.sampler == "grid" else None
     feasible = [trial for trial in done if trial.feasible]
     best = min(feasible, key=lambda trial: trial.objective, default=None)

@@ -95,9 +95,9 @@ class MadeRun:
         self.table = TrialTable(file.space, self.experiment.languages)
         self.driver = Driver(file, "", lambda *_: None)
 
-    def baseline(self) -> None:
-        """Its seeds; the first also has the original."""
-        for seed in range(self.experiment.search.baseline_seeds):
+    def baseline(self, count: int | None = None) -> None:
+        """Its seeds, or so many; the first also has the original."""
+        for seed in range(count or self.experiment.search.baseline_seeds):
             self._train(BASELINE, Run(f"{BASELINE}-{seed}", seed_index=seed, evaluates_original=seed == 0))
         self._write()
 
@@ -178,7 +178,7 @@ class MadeRun:
     def _settings(self, count: int) -> list[tuple[dict[str, Any], int]]:
         search = self.experiment.search
         if search.sampler == "grid":
-            return [(values, seed) for seed in range(search.seeds) for values in self.file.settings()]
+            return [(values, seed) for seed in range(search.seeds) for values in self.file.settings()][: count or None]
         random, found = np.random.default_rng(0), self.file.published_points()[:count]
         while len(found) < count:
             drawn = {path: _draw(one, random) for path, one in self.space.items()}
@@ -297,16 +297,22 @@ def mixed(folder: Path) -> MadeRun:
     return confirmed(folder, f"languages={languages}", "evaluation.metric=auto")
 
 
-def grid(folder: Path) -> MadeRun:
-    """A finished grid over alphas and augmentation, two seeds each, as the baseline; one level's name is hostile."""
-    factors = {
-        "weight": {"plain": {}, "weak": {"weighting.alpha_final": 2.0}, "strong": {"weighting.alpha_final": 5.0}},
-        "audio": {"as recorded": {}, HOSTILE: {"augmentation": {"preset": "paper"}}},
-    }
+FACTORS = {
+    "weight": {"plain": {}, "weak": {"weighting.alpha_final": 2.0}, "strong": {"weighting.alpha_final": 5.0}},
+    "audio": {"as recorded": {}, HOSTILE: {"augmentation": {"preset": "paper"}}},
+}
+
+
+def grid(folder: Path, factors: Mapping[str, Any] = FACTORS, trials: int | None = None) -> MadeRun:
+    """A grid over alphas and augmentation, two seeds each, as the baseline; one level's name is hostile.
+
+    It is finished, or so many trials are.
+    """
     search = {"sampler": "grid", "trials": None, "points": "none", "seeds": 2, "baseline": {}}
     fixed = ["weighting={kind: family, alpha_initial: 1, alpha_final: 1}", "augmentation={}", "training.optimizer={}"]
     made = MadeRun(write_file(folder, *fixed, **search, alternatives=factors))
     made.baseline()
-    made.search(len(made.file.settings()), fails=None, pruned=None)
-    made.outcome()
+    made.search(trials, fails=None, pruned=None)
+    if trials is None:
+        made.outcome()
     return made

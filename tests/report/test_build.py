@@ -8,10 +8,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from raywce.errors import RunFailed
 from raywce.report.build import build
 from raywce.report.page import all_plots, page
 from raywce.report.plots import trade_off
 from raywce.report.run import read_run
+from raywce.selection.outcome import outcome
 from tests.report import made_runs
 from tests.report.made_runs import HOSTILE, STEPS, MadeRun
 
@@ -113,6 +115,34 @@ def test_a_confirmed_finding_is_that_of_the_confirm_phase(confirmed: MadeRun) ->
     assert report.curves[1].trial_id == report.alphas[0].trial_id == report.best
     assert all(one.startswith("confirm-") for one in report.examples.compared)
     assert "not reachable" in report.corpus.why_not
+
+
+def test_a_searched_key_with_one_value_has_no_contour(tmp_path: Path) -> None:
+    factors = {
+        "weight": {"strong": {"weighting.alpha_final": 5.0}},
+        "audio": {name: {"augmentation": {"strength": size}} for name, size in (("a", 0.5), ("b", 1.0), ("c", 1.5))},
+    }
+    run = made_runs.grid(tmp_path, factors)
+    report = build(read_run(run.folder))
+    assert set(report.importance.shares) == {"weight", "audio"}
+    assert report.importance.pairs == []
+    page(report, read_run(run.folder))
+
+
+def test_a_grid_without_a_whole_setting_says_so(tmp_path: Path) -> None:
+    run = made_runs.grid(tmp_path, trials=4)
+    none = "no setting was completed with each of its seeds"
+    assert build(read_run(run.folder)).finding == f"There is no finding yet: {none}."
+    with pytest.raises(RunFailed, match=f"^{none}; the time limit was reached$"):
+        outcome(run.table, run.experiment, {}, out_of_time=True)
+
+
+def test_while_the_baseline_trains_the_report_says_how_far_it_is(tmp_path: Path) -> None:
+    run = made_runs.MadeRun(made_runs.write_file(tmp_path, baseline_seeds=3))
+    run.baseline(2)
+    assert build(read_run(run.folder)).finding == (
+        "There is no finding yet: the baseline is not complete: 2 of 3 trainings."
+    )
 
 
 def test_a_grid_has_its_settings(tmp_path: Path) -> None:

@@ -163,3 +163,8 @@ def test_a_file_that_no_run_wrote_is_named(folder: RunFolder, written: str) -> N
     folder.write_text(EXPERIMENT, written)
     with pytest.raises(InputError, match=rf"{EXPERIMENT}: must be as the run wrote it"):
         recorded(folder)
+
+
+def test_a_run_that_was_moved_is_the_same(folder: RunFolder, example: Path, tmp_path: Path) -> None:
+    elsewhere = changed(example, *SEARCHED, f"storage={tmp_path / 'elsewhere'}", f"data.cache={tmp_path / 'cache'}")
+    check_same(folder, elsewhere)

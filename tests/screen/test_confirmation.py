@@ -98,6 +98,12 @@ def test_where_nothing_is_confirmed_the_finding_says_what_is_missing(found: Conf
 
     assert lacks(bounds={"pt": 1.5, "es": 0.2}) == "pt may be 1.50 points above its limit."
     assert lacks(gain_bound=0.25) == "its low-resource WER may be 0.25 points above the baseline's."
+    holds = {"bounds": {"pt": -0.5, "es": -0.2}, "gain_bound": -1.0}
+    together = "held-out speech and the search's trials together do not show it"
+    assert lacks(**holds, p_held_out=0.04, p_with_model=0.1) == f"{together} (p 0.1)."
+    failed = changed(found, SAFE, held_out=False, confirmed=False, p_with_model=0.7)
+    bold = changed(failed, BOLD, held_out=False, confirmed=False, **holds, p_held_out=0.02, p_with_model=0.01)
+    assert finding(bold).endswith(f"is {BOLD}: a safer candidate is not confirmed, and so it is not tested.")
     assert finding(replace(found, choice=Choice.of({}))) == "Nothing confirmed: every candidate failed."
 
 

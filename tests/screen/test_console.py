@@ -47,3 +47,12 @@ def test_of_many_notes_two_are_printed_and_the_others_counted(capsys: pytest.Cap
     assert capsys.readouterr().out == "one\ntwo\n"
     show_notes([str(number) for number in range(9)])
     assert capsys.readouterr().out == "0\n1\nand 7 more such notes, in the report and in outcome.json\n"
+
+
+def test_a_name_with_brackets_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = plain_table("setting", "[b]")
+    table.add_row("LP [paper]", "[/paper]")
+    assert [line.split() for line in printed(monkeypatch, lambda: show_table("means", table))][1:3] == [
+        ["setting", "[b]"],
+        ["LP", "[paper]", "[/paper]"],
+    ]

@@ -95,4 +95,4 @@ def test_a_code_of_the_user_s_own_stands_for_itself_and_names_are_told_apart(out
 
 def test_several_languages_have_their_own_names_and_rates(outcome: SearchOutcome) -> None:
     both = replace(outcome, low_resource=["gl", "pt"], marks={"gl": "WER", "pt": "CER"})
-    assert plain_words(both).startswith("Galician 63.1 → 60.0 % WER, Portuguese 6.0 → 6.0 % CER on dev, ")
+    assert plain_words(both).startswith("Galician 63.1 → 60.0 % capped WER, Portuguese 6.0 → 6.0 % capped CER on dev, ")

@@ -51,8 +51,8 @@ def table() -> TrialTable:
 def begin(folder: RunFolder, table: TrialTable) -> Callable[..., Trial]:
     """A trial that has come to step 20 with two checkpoints."""
 
-    def make(trial_id: str, phase: str = SEARCH, objective: float = 0.5) -> Trial:
-        trial = Trial(phase, trial_id, 0, {"weighting.alpha": 2.0})
+    def make(trial_id: str, phase: str = SEARCH, objective: float = 0.5, alpha: float = 2.0) -> Trial:
+        trial = Trial(phase, trial_id, 0, {"weighting.alpha": alpha})
         for step in (10, 20):
             report = {"step": step, "objective": objective, "feasible": True, "violation": -1.0, "final": step == 20}
             table.record(trial, Report.of(report))
@@ -90,6 +90,19 @@ def test_only_the_best_trials_of_the_search_keep_their_models(folder, table, beg
         sweeper.sweep(table)
     kept = {name: left(folder, name) for name in table.trials}
     assert kept == {"search-000": OF_ALL, "search-001": SLIM, "search-002": OF_ALL, "search-003": SLIM}
+
+
+def test_of_a_grid_the_models_of_the_best_setting_stay(folder, table, begin) -> None:
+    sweeper = Sweeper(folder, 2, by_setting=True)
+    objectives = {"a": [0.40, 0.42], "b": [0.45, 0.60], "c": [0.50, 0.35]}  # the best mean, and a lucky seed
+    names = {}
+    for seed in range(2):
+        for level, by_seed in objectives.items():
+            names[level, seed] = f"search-{len(names):03d}"
+            table.finish(begin(names[level, seed], objective=by_seed[seed], alpha=float(ord(level))), COMPLETE)
+            sweeper.sweep(table)
+    kept = {name for name in names.values() if left(folder, name) == SLIM}
+    assert kept == {names["a", 0], names["a", 1]}
 
 
 @pytest.mark.parametrize("state", [FAIL, PRUNED])
