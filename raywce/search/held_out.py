@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from raywce.selection.outcome import Confirmation
 from raywce.selection.robustness import RobustnessFigures, measures
 from raywce.selection.robustness import figures as robustness_figures
 from raywce.selection.trials import BASELINE, ORIGINAL, TEST
-from raywce.storage.files import exists, read_table, write_table
+from raywce.storage.files import delete_folder, exists, read_table, read_text, write_table, write_text
 from raywce.storage.node_copy import on_node
 
 if TYPE_CHECKING:  # torch and transformers are for the workers
@@ -114,7 +115,9 @@ def decode_averages(
 ) -> AverageTables:
     """Decode the part of dev that the search did not see by the averages, and by those without one training each."""
     found: list[list[tuple[str, Sequence[str]]]] = []
-    for (name, members), model in zip(averages_of(table, winner).items(), (BASELINE, winner), strict=True):
+    averages = averages_of(table, winner)
+    _forget_others(folder, averages)
+    for (name, members), model in zip(averages.items(), (BASELINE, winner), strict=True):
         fewer = [(average_name(model, without=one), _without(members, one)) for one in range(len(members))]
         found.append([(name, members), *fewer])
     uris = [[folder.path(AVERAGES, f"{name}.parquet") for name, _ in of] for of in found]
@@ -126,6 +129,14 @@ def decode_averages(
     original = next(row for row in table.of(rows[0]["trial_id"]) if row["step"] == 0)
     trainings = [read_table(row["utterances"]) for row in rows[: len(of_winner) - 1]]
     return AverageTables(read_table(original["utterances"]), (of_baseline, of_winner), trainings)
+
+
+def _forget_others(folder: RunFolder, averages: Members) -> None:
+    """Delete what averages of other trainings decoded: before a resumed search trained a failed run again."""
+    record, members = folder.path(AVERAGES, "members.json"), json.dumps(averages, indent=2) + "\n"
+    if exists(record) and read_text(record) != members:
+        delete_folder(folder.path(AVERAGES))
+    write_text(record, members)
 
 
 def averaged_tests(files: Sequence[TestFile], averaged: Averaged, experiment: Experiment) -> dict[str, Comparison]:

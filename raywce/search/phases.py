@@ -16,7 +16,7 @@ from raywce.runs.json_files import read_candidates, read_outcome, write_candidat
 from raywce.runs.recorded import check_same
 from raywce.runs.tables import TrialTable, decoded_of_dev, write_utterances
 from raywce.runs.test_openings import SEARCH as SEARCH_COMMAND
-from raywce.runs.test_openings import open_test_split
+from raywce.runs.test_openings import open_test_split, openings
 from raywce.screen.confirmation import candidate_line
 from raywce.screen.console import show_line
 from raywce.search.clock import SearchClock
@@ -192,7 +192,7 @@ class _Phases:
         if more:
             show_line(f"Half of the seeds leave open: {', '.join(one.name for one in more)}.")
             others = runs(more, self.file, range(looks.first, looks.trainings), wanted[0].seed_index)
-            self._listed(CONFIRM, [*wanted, *others], part)
+            self._listed(CONFIRM, others, part, len(wanted))
         table = self.table()
         found = judged(table, chosen, self.experiment)
         winner = found.choice.winner
@@ -226,14 +226,19 @@ class _Phases:
             write_candidates(self.folder, found)
         return found
 
-    def _listed(self, phase: str, wanted: Sequence[Run], part: Part) -> None:
-        """Run those of the listed runs that are not complete; of a finished search, none that failed."""
-        ended = {COMPLETE, FAIL} if self.folder.has(OUTCOME) else {COMPLETE}
+    def _listed(self, phase: str, wanted: Sequence[Run], part: Part, before: int = 0) -> None:
+        """Run those of the listed runs that are not complete, after so many others of the phase.
+
+        What failed is tried again; but not once the search is finished or has seen the test split, as another winner
+        would be a choice made after it.
+        """
+        opened = any(opening["command"] == SEARCH_COMMAND for opening in openings(self.folder))
+        ended = {COMPLETE, FAIL} if opened or self.folder.has(OUTCOME) else {COMPLETE}
         done = {row["trial_id"] for row in self.table().last_rows(phase) if row["state"] in ended}
         left = [run for run in wanted if run.trial_id not in done]
         if left:
             driver = Driver(self.file, self.folder.path("trials"), self.trial, part, self._shared_file)
-            self.tune_runs.run(phase, driver, ListedRuns(left), len(left), len(wanted))
+            self.tune_runs.run(phase, driver, ListedRuns(left), len(left), before + len(wanted))
 
     def _part(self, of_phase: Part) -> Part:
         """Return the part of dev that a phase may see; without a confirm phase, nothing is kept back for it."""
