@@ -21,7 +21,8 @@ def executed(source: Path) -> nbformat.NotebookNode:
     notebook = jupytext.read(source)
     for index, cell in enumerate(notebook.cells):
         cell.id = f"cell-{index:02d}"
-    client = NotebookClient(notebook, timeout=600, record_timing=False, resources={"metadata": {"path": FOLDER}})
+    how = {"timeout": 600, "record_timing": False, "coalesce_streams": True}  # prints in one piece, however they come
+    client = NotebookClient(notebook, resources={"metadata": {"path": FOLDER}}, **how)
     client.execute()
     notebook.metadata.pop("language_info")
     notebook.metadata.jupytext = {"formats": "ipynb,py:percent"}

@@ -149,7 +149,7 @@ def _schema(space: Space, languages: Languages) -> pa.Schema:
 
 
 def write_utterances(folder: RunFolder, table: TrialTable, tests: Sequence[TestFile] = ()) -> None:
-    """Assemble `utterances.parquet`: what was decoded last by each trial and, beside a baseline, by the original model.
+    """Assemble `utterances.parquet`: what each ended trial decoded last and, beside a baseline, the original model.
 
     Columns `phase`, `trial_id` and `split` stand in front of those of `raywce.evaluation.utterances`.
 
@@ -201,7 +201,8 @@ def _sources(table: TrialTable) -> list[tuple[str, str, str, str]]:
             starts = [row.get("utterances") for rows in of_phase.values() for row in rows if row["step"] == 0]
             sources += [(phase, ORIGINAL, "dev", uri) for uri in starts[:1] if uri]
         for trial_id, rows in of_phase.items():
-            decoded = [row["utterances"] for row in rows if row.get("utterances")]
+            # Of a trial that an interruption left running, part of dev: it will have other figures.
+            decoded = [row["utterances"] for row in rows if row.get("utterances") and row["state"] != RUNNING]
             sources += [(phase, trial_id, "dev", uri) for uri in decoded[-1:]]
     return sources
 

@@ -172,6 +172,9 @@ def test_utterances_are_those_of_each_trials_last_evaluation(tmp_path: Path) -> 
     table.record(TRIAL, Report.of({"step": 10, "utterances": file("half")}))
     table.record(TRIAL, Report.of({"step": 20, "utterances": file("whole")}))
     table.record(TRIAL, Report.of({"step": 21}))
+    for trial in (FIRST, TRIAL):
+        table.finish(trial, COMPLETE)
+    table.record(Trial("search", "search-001-b", 0, {}), Report.of({"step": 10, "utterances": file("running")}))
     write_utterances(folder, table)
     found = folder.read_table("utterances.parquet")
     assert found.column_names == ["phase", "trial_id", "split", "id", "hypothesis"]
@@ -189,6 +192,7 @@ def test_utterances_of_before_decoding_could_be_stopped_stand_beside_newer_ones(
     for trial, rows in ((FIRST, newer.drop_columns("stopped")), (TRIAL, newer)):
         pq.write_table(rows, tmp_path / f"{trial.trial_id}.parquet")
         table.record(trial, Report(20, utterances=str(tmp_path / f"{trial.trial_id}.parquet")))
+        table.finish(trial, COMPLETE)
     write_utterances(folder, table)
     found = folder.read_table("utterances.parquet")
     older = found.filter(pc.equal(found["trial_id"], "baseline-0"))
