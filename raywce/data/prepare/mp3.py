@@ -19,6 +19,7 @@ _KBITS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _VERSION_1, _LAYER_3, _MONO = 3, 1, 3
 _TAGS = (b"Xing", b"Info")
 _ROOMY = 8  # of the bit rates: a frame of 96 bytes or more
+_NO_CHECKSUM = 1
 _FRAMES_STATED = 1  # a flag of the Xing header
 _SLACK = 2  # frames: an encoder may count its own header, or its last frame, or not
 
@@ -109,7 +110,7 @@ def _stated(data: bytes, first: _Frame) -> int | None:
 
 def _xing(like: _Frame, frames: int, size: int) -> bytes:
     """Return a frame that holds nothing but the number of frames that follow it, and of bytes, its own among them."""
-    roomy = bytes([*like.header[:2], like.header[2] & 0x0F | _ROOMY << 4, like.header[3]])
+    roomy = bytes([like.header[0], like.header[1] | _NO_CHECKSUM, like.header[2] & 0x0F | _ROOMY << 4, like.header[3]])
     frame = _frame(roomy, 0)
     assert frame is not None
     content = bytearray(frame.end)
