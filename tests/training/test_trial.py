@@ -110,7 +110,8 @@ def test_a_killed_worker_changes_no_bit(trained: Trained, inputs: Path, tmp_path
     assert trained.reports[-1].restarts == 0
     repeated = [report.step for report in disturbed.reports]
     assert repeated.count(5) == 2, "it resumes from the checkpoint of step 4"
-    assert repeated.count(4) == 1
+    assert repeated.count(4) == 2, "its evaluation is given again: it may have been lost"
+    assert repeated.count(3) == 1
     check_equal(disturbed.reports, trained)
 
     expected = weights(trained.folder, 8)
