@@ -76,6 +76,7 @@ class _Profile:
                 unread = parts.stepper.gradients(batch, number)
             with parts.timed("update"):
                 unread.read(self._update())
+        shares = parts.shares()  # before another step: the watch is in the model's hooks
         counted = operations(lambda: self._step(stepper, batches))
         batches.close()
         total = sum(seconds for seconds, _ in steps)
@@ -90,7 +91,7 @@ class _Profile:
             "step_s": step_s,
             "utterances_per_second": self.training.batch_size / step_s,
             "audio_per_second": self._over_ranks(sum(audio for _, audio in steps), ReduceOp.SUM) / total,
-            "shares": parts.shares(),
+            "shares": shares,
             "gigabytes": peak,
             "train": sum(map(len, self.run.pools.values())),
             "encoded_per_second": encoded_per_second,

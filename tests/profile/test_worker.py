@@ -59,8 +59,7 @@ def test_what_a_training_does_is_measured(profiled: Any) -> None:
     parts = ("step_s", "open_s", "save_s")
     assert all(0 < found[name] < found["worker_s"] for name in parts)
     assert sum(found["shares"].values()) == pytest.approx(1.0)
-    assert found["shares"]["data"] >= 0  # a batch that is there already takes less than some clocks can tell
-    assert all(share > 0 for name, share in found["shares"].items() if name != "data")
+    assert all(share > 0 for share in found["shares"].values())
     assert found["precision"] == "fp32"
     assert 0 < found["of_peak"] < 1
     assert found["dev"]["all"] == 12 == found["dev"]["search"] + found["dev"]["confirm"]
