@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from raywce.data.schema import CONTENT_KEY, SAMPLE_RATE, UTTERANCES
 from raywce.errors import Problems, fail, first_line
 from raywce.storage.node_copy import made_once
-from raywce.storage.prepared_folder import UNFINISHED, is_unfinished
+from raywce.storage.prepared_folder import UNFINISHED, WINDOW_SLACK_S, is_unfinished, window_rule
 
 if TYPE_CHECKING:  # checking an experiment file does not have to load torch
     from raywce.data.labels import LabelEncoder
@@ -101,7 +101,7 @@ class Utterances:
         return samples
 
     def check_window(self, seconds: float, split: str) -> None:
-        """Check that a model's window holds each utterance: what is decoded is not left out, as in training.
+        """Check that a model's window holds each utterance.
 
         Args:
             seconds: the window's.
@@ -110,12 +110,12 @@ class Utterances:
         Raises:
             InputError: utterances are longer.
         """
-        longer = np.flatnonzero(self.durations > seconds + 0.5 / SAMPLE_RATE)
+        longer = np.flatnonzero(self.durations > seconds + WINDOW_SLACK_S)
         if len(longer):
             longest = int(longer[np.argmax(self.durations[longer])])
             found = f"{len(longer)} that are longer, up to {self.durations[longest]:.2f} s: {self.id(longest)}"
-            rule = f"utterances of {split} must be at most {seconds:g} s long, the window of the model"
-            fail("data.folder", rule, found, f"Prepare with --max-seconds {seconds:g}, or take another model")
+            rule, do = window_rule(split, seconds)
+            fail("data.folder", rule, found, do)
 
     def texts(self, start: int, stop: int) -> tuple[list[str], list[str]]:
         """Return texts and languages of the utterances from `start` to `stop`."""

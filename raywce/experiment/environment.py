@@ -20,10 +20,9 @@ from raywce.experiment.space import Space, largest
 from raywce.experiment.text import shown
 from raywce.storage.files import is_uri
 from raywce.storage.node_copy import has_parquet, read_columns, rows_in
-from raywce.storage.prepared_folder import UNFINISHED, is_unfinished
+from raywce.storage.prepared_folder import UNFINISHED, WINDOW_SLACK_S, is_unfinished, window_rule
 
 MLFLOW_URI = "MLFLOW_TRACKING_URI"
-_SAMPLE_S = 1 / 16_000
 _WSL = Path("/dev/dxg")  # the GPU of Linux on Windows
 _MLFLOW = re.compile(r"(https?|sqlite|postgresql|mysql|mssql)(\+\w+)?://.+|databricks(://.+)?")
 
@@ -34,9 +33,8 @@ def missing(sections: Sections, space: Space) -> list[Problem]:
     What is not on this machine is `Absent`: folders and parts of prepared speech, GPUs and CPUs, packages. What is
     there and is not what the file needs is a `Problem`.
     """
-    problems: list[Problem] = list(_queries(sections))
-    if problems:
-        return problems
+    problems: list[Problem] = []
+    queries = list(_queries(sections))
     model, data, languages = (sections.get(name) for name in ("model", "data", "languages"))
     if model:
         problems += [*checkpoint_problems(model.checkpoint, "model.checkpoint"), *lora_problems(model, space)]
@@ -44,6 +42,8 @@ def missing(sections: Sections, space: Space) -> list[Problem]:
         problems += _languages_without_token(model, languages)
     if model and not problems and "evaluation" in sections and "search" in sections:
         problems += _time_stamps(model, data, sections["evaluation"], sections["search"])
+    if any(problem.path.startswith("data.") for problem in queries):
+        data = None  # nothing can be read there
     if data:
         problems += _speech(data, languages)
     if model and data and languages and not problems:
@@ -56,7 +56,7 @@ def missing(sections: Sections, space: Space) -> list[Problem]:
         problems += _recordings(sections["augmentation"], space)
     if "resources" in sections and not cluster_runs():
         problems += _machine(sections["resources"])
-    return problems
+    return problems + queries
 
 
 def notes(sections: Sections) -> list[str]:
@@ -232,9 +232,8 @@ def _windows(model: Model, data: Data, languages: Languages) -> Iterator[Problem
     for language in dict.fromkeys(languages.decoded):
         part = f"dev/{language}"
         longest = _longest(folder, part)
-        if longest > window + _SAMPLE_S:
-            rule = f"utterances of {part} must be at most {window:g} s long, the window of the model"
-            do = f"Prepare with --max-seconds {window:g}, or take another model"
+        if longest > window + WINDOW_SLACK_S:
+            rule, do = window_rule(part, window)
             yield Problem("data.folder", rule, f"{longest:.2f} s", do)
 
 

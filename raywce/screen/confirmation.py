@@ -112,8 +112,8 @@ def _why_untested(choice: Choice, candidate: str) -> str:
     if any(not choice.claims[safer].confirmed for safer in names[: names.index(candidate)]):
         return "a safer candidate is not confirmed, and so it is not tested"
     claim = choice.claims[candidate]
-    known = [p for p in (claim.p_held_out, claim.p_with_model) if p is not None]
-    return f"held-out speech and the search's trials together do not show it (p {max(known):.2g})"
+    p = max(claim.p_held_out, claim.p_with_model)
+    return f"held-out speech and the search's trials together do not show it (p {p:.2g})"
 
 
 def _change(found: Confirmation, candidate: str) -> str:

@@ -30,10 +30,10 @@ def best_trials(last_rows: Sequence[Row], count: int, by_setting: bool = False) 
         if row["state"] == COMPLETE and row.get("objective") is not None:
             groups.setdefault(repr(values_of(row)) if by_setting else row["trial_id"], []).append(row)
 
-    def order(rows: list[Row]) -> tuple[bool, float, float, str]:
+    def order(rows: list[Row]) -> tuple[float, float, str]:
         # Without limits no row has a violation.
         beyond = max(0.0, fmean(row.get("violation") or 0.0 for row in rows))
-        return beyond > 0, beyond, fmean(row["objective"] for row in rows), rows[0]["trial_id"]
+        return beyond, fmean(row["objective"] for row in rows), rows[0]["trial_id"]
 
     return [row["trial_id"] for rows in sorted(groups.values(), key=order) for row in rows][:count]
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from operator import not_
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
+from tenacity import retry, retry_if_exception_type, retry_if_result, stop_after_attempt, wait_exponential, wait_fixed
 
 from raywce.storage.failures import patiently
 
 # An object appears once it is whole. To move one is to copy it, which S3 refuses above 5 GiB; folders can't be moved.
 _OBJECT_STORES = ("s3", "gcs", "abfs")
-_LAGS_S = (0.5, 1, 2, 5, 10, 20, 20)
 
 
 def is_uri(place: str) -> bool:
@@ -46,12 +45,14 @@ def exists(place: str) -> bool:
     return filesystem.get_file_info(path).type is not fs.FileType.NotFound
 
 
+@retry(
+    retry=retry_if_result(not_),
+    wait=wait_exponential(multiplier=0.5, max=20),
+    stop=stop_after_attempt(8),
+    retry_error_callback=lambda state: False,
+)
 def appears(place: str) -> bool:
     """Return whether a file is there, or comes: a network file system may show it to another node after a while."""
-    for wait in _LAGS_S:
-        if exists(place):
-            return True
-        time.sleep(wait)
     return exists(place)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from raywce.data.sampler import language_shares, with_both_kinds, with_copies
+from raywce.data.sampler import Copies, language_shares, with_both_kinds, with_copies
 from raywce.experiment.schema import Experiment
 
 
@@ -23,6 +23,10 @@ def draws(experiment: Experiment, counts: Mapping[str, int]) -> dict[str, float]
 
 def asked_draws(experiment: Experiment, counts: Mapping[str, int]) -> dict[str, float]:
     """Return the shares by `data.sampling.shares` or `data.sampling.temperature` alone."""
-    copies = dict.fromkeys(experiment.augmented_languages, experiment.augmentation.copies)
     sampling = experiment.data.sampling
-    return language_shares(with_copies(counts, copies), sampling.temperature, sampling.shares)
+    return language_shares(with_copies(counts, copies_of(experiment)), sampling.temperature, sampling.shares)
+
+
+def copies_of(experiment: Experiment) -> dict[str, Copies]:
+    """Return how many augmented copies there are of each utterance, by language that has any."""
+    return dict.fromkeys(experiment.augmented_languages, experiment.augmentation.copies)

@@ -33,11 +33,10 @@ def train(worker: Worker) -> None:
     training = worker.training
     if worker.first_step == 0 and training.evaluate_at_start:
         worker.report(_evaluated(worker, Report(0)))
-    if worker.first_step == training.steps:  # cut off after its last checkpoint: only the report may be missing
-        worker.report(replace(worker.last_evaluation, step=training.steps))
+    if worker.first_step and worker.last_evaluation.step == worker.first_step:
+        worker.report(worker.last_evaluation)  # it may be missing, of a run that was cut off after the checkpoint
+    if worker.first_step == training.steps:
         return
-    if worker.first_step and worker.last_evaluation.step == worker.first_step:  # likewise, between two of them
-        worker.report(worker.last_evaluation)
     stepper = worker.stepper(worker.wrapped())
     loader = worker.loader_of(training.batch_size, training.accumulation_steps)
     seen, before = _Seen(worker.scaler), None

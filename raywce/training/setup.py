@@ -32,7 +32,7 @@ from raywce.precision import resolved, shortcoming
 from raywce.storage.node_copy import on_node
 from raywce.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from raywce.training.dev import DevSet
-from raywce.training.draws import draws
+from raywce.training.draws import copies_of, draws
 from raywce.training.encoder_states import EncoderStates, fingerprint, fits, has_dropout
 from raywce.training.memory import explained
 from raywce.training.optimizer import OptimizerSettings, make_optimizer
@@ -218,7 +218,7 @@ class Worker:
             steps=self.training.steps,
             seed=self.training.seed,
             duration_window=sampling.duration_window,
-            copies=dict.fromkeys(experiment.augmented_languages, experiment.augmentation.copies),
+            copies=copies_of(experiment),
             timed=experiment.data.timestamps,
         )
         return Loader(
