@@ -20,6 +20,19 @@ def trials_at_once(resources: Resources, nodes: Sequence[Node]) -> int:
     return sum(_workers_on(node, resources) for node in nodes) // resources.workers
 
 
+def at_once_on_a_node(experiment: Experiment, nodes: Sequence[Node]) -> tuple[int, str]:
+    """Count the trials of one worker that a search runs at once on the node with the most room for them.
+
+    Returns:
+        The count, and the name of the resource by which Ray binds a task to that node.
+    """
+    resources, bound = experiment.resources, experiment.search.max_concurrent_trials
+    node = max(nodes, key=lambda one: _workers_on(one, resources))
+    fitting = max(1, _workers_on(node, resources))
+    place = next(name for name in node if name.startswith("node:") and name != HEAD)
+    return min(fitting, bound or fitting), place
+
+
 def driver_resources(resources: Resources) -> dict[str, float]:
     """Return what the process that drives a trial takes: as the only worker, what that has.
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
-import ray.train.torch
+import ray
 import torch
-from ray.train import RunConfig
+from ray.exceptions import RayActorError, RayTaskError
+from ray.util.queue import Empty, Queue
 
-from raywce.cluster.capacity import Node, check_resources
+from raywce.cluster.capacity import Node, check_resources, trials_at_once
 from raywce.cluster.connect import connect
-from raywce.cluster.gpu import limit_memory
-from raywce.cluster.trainer import TrainerFailed, fit, make_trainer, message_queue
-from raywce.errors import RunFailed, fail
+from raywce.cluster.gpu import allocator_settings, limit_memory
+from raywce.cluster.trainer import PATIENCE_S, message_queue
+from raywce.errors import RunFailed, fail, one_line
+from raywce.evaluation.decode import in_order
 from raywce.evaluation.evaluate import Evaluation, decode_share, evaluate, utterance_table
 from raywce.evaluation.utterances import UtteranceResult
 from raywce.experiment.schema import Resources
@@ -64,46 +65,115 @@ def run_evaluations(
     resources: Resources,
     on_batch: Callable[[int], None],
     on_table: Callable[[int, pa.Table], None],
+    at_once: int | None = None,
 ) -> None:
-    """Do several evaluations on a Ray cluster, one after the other, by workers that are started once.
+    """Do several evaluations on a Ray cluster, each in as many shares as `resources` has workers.
+
+    As many workers as the cluster holds take one share after the other, so that all of it works until the end. What a
+    lost worker was at is given to another one.
 
     Args:
         evaluations: what to do.
         resources: of the workers, which the cluster is expected to hold.
         on_batch: called in this process with the number of utterances just decoded.
         on_table: called in this process with the number and the table of an evaluation, once it is complete.
+        at_once: evaluations at the same time, at most.
 
     Raises:
         InputError: the cluster can't be joined.
-        RunFailed: a worker failed.
+        RunFailed: an evaluation failed, or all workers were lost.
     """
-
-    def receive(message: int | tuple[int, list[UtteranceResult]]) -> None:
-        if isinstance(message, int):
-            on_batch(message)
-        else:
-            index, rows = message
-            on_table(index, utterance_table(evaluations[index], rows))
-
-    with connect(), tempfile.TemporaryDirectory() as folder:
-        logging.getLogger("ray.train").setLevel(logging.WARNING)
-        queue = message_queue()
-        config = {"evaluations": list(evaluations), "queue": queue}
-        config |= {"threads": resources.threads_per_worker, "gpus": resources.gpus_per_worker}
-        run_config = RunConfig(name="evaluate", storage_path=folder)  # nothing is stored: the queue has the rows
-        try:
-            fit(make_trainer(_worker, config, resources, run_config), queue, receive)
-        except TrainerFailed as error:
-            raise RunFailed(f"a worker failed: {error}") from error
+    shares = [(index, rank) for index in range(len(evaluations)) for rank in range(resources.workers)]
+    with connect() as cluster:
+        fitting = max(1, trials_at_once(resources.model_copy(update={"workers": 1}), cluster.nodes))
+        most = resources.workers * at_once if at_once else fitting
+        with _workers(min(fitting, most, len(shares)), resources) as (workers, queue):
+            rows: dict[int, list[list[UtteranceResult]]] = {}
+            for (index, _), share in _done(shares, evaluations, resources.workers, workers, queue, on_batch):
+                rows.setdefault(index, []).append(share)
+                if len(rows[index]) == resources.workers:
+                    on_table(index, utterance_table(evaluations[index], in_order(rows.pop(index))))
 
 
-def _worker(config: Mapping[str, Any]) -> None:
-    """Ray Train's entry point: progress of each rank and the rows from rank 0 go into the queue."""
-    torch.set_num_threads(config["threads"])
-    limit_memory(config["gpus"])
-    context, queue = ray.train.get_context(), config["queue"]
-    rank, workers = context.get_world_rank(), context.get_world_size()
-    for index, evaluation in enumerate(config["evaluations"]):
-        rows = decode_share(evaluation, ray.train.torch.get_device(), rank, workers, queue.put)
-        if rank == 0:
-            queue.put((index, rows))
+_Share = tuple[int, int]  # the number of an evaluation, and a rank
+
+
+def _done(
+    shares: Sequence[_Share],
+    evaluations: Sequence[Evaluation],
+    ranks: int,
+    workers: Sequence[Any],
+    queue: Queue,
+    on_batch: Callable[[int], None],
+) -> Iterator[tuple[_Share, list[UtteranceResult]]]:
+    """Yield the rows of each share as it is complete."""
+    left = list(reversed(shares))
+    busy: dict[Any, tuple[Any, _Share | None]] = {worker.__ray_ready__.remote(): (worker, None) for worker in workers}
+    idle: list[Any] = []
+    complete = 0
+    while complete < len(shares):
+        ready, _ = ray.wait(list(busy), timeout=PATIENCE_S)
+        for done in _received(queue):
+            on_batch(done)
+        for reference in ready:
+            worker, share = busy.pop(reference)
+            try:
+                found = ray.get(reference)
+            except RayTaskError as error:
+                raise RunFailed(f"a worker failed: {one_line(error.cause)}") from error
+            except RayActorError as error:
+                left += [share] if share else []
+                if not busy and not idle:
+                    raise RunFailed(f"all workers were lost: {one_line(error)}") from error
+                continue
+            idle.append(worker)
+            if share:
+                complete += 1
+                yield share, found
+        while idle and left:
+            worker, (index, rank) = idle.pop(), left.pop()
+            busy[worker.decode.remote(evaluations[index], rank, ranks)] = worker, (index, rank)
+
+
+@contextmanager
+def _workers(count: int, resources: Resources) -> Iterator[tuple[list[Any], Queue]]:
+    """Give actors and the queue into which they put how many utterances they just decoded; end them all."""
+    queue = message_queue()
+    workers = [ray.remote(_Worker).options(**worker_options(resources)).remote(resources, queue) for _ in range(count)]
+    try:
+        yield workers, queue
+    finally:
+        for worker in workers:
+            ray.kill(worker)
+        queue.shutdown(force=True)
+
+
+def worker_options(resources: Resources) -> dict[str, Any]:
+    """Return what Ray gives to a worker."""
+    environment = allocator_settings() if resources.gpus_per_worker else {}
+    return {
+        "num_cpus": resources.cpus_per_worker,
+        "num_gpus": resources.gpus_per_worker,
+        "runtime_env": {"env_vars": environment} if environment else None,
+    }
+
+
+class _Worker:
+    """A process that decodes one share after the other."""
+
+    def __init__(self, resources: Resources, queue: Queue) -> None:
+        torch.set_num_threads(resources.threads_per_worker)
+        limit_memory(resources.gpus_per_worker)
+        self.device = torch.device("cuda", 0) if resources.gpus_per_worker else torch.device("cpu")
+        self.queue = queue
+
+    def decode(self, evaluation: Evaluation, rank: int, ranks: int) -> list[UtteranceResult]:
+        """Return a share's rows."""
+        return decode_share(evaluation, self.device, rank, ranks, self.queue.put)
+
+
+def _received(queue: Queue) -> list[int]:
+    try:
+        return queue.get_nowait_batch(queue.qsize())  # type: ignore[no-any-return]
+    except Empty:
+        return []

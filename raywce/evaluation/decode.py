@@ -262,9 +262,14 @@ def scored(utterance: Utterance, transcription: Transcription, settings: DecodeS
 
 
 def gather_rows(rows: Sequence[UtteranceResult]) -> list[UtteranceResult]:
-    """Return all ranks' rows, on every rank, sorted by language and id; only sorted where torch is not distributed."""
+    """Return all ranks' rows, on every rank, in order; a rank's own where torch is not distributed."""
     shares = [list(rows)]
     if dist.is_initialized():
         shares = [[] for _ in range(dist.get_world_size())]
         dist.all_gather_object(shares, list(rows))
+    return in_order(shares)
+
+
+def in_order(shares: Iterable[Sequence[UtteranceResult]]) -> list[UtteranceResult]:
+    """Return the rows of all shares, sorted by language and id."""
     return sorted((row for share in shares for row in share), key=lambda row: (row.language, row.id))

@@ -21,7 +21,7 @@ from raywce.evaluation.decode import (
     encoder_context,
     evaluate_utterances,
     evaluating,
-    gather_rows,
+    in_order,
 )
 from raywce.evaluation.hard_cases import decode_hard_cases
 from raywce.evaluation.settings import DecodeSettings
@@ -90,13 +90,13 @@ def utterance_table(done: Evaluation, rows: list[UtteranceResult]) -> pa.Table:
 def decode_share(
     evaluation: Evaluation, device: torch.device, rank: int, workers: int, on_batch: Callable[[int], None]
 ) -> list[UtteranceResult]:
-    """Decode one worker's share, and return what all of them decoded.
+    """Decode one worker's share, and return its rows in order.
 
     Args:
         evaluation: what to do.
         device: of this worker.
         rank: of this worker.
-        workers: how many there are; more than one form a process group.
+        workers: how many share the evaluation.
         on_batch: called with the number of utterances that this worker just decoded.
 
     Raises:
@@ -127,7 +127,7 @@ def decode_share(
     if evaluation.hard_cases:
         extractor = WhisperFeatureExtractor.from_pretrained(model, revision=evaluation.revision)
         of = (whisper, tokenizer, extractor, split, evaluation.settings)
-        return gather_rows(decode_hard_cases(*of, rank, workers))
+        return in_order([decode_hard_cases(*of, rank, workers)])
     said = [split[index] for index in chosen]
     rows = evaluate_utterances(
         whisper,
@@ -141,7 +141,7 @@ def decode_share(
     )
     if evaluation.settings.timestamps:
         rows = _with_time_stamps(rows, whisper, said, partial(features, whole=True), evaluation.settings)
-    return gather_rows(rows)
+    return in_order([rows])
 
 
 def _with_time_stamps(

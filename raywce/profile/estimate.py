@@ -113,6 +113,11 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
         once += measured.around_s if experiment.resources.alone else 0.0
         return Phase(name, trainings, batches * trial.seconds + once, trainings * trial.seconds + once)
 
+    def decoded(name: str, models: int, utterances: int) -> Phase:
+        """Return a phase in which models decode a split, as many at once as trainings."""
+        seconds = utterances / measured.decoded_per_second
+        return Phase(name, 0, math.ceil(models / at_once) * seconds, models * seconds)
+
     dev = measured.dev["search" if confirm.candidates else experiment.evaluation.part]
     full = trial_of(experiment, measured, dev, starts)
     stopped = trial_of(experiment, measured, dev, starts, _share_of_steps(file))
@@ -127,13 +132,10 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
         later = confirm.trainings - confirm.of_all(looks_of(experiment).first)
         phases.append(phase("confirm", confirm.trainings, trial, later=later))
         # Two averages, and each without one of its trainings.
-        seconds = 2 * (1 + confirm.seeds) * measured.dev["confirm"] / measured.decoded_per_second
-        phases.append(Phase("averages", 0, seconds, seconds))
+        phases.append(decoded("averages", 2 * (1 + confirm.seeds), measured.dev["confirm"]))
     if confirm.candidates and confirm.test:
         # Those of the original, of all seeds of baseline and winner, and of both averages.
-        models = 1 + confirm.of_baseline(confirm.seeds) + confirm.seeds + 2
-        seconds = models * test / measured.decoded_per_second
-        phases.append(Phase("test splits", 0, seconds, seconds))
+        phases.append(decoded("test splits", 1 + confirm.of_baseline(confirm.seeds) + confirm.seeds + 2, test))
     if measured.encoded_per_second:
         phases.insert(0, _encoder_states(experiment, measured, sum(one.trainings for one in phases)))
     hours = sum(one.training_seconds for one in phases) / 3600

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from raywce.cluster.capacity import driver_resources
+from raywce.cluster.capacity import at_once_on_a_node, driver_resources
 from raywce.cluster.connect import alive_nodes
 from raywce.errors import RunFailed
 from raywce.experiment.schema import Experiment
@@ -27,6 +27,9 @@ NAME = "profile"
 def profile_training(experiment: Experiment, folder: RunFolder, seconds: float, connect_s: float) -> Measured:
     """Profile a training on the connected cluster; what it writes into the storage is removed.
 
+    With one worker a training, as many run at once as the search would run on that node: they share its processors'
+    caches, its memory and its disk. The first one's figures count.
+
     Args:
         experiment: with a value in every leaf.
         folder: in which a search would write.
@@ -37,21 +40,33 @@ def profile_training(experiment: Experiment, folder: RunFolder, seconds: float, 
         RunFailed: the training can't be done.
     """
     delete_folder(folder.path(NAME))
-    resources = driver_resources(experiment.resources)
+    nodes, resources, at_once = alive_nodes(), driver_resources(experiment.resources), 1
+    if experiment.resources.alone:
+        at_once, place = at_once_on_a_node(experiment, nodes)
+        resources[place] = 0.001
     cpus, gpus = resources.pop("cpu"), resources.pop("gpu", 0)
-    # In a process of its own, as Tune runs its trials: starting it is part of what a trial takes.
+    # In processes of their own, as Tune runs its trials: starting one is part of what a trial takes.
     drive = ray.remote(num_cpus=cpus, num_gpus=gpus, resources=resources, max_retries=0)(_drive)
     start = time.monotonic()
     try:
-        figures, problem = ray.get(drive.remote(experiment.model_dump(), folder.uri, seconds))
+        of_experiment = experiment.model_dump()
+        tasks = [
+            drive.remote(of_experiment, folder.uri, f"{NAME}/{number}", seconds, at_once) for number in range(at_once)
+        ]
+        figures, problem = ray.get(tasks[0])
+        took = time.monotonic() - start
+        others, absent = ray.wait(tasks[1:], num_returns=at_once - 1, timeout=seconds) if at_once > 1 else ([], [])
+        for one in absent:  # others' work may hold their room
+            ray.cancel(one, force=True)
+        problem = problem or next(filter(None, (of_other for _, of_other in ray.get(others))), "")
     finally:
         delete_folder(folder.path(NAME))
     if problem:
         raise RunFailed(problem)
-    around_s = time.monotonic() - start - figures.pop("worker_s")
+    around_s = took - figures.pop("worker_s")
     around = {
         "experiment": experiment.model_dump(mode="json"),
-        "nodes": [{name: node.get(name, 0.0) for name in ("CPU", "GPU")} for node in alive_nodes()],
+        "nodes": [{name: node.get(name, 0.0) for name in ("CPU", "GPU")} for node in nodes],
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "connect_s": connect_s,
         "around_s": around_s,
@@ -59,17 +74,19 @@ def profile_training(experiment: Experiment, folder: RunFolder, seconds: float, 
     return Measured.of(around | figures)
 
 
-def _drive(experiment: Mapping[str, object], folder: str, seconds: float) -> tuple[Mapping[str, object], str]:
+def _drive(
+    experiment: Mapping[str, object], folder: str, name: str, seconds: float, at_once: int
+) -> tuple[Mapping[str, object], str]:
     """Return the figures, or why there are none."""
 
     def raywce_profile(config: Mapping[str, object], session: Session) -> None:
         from raywce.profile.worker import profile_worker
 
-        profile_worker(config, session, seconds)
+        profile_worker(config, session, seconds, at_once)
 
     of_trial = Experiment.model_validate(experiment)
     try:
-        last = runner(of_trial.resources)(of_trial, folder, NAME, worker=raywce_profile)
+        last = runner(of_trial.resources)(of_trial, folder, name, worker=raywce_profile)
         return last.profile or {}, ""
     except RunFailed as error:
         return {}, str(error)

@@ -34,14 +34,21 @@ _STATES = 0.3  # more of it, where encoder states are kept
 _LEAST = 3  # steps, however long they take
 
 
-def profile_worker(config: Mapping[str, object], session: Session, seconds: float) -> None:
-    """Profile as one of a trial's workers; arguments as of `raywce.training.setup.work`, and the seconds to take."""
-    work(config, session, lambda run: _Profile(run, seconds).report())
+def profile_worker(config: Mapping[str, object], session: Session, seconds: float, at_once: int = 1) -> None:
+    """Profile as one of a trial's workers.
+
+    Args:
+        config: as of `raywce.training.setup.work`.
+        session: of this worker.
+        seconds: to take.
+        at_once: trainings that are profiled on this node at the same time, this one among them.
+    """
+    work(config, session, lambda run: _Profile(run, seconds, at_once).report())
 
 
 class _Profile:
-    def __init__(self, run: Worker, seconds: float) -> None:
-        self.run, self.seconds = run, seconds
+    def __init__(self, run: Worker, seconds: float, at_once: int) -> None:
+        self.run, self.seconds, self.at_once = run, seconds, at_once
         self.experiment, self.training = run.experiment, run.training
         self.memory = Memory(run.device)
         self.wrapped = run.wrapped()
@@ -164,7 +171,7 @@ class _Profile:
     def _too_large(self, one: Batches, found: Sequence[Batches]) -> str | None:
         """Return why not to try it: a CPU's memory must not run out, as a GPU's may."""
         needs = predicted([(known.micro_batch, known.gigabytes) for known in found if known.gigabytes], one.micro_batch)
-        neighbours = self.run.session.neighbours
+        neighbours = self.at_once * self.run.session.neighbours
         least_room = self._over_ranks(self.memory.room(neighbours), ReduceOp.MIN)
         if self.run.device.type == "cuda" or needs is None or needs <= least_room:
             return None

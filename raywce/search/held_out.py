@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from raywce.data.dev_split import Part
 from raywce.data.store import language_files
-from raywce.experiment.schema import Experiment, Resources
+from raywce.experiment.schema import Experiment
 from raywce.runs.folder import RunFolder, checkpoint_name
 from raywce.runs.tables import AVERAGES, ROBUSTNESS, TESTS, TestFile, TrialTable
 from raywce.screen.console import show_line
@@ -35,17 +35,19 @@ Members = Mapping[str, Sequence[str]]
 
 NO_AVERAGES: Members = {}
 
-# Evaluations, what their workers take, and what is called with the number and the table of each that is complete.
-Decode = Callable[[Sequence["Evaluation"], Resources, Callable[[int, pa.Table], None]], None]
+# Evaluations, the experiment whose resources they have, and what is called with the number and the table of each that
+# is complete.
+Decode = Callable[[Sequence["Evaluation"], Experiment, Callable[[int, pa.Table], None]], None]
 
 
 def decode_on_cluster(
-    evaluations: Sequence[Evaluation], resources: Resources, on_table: Callable[[int, pa.Table], None]
+    evaluations: Sequence[Evaluation], experiment: Experiment, on_table: Callable[[int, pa.Table], None]
 ) -> None:
-    """`Decode` by Ray workers."""
+    """`Decode` by Ray workers, as many as the search's trials had."""
     from raywce.cluster.decode import run_evaluations
 
-    run_evaluations(evaluations, resources, DecodedSoFar(), on_table)
+    at_once = experiment.search.max_concurrent_trials
+    run_evaluations(evaluations, experiment.resources, DecodedSoFar(), on_table, at_once)
 
 
 class DecodedSoFar:
@@ -194,7 +196,7 @@ def _decode_missing(
     missing = [index for index, uri in enumerate(uris) if not exists(uri)]
     if missing:
         wanted = [evaluations[index] for index in missing]
-        decode(wanted, experiment.resources, lambda index, table: write_table(uris[missing[index]], table))
+        decode(wanted, experiment, lambda index, table: write_table(uris[missing[index]], table))
 
 
 def _without(members: Sequence[str], index: int) -> tuple[str, ...]:

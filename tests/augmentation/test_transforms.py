@@ -161,6 +161,25 @@ def test_strength_scales_the_noise() -> None:
     torch.testing.assert_close(half, one / 2)
 
 
+@pytest.mark.parametrize(
+    ("strong", "weak"),
+    [
+        (lambda s: TimeStretch(1.0, s, rate=0.2, max_samples=480_000), TimeStretch(1.0, 1.0, 0.1, 480_000)),
+        (lambda s: PitchShift(1.0, s, semitones=4.0), PitchShift(1.0, 1.0, semitones=2.0)),
+        (lambda s: Gain(1.0, s, decibels=6.0), Gain(1.0, 1.0, decibels=3.0)),
+        (lambda s: ImpulseResponse(1.0, s, wet=0.8, recordings=ROOM), ImpulseResponse(1.0, 1.0, 0.4, ROOM)),
+    ],
+    ids=["time_stretch", "pitch_shift", "gain", "impulse_response"],
+)
+def test_half_the_strength_is_half_of_what_is_drawn(strong: Any, weak: Transform) -> None:
+    waveforms = batch()
+    expected, lengths = through(weak, waveforms, LENGTHS)
+    found, same = through(strong(0.5), waveforms, LENGTHS)
+    assert same == lengths
+    torch.testing.assert_close(found, expected)
+    assert not torch.equal(through(strong(1.0), waveforms, LENGTHS)[0], expected)
+
+
 @pytest.mark.parametrize("kind", ["white", "background"])
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_the_ratio_of_noise_is_over_the_true_length(kind: str, strength: float) -> None:

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 import pytest
 
 from raywce.cluster import capacity as room_module
-from raywce.cluster.capacity import Node, Room, check_resources, driver_resources, trials_at_once
+from raywce.cluster.capacity import (
+    HEAD,
+    Node,
+    Room,
+    at_once_on_a_node,
+    check_resources,
+    driver_resources,
+    trials_at_once,
+)
 from raywce.errors import InputError, RunFailed
 from raywce.experiment.schema import Data, Experiment, Languages, Model, Resources, Search, Training
 from tests.fake_time import FakeTime
@@ -46,6 +54,22 @@ def experiment(at_once: int | None = None, **resources: float | str) -> Experime
 def test_how_many_trials_fit(workers, cpus, gpus, nodes, expected) -> None:
     resources = Resources(workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus)
     assert trials_at_once(resources, nodes) == expected
+
+
+@pytest.mark.parametrize(
+    ("bound", "resources", "expected"),
+    [
+        (None, {"cpus_per_worker": 2}, (4, "node:b")),
+        (3, {"cpus_per_worker": 2}, (3, "node:b")),
+        (None, {"cpus_per_worker": 1, "gpus_per_worker": 0.5}, (2, "node:a")),
+        (None, {"cpus_per_worker": 64}, (1, "node:a")),  # none fits yet
+    ],
+)
+def test_how_many_trials_of_one_worker_a_node_holds(
+    bound: int | None, resources: dict[str, float], expected: tuple[int, str]
+) -> None:
+    nodes = [{HEAD: 1.0, "node:a": 1.0, **GPU_NODE, "CPU": 4.0}, {"node:b": 1.0, **CPU_NODE}]
+    assert at_once_on_a_node(experiment(bound, **resources), nodes) == expected
 
 
 def test_more_workers_than_the_cluster_has_is_one_problem_with_both_figures() -> None:

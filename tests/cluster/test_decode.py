@@ -1,17 +1,17 @@
-"""Evaluations on a cluster: what Ray Train is asked for, and that many workers decode what one does."""
+"""Evaluations on a cluster: what its workers take, and that many of them decode what one process does."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pyarrow as pa
 import pytest
 
 from raywce.cluster.connect import Cluster
-from raywce.cluster.decode import resources_of, run_evaluation, run_evaluations
-from raywce.errors import InputError
+from raywce.cluster.decode import resources_of, run_evaluation, run_evaluations, worker_options
+from raywce.errors import InputError, RunFailed
 from raywce.evaluation.evaluate import Evaluation
 from raywce.evaluation.settings import DecodeSettings
 from raywce.experiment.schema import Resources
@@ -19,34 +19,23 @@ from tests.evaluation.talking_whisper import write_talking_whisper
 from tests.tiny_corpus import write_tiny_corpus
 
 
-@pytest.fixture
-def asked_for(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the trainer is made of; nothing is run."""
-    asked: dict[str, Any] = {}
-    monkeypatch.setattr("raywce.cluster.decode.fit", lambda trainer, queue, on_message: asked.update(vars(trainer)))
-    monkeypatch.setattr("raywce.cluster.decode.message_queue", lambda: None)
-    monkeypatch.setattr("raywce.cluster.decode.connect", nullcontext)
-    return asked
-
-
 @pytest.mark.parametrize(
-    ("resources", "of_worker", "backend", "threads"),
+    ("resources", "cpus", "gpus"),
     [
-        (Resources(workers=2, cpus_per_worker=3), {"CPU": 3}, "gloo", 3),  # also where the cluster has GPUs
-        (Resources(workers=4, cpus_per_worker=0.5), {"CPU": 0.5}, "gloo", 1),
-        (Resources(workers=2, gpus_per_worker=1), {"CPU": 1, "GPU": 1}, "nccl", 1),
-        (Resources(gpus_per_worker=0.5), {"CPU": 1, "GPU": 0.5}, "gloo", 1),  # it is alone
+        (Resources(workers=2, cpus_per_worker=3), 3, 0),  # also where the cluster has GPUs
+        (Resources(workers=4, cpus_per_worker=0.5), 0.5, 0),
+        (Resources(workers=2, gpus_per_worker=1), 1, 1),
+        (Resources(gpus_per_worker=0.5), 1, 0.5),
     ],
 )
 def test_workers_take_what_the_experiment_gives_them(
-    asked_for: dict[str, Any], resources: Resources, of_worker: dict[str, float], backend: str, threads: int
+    monkeypatch: pytest.MonkeyPatch, resources: Resources, cpus: float, gpus: float
 ) -> None:
-    run_evaluations([], resources, lambda done: None, lambda index, table: None)
-    scaling = asked_for["scaling_config"]
-    assert (scaling.num_workers, scaling.resources_per_worker) == (resources.workers, of_worker)
-    assert scaling.use_gpu is ("GPU" in of_worker)
-    assert asked_for["backend_config"].backend == backend
-    assert asked_for["train_loop_config"]["threads"] == threads
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
+    options = worker_options(resources)
+    assert (options["num_cpus"], options["num_gpus"]) == (cpus, gpus)
+    expected = {"env_vars": {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}} if gpus else None
+    assert options["runtime_env"] == expected
 
 
 def test_without_an_experiment_a_worker_takes_a_gpu_where_there_are_any() -> None:
@@ -56,11 +45,9 @@ def test_without_an_experiment_a_worker_takes_a_gpu_where_there_are_any() -> Non
         resources_of(4096, [{"CPU": 2.0}])
 
 
-@pytest.mark.slow
-def test_two_workers_of_half_a_cpu_decode_on_a_cluster_with_a_gpu_what_one_process_does(
-    cluster: Cluster, tmp_path: Path
-) -> None:
-    evaluation = Evaluation(
+@pytest.fixture
+def evaluation(tmp_path: Path) -> Evaluation:
+    return Evaluation(
         model=str(write_talking_whisper(tmp_path / "model")),
         data=str(write_tiny_corpus(tmp_path / "data", {"gl": 1, "es": 1}, {"gl": 3, "es": 2})),
         split="dev",
@@ -68,11 +55,61 @@ def test_two_workers_of_half_a_cpu_decode_on_a_cluster_with_a_gpu_what_one_proce
         cache=tmp_path / "cache",
         settings=DecodeSettings(batch_size=2, identify_language=True),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("workers", "at_once", "processes"), [(2, None, 4), (1, None, 3), (2, 1, 2), (1, 2, 2)], ids=str
+)
+def test_evaluations_share_the_cluster_and_give_what_one_process_does(
+    cluster: Cluster, evaluation: Evaluation, workers: int, at_once: int | None, processes: int
+) -> None:
+    """Two CPUs, half of one for a worker."""
     done: list[int] = []
-    tables: list[pa.Table] = []
-    resources = Resources(workers=2, cpus_per_worker=0.5)
-    run_evaluations([evaluation, evaluation], resources, done.append, lambda index, table: tables.append(table))
-    assert sum(done) == 2 * 5
-    for table in tables:
-        assert table.equals(run_evaluation(evaluation), check_metadata=True)
-    assert len(tables) == 2
+    tables: dict[int, pa.Table] = {}
+    most = 0
+
+    def on_batch(count: int) -> None:
+        nonlocal most
+        done.append(count)
+        most = max(most, len(_workers()))
+
+    of_three = [evaluation, replace(evaluation, languages=("gl",)), evaluation]
+    resources = Resources(workers=workers, cpus_per_worker=0.5)
+    run_evaluations(of_three, resources, on_batch, tables.__setitem__, at_once)
+    assert sum(done) == 5 + 3 + 5
+    assert most <= processes
+    for index, one in enumerate(of_three):
+        assert tables[index].equals(run_evaluation(one), check_metadata=True)
+
+
+@pytest.mark.slow
+def test_what_a_lost_worker_was_at_is_done_by_another(cluster: Cluster, evaluation: Evaluation) -> None:
+    killed: list[int] = []
+    tables: dict[int, pa.Table] = {}
+
+    def on_batch(count: int) -> None:
+        if not killed:
+            worker = _workers()[0]
+            killed.append(worker.pid)
+            worker.kill()
+
+    run_evaluations([evaluation] * 3, Resources(cpus_per_worker=1), on_batch, tables.__setitem__)
+    assert killed
+    for index in range(3):
+        assert tables[index].equals(run_evaluation(evaluation), check_metadata=True)
+
+
+@pytest.mark.slow
+def test_a_failure_ends_all_of_it_in_one_line(cluster: Cluster, evaluation: Evaluation) -> None:
+    missing = replace(evaluation, data="/nowhere")
+    with pytest.raises(RunFailed, match=r"^a worker failed: .*/nowhere[^\n]*$"):
+        run_evaluations([evaluation, missing], Resources(cpus_per_worker=1), lambda _: None, lambda *_: None)
+    assert not _workers()
+
+
+def _workers() -> list[psutil.Process]:
+    """The processes of workers, of whichever cluster on this machine."""
+    return [
+        one for one in psutil.process_iter(["name", "cmdline"]) if "ray::_Worker" in " ".join(one.info["cmdline"] or [])
+    ]

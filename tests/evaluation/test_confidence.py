@@ -56,6 +56,14 @@ def test_a_wer_over_seeds() -> None:
     assert found.df == 199
 
 
+def test_few_utterances_have_the_textbook_variance_of_a_mean() -> None:
+    errors = np.array([1, 2, 4, 7, 9])
+    speech = Speech(np.full(5, 10), [None] * 5, 20_000)
+    found = over_speech(lambda rate: rate, speech.rates(errors[None, :]))
+    assert found.variance == pytest.approx((errors / 10).var(ddof=1) / 5, rel=0.04)
+    assert found.df == 4
+
+
 def test_models_are_paired_by_utterance() -> None:
     baseline = RANDOM.binomial(WORDS, 0.3, (3, 200))
     speech = Speech(WORDS, [None] * 200, 500)

@@ -53,6 +53,23 @@ def test_the_preset_is_the_papers(example: Path) -> None:
     assert augmentation.active
 
 
+@pytest.mark.parametrize(
+    ("overrides", "slowest"),
+    [
+        ([PAPER], 1 / 0.9),
+        ([PAPER, "augmentation.strength=0.5"], 1 / 0.95),
+        ([PAPER, "augmentation.time_stretch.rate=0.5"], 2.0),
+        ([PAPER, "augmentation.time_stretch.probability=0"], 1.0),
+        ([PAPER, "augmentation.copies=0"], 1.0),
+        ([], 1.0),
+    ],
+)
+def test_a_copy_becomes_as_much_longer_as_the_slowest_stretch(
+    example: Path, overrides: list[str], slowest: float
+) -> None:
+    assert changed(example, *overrides).experiment.slowest == pytest.approx(slowest)
+
+
 def test_what_is_written_goes_before_the_preset(example: Path) -> None:
     written = ["augmentation.copies=3", "augmentation.gain.decibels=2", "augmentation.pitch_shift.probability=0"]
     augmentation = changed(

@@ -90,8 +90,8 @@ def test_a_confirm_phase_trains_again_and_decodes_what_was_kept_back_and_the_tes
         "baseline": (2, 118 + 6),
         "search": (8, 4 * 118),
         "confirm": (3 * 3 + 5, (5 + 3) * (118 - 6 + 4)),  # two at once, 9 up to the first look and 5 behind it
-        "averages": (0, 2 * (1 + 3) * 4.0),
-        "test splits": (0, (1 + 3 + 5 + 2) * 5.0),
+        "averages": (0, 2 * (1 + 3) / 2 * 4.0),  # two at once
+        "test splits": (0, (1 + 3 + 5 + 2 + 1) / 2 * 5.0),  # of the last two, one is alone
     }
     closed = {**confirm, "confirm": {"candidates": 3, "test": False}}
     assert "test splits" not in phases(file(search=closed), test=50)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raywce.evaluation.utterances import COUNT_GROUPS, SCHEMA
-from raywce.experiment.schema import Experiment, Resources
+from raywce.experiment.schema import Experiment
 from raywce.trial_report import Report
 from tests.search import surrogate
 
@@ -64,7 +64,9 @@ def trial(experiment: Experiment, folder: str, name: str, on_report: Callable[[R
     evaluate(steps, surrogate.wers(experiment))
 
 
-def decode(evaluations: Sequence[Evaluation], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
+def decode(
+    evaluations: Sequence[Evaluation], experiment: Experiment, on_table: Callable[[int, pa.Table], None]
+) -> None:
     """Stands in for decoding test splits and, by averages, dev: the former two points worse, an extra one by ten."""
     for index, evaluation in enumerate(evaluations):
         checkpoint = Path(evaluation.model)

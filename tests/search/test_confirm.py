@@ -317,8 +317,8 @@ def test_a_test_split_that_was_opened_before_stays_closed_unless_asked(finished:
 def test_tests_that_could_not_be_decoded_are_decoded_when_it_goes_on(finished: Finished, tmp_path: Path) -> None:
     file, folder = finished.judged_again(tmp_path)
 
-    def failing(evaluations: Any, resources: Any, on_table: Any) -> None:
-        decoded_tables.decode(evaluations[:3], resources, on_table)
+    def failing(evaluations: Any, experiment: Any, on_table: Any) -> None:
+        decoded_tables.decode(evaluations[:3], experiment, on_table)
         raise RunFailed("a worker failed: no memory")
 
     with pytest.raises(RunFailed, match="no memory"):

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from raywce.errors import RunFailed
-from raywce.search.driver import Driver
+from raywce.search.driver import Driver, Run
 from raywce.selection.limits import Limit
 from raywce.storage.failures import report_storage_failures
 from tests.search import surrogate
 
+VALUES = {"weighting.alpha": 3.0, "training.optimizer.learning_rate": 1e-4}
 RATES = {"gl": 0.40, "es": 0.35, "pt": 0.20}
 
 
@@ -48,6 +49,18 @@ def test_a_report_is_held_against_the_limits_of_its_step(
 def test_the_last_report_is_held_against_the_end_even_where_its_step_has_limits(driver: Driver) -> None:
     found = driver.judged(replace(surrogate.report(driver.file.experiment, 10, RATES), final=True))
     assert found.violation == pytest.approx(14.5)
+
+
+@pytest.mark.parametrize(("values", "alpha"), [(VALUES, 3.0), (None, 1.0)])
+def test_a_trial_has_its_values_its_own_seed_and_its_phases_part_of_dev(
+    tmp_path: Path, values: dict[str, float] | None, alpha: float
+) -> None:
+    file = surrogate.load_file(tmp_path, "training.seed=7")
+    driver = Driver(file, "trials", surrogate.trial, part="search")
+    found = driver.experiment(Run("a", values, seed_index=3, evaluates_original=True))
+    assert (found.training.seed, found.training.evaluate_at_start, found.evaluation.part) == (10, True, "search")
+    assert getattr(found.weighting, "alpha", 1.0) == alpha
+    assert not driver.experiment(Run("a", values)).training.evaluate_at_start
 
 
 def test_a_report_without_an_evaluation_is_not_judged(driver: Driver) -> None:

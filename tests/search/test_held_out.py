@@ -14,7 +14,7 @@ import pytest
 from raywce.evaluation.robustness import NOTHING, SENTENCE, TRANSFORMERS, named
 from raywce.evaluation.utterances import to_table
 from raywce.experiment.load import ExperimentFile, load
-from raywce.experiment.schema import Resources, RobustnessLimits
+from raywce.experiment.schema import Experiment, RobustnessLimits
 from raywce.runs.folder import RunFolder
 from raywce.runs.tables import Trial, TrialTable
 from raywce.screen import throttle
@@ -50,7 +50,8 @@ def file(tmp_path: Path) -> ExperimentFile:
     speech = f"data={{folder: {tmp_path / 'speech'}, extra_test: {{broadcast: {tmp_path / 'broadcast'}}}}}"
     resources = "resources={workers: 4, cpus_per_worker: 0.5, gpus_per_worker: 1}"
     path = surrogate.write_file(tmp_path, confirm={"candidates": 1})
-    languages = ["languages.language_tokens={gl: pt}", "languages.watched=[it, nl]"]
+    languages = ["languages.language_tokens={gl: pt, it: {new_like: es}}", "languages.watched=[it, nl]"]
+    languages += ["model.revision=v1"]
     return load(path, [speech, resources, DECODING, *languages], check_files=False)
 
 
@@ -82,20 +83,31 @@ def test_every_model_and_test_set_is_decoded_as_dev_is(file: ExperimentFile, tab
     folder = RunFolder.of(str(tmp_path / "runs"), "toy")
     files = files_of(folder, table, experiment, WINNER)
 
-    def decode(evaluations: Sequence[Any], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
-        seen.append((evaluations, resources))
+    def decode(evaluations: Sequence[Any], experiment: Experiment, on_table: Callable[[int, pa.Table], None]) -> None:
+        seen.append((evaluations, experiment))
         for index in range(len(evaluations)):
             on_table(index, pa.table({"id": [str(index)]}))
 
     decode_tests(folder, files, experiment, decode)
-    ((evaluations, resources),) = seen
-    assert resources == experiment.resources
+    ((evaluations, of_decoding),) = seen
+    assert of_decoding is experiment
     assert [(file.name, file.model) for file in files] == [
         (name, model)
         for name in ("test", "broadcast")
         for model in (ORIGINAL, f"confirm-{BASELINE}-1", f"confirm-{WINNER}-1")
     ]
     assert len(evaluations) == len(files)
+    step = f"step-{experiment.training.steps:08d}"
+    checkpoints = [
+        experiment.model.checkpoint if model == ORIGINAL else folder.path("trials", model, step)
+        for model in (ORIGINAL, f"confirm-{BASELINE}-1", f"confirm-{WINNER}-1")
+    ]
+    assert [one.model for one in evaluations] == checkpoints * 2
+    assert [one.revision for one in evaluations] == [experiment.model.revision, None, None] * 2
+    assert experiment.model.revision is not None
+    assert [one.data for one in evaluations] == [str(tmp_path / name) for name in ["speech"] * 3 + ["broadcast"] * 3]
+    assert {(one.split, one.part) for one in evaluations} == {("test", "all")}
+    assert [one.new_tokens for one in evaluations] == [experiment.languages.new_tokens] * 6
     for file_, evaluation in zip(files, evaluations, strict=True):
         assert evaluation.settings == experiment.decode_settings
         assert evaluation.languages == (("gl", "it") if file_.name == "test" else ("gl",))
@@ -127,7 +139,7 @@ def test_averages_are_of_the_same_number_of_trainings_and_of_all_but_one(
 ) -> None:
     folder, seen = RunFolder.of(str(tmp_path / "runs"), "toy"), []
 
-    def decode(evaluations: Sequence[Any], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
+    def decode(evaluations: Sequence[Any], experiment: Experiment, on_table: Callable[[int, pa.Table], None]) -> None:
         seen.append(evaluations)
         for index, evaluation in enumerate(evaluations):
             on_table(index, pa.table({"id": [members(evaluation)]}))
@@ -158,7 +170,7 @@ def test_averages_are_decoded_on_the_test_splits_too(
     files = files_of(folder, of_seeds, file.experiment, WINNER, averages)
     seen = {}
 
-    def decode(evaluations: Sequence[Any], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
+    def decode(evaluations: Sequence[Any], experiment: Experiment, on_table: Callable[[int, pa.Table], None]) -> None:
         for index, evaluation in enumerate(evaluations):
             seen[files[index].name, files[index].model] = 1 + len(evaluation.others)
             on_table(index, pa.table({"id": ["0"]}))
@@ -197,7 +209,7 @@ def test_hard_cases_are_decoded_by_the_models_that_are_compared(
     for one in files:
         write_table(one.uri, decoded({"gl": 0.3}))
 
-    def decode(evaluations: Sequence[Any], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
+    def decode(evaluations: Sequence[Any], experiment: Experiment, on_table: Callable[[int, pa.Table], None]) -> None:
         seen.append(evaluations)
         for index in range(len(evaluations)):
             on_table(index, hard_cases(1 + index // 2, index))
@@ -243,7 +255,7 @@ def test_time_stamps_are_decoded_on_test_alone(file: ExperimentFile, table: Tria
     experiment, seen = file.experiment.model_copy(update={"evaluation": evaluation}), []
     folder = RunFolder.of(str(tmp_path / "runs"), "toy")
 
-    def decode(evaluations: Sequence[Any], resources: Resources, on_table: Callable[[int, pa.Table], None]) -> None:
+    def decode(evaluations: Sequence[Any], experiment: Experiment, on_table: Callable[[int, pa.Table], None]) -> None:
         seen.extend(evaluations)
         for index in range(len(evaluations)):
             on_table(index, pa.table({"id": [str(index)]}))

@@ -63,6 +63,11 @@ def test_the_bounds_of_two_looks_are_the_published_ones() -> None:
     assert (first, last) == (pytest.approx(2.963, abs=0.002), pytest.approx(1.969, abs=0.002))
 
 
+@pytest.mark.parametrize(("trainings", "first"), [(3, 2), (4, 2), (5, 3), (6, 3)])
+def test_the_first_look_is_by_half_of_the_trainings(trainings: int, first: int) -> None:
+    assert Looks(trainings, 0.95).first == first
+
+
 @pytest.mark.parametrize(("trainings", "confidence"), [(6, 0.95), (5, 0.95), (3, 0.9)])
 def test_both_looks_together_keep_the_level(trainings: int, confidence: float) -> None:
     looks = Looks(trainings, confidence)

@@ -5,11 +5,21 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from raywce.experiment.schema import Experiment
 from raywce.selection.candidates import Candidate, Known
-from raywce.selection.comparison import Choice, Claim, Decoded, choose, compare, no_gain, side_by_side
+from raywce.selection.comparison import (
+    Choice,
+    Claim,
+    Decoded,
+    choose,
+    compare,
+    evidence_at,
+    no_gain,
+    side_by_side,
+)
 from tests.experiment.example import changed
 from tests.search.decoded_tables import decoded
 
@@ -105,6 +115,47 @@ def test_a_candidate_that_half_of_the_seeds_decided_has_no_others(example: Path)
     assert choice.winner == "ruined"
     found = compare(two, side_by_side(two, experiment), experiment)
     assert [one.seeds for one in (found.original, found.baseline, *found.candidates.values())] == [0, 3, 2, 3]
+
+
+def by_seed(*of_gl: float, first: int = 0) -> list[pa.Table]:
+    """Trainings whose Galician differs."""
+    return [decoded({"gl": rate, "es": 0.20, "it": 0.16}, first + seed) for seed, rate in enumerate(of_gl)]
+
+
+def test_a_first_look_is_by_the_first_trainings_and_the_last_by_all(example: Path) -> None:
+    languages = "languages={low_resource: [gl], high_resource: [es], watched: [it], language_tokens: {it: es}}"
+    confirm = "search.confirm={resamples: 500, seeds: 4}"
+    wide = "search.constraints={absolute_floor: 30}"
+    experiment = changed(example, languages, confirm, wide, check_files=False).experiment
+    baseline = by_seed(0.50, 0.505, 0.50, 0.495)
+
+    def evidence(tables: list[pa.Table], seeds: int | None) -> float:
+        found = Decoded(ORIGINAL, baseline, {"mild": tables})
+        return evidence_at(found, side_by_side(found, experiment), experiment, of, seeds)[0].held_out
+
+    def shown(tables: list[pa.Table]) -> float:
+        found = Decoded(ORIGINAL, baseline, {"mild": tables})
+        return choose(found, side_by_side(found, experiment), experiment, of).claims["mild"].p_held_out
+
+    of = {"mild": candidates(10.0, gain=10.0, variance=1e6)["mild"]}
+    lucky, unlucky = by_seed(0.30, 0.30, 0.62, 0.64, first=10), by_seed(0.62, 0.64, 0.30, 0.30, first=10)
+    assert evidence(lucky, 2) < 0.1
+    assert evidence(unlucky, 2) > 0.5
+    assert evidence(lucky, None) == pytest.approx(evidence(unlucky, None), abs=0.02)
+    assert shown(lucky) == evidence(lucky, None), "with all trainings the last look is shown"
+    assert shown(lucky[:2]) == evidence(lucky, 2), "with half of them the first"
+
+
+def test_trainings_that_differ_widen_the_interval(example: Path) -> None:
+    experiment = watching(example)
+
+    def width(*of_gl: float) -> float:
+        found = Decoded(ORIGINAL, BASELINE, {"mild": by_seed(*of_gl, first=10)})
+        gain = compare(found, side_by_side(found, experiment), experiment).candidates["mild"].low_resource_gain
+        assert gain is not None
+        return gain.high - gain.low
+
+    assert width(0.30, 0.40, 0.50) > 2 * width(0.40, 0.40, 0.40)
 
 
 def test_the_rate_has_its_name_and_the_plain_one_is_a_lower_bound_where_loops_were_stopped(example: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -92,6 +93,19 @@ def test_a_watched_language_without_a_limit_is_in_the_figures_and_decides_nothin
     assert written["best"]["wer"]["it"] == 0.3
     assert (written["references"]["baseline"]["it"], written["references"]["original"]["it"]) == (0.1, 0.1)
     assert "it" not in written["references"]["limits"]
+
+
+@pytest.mark.parametrize(
+    ("winner", "breaks", "code"), [("search-1", [], 0), (None, [], 3), ("search-1", ["a limit of robustness"], 3)]
+)
+def test_with_a_confirm_phase_its_winner_decides_the_exit_code(
+    tmp_path: Path, winner: str | None, breaks: list[str], code: int
+) -> None:
+    found = searched(tmp_path)
+    assert found.exit_code == 0
+    assert replace(found, best=None).exit_code == 3
+    confirmation: Any = SimpleNamespace(choice=SimpleNamespace(winner=winner), breaks=breaks)
+    assert replace(found, confirmation=confirmation).exit_code == code
 
 
 def test_a_watched_language_with_a_limit_decides_what_is_feasible(tmp_path: Path) -> None:

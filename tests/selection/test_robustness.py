@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from raywce.experiment.schema import RobustnessLimits
 from raywce.selection.robustness import Measures, figures
 
@@ -14,6 +16,19 @@ def test_what_is_just_allowed_breaks_nothing() -> None:
     models = {name: {"gl": measured(share, None)} for name, share in {"a": 0.06, "baseline": 0.06, "b": 0.07}.items()}
     assert figures(models, RobustnessLimits(nothing=1), ["gl"]).broken == []
     assert figures(models, RobustnessLimits(nothing=0.9), ["gl"]).broken
+
+
+def test_a_limit_is_against_the_baseline_and_not_the_original() -> None:
+    limits = RobustnessLimits(nothing=10, language_identification=5)
+    original, baseline = measured(0.0, None), replace(measured(0.5, None), language_identification=0.9)
+    after = replace(measured(0.6, None), language_identification=0.84)
+    found = figures({"original": {"gl": original}, "baseline": {"gl": baseline}, "a": {"gl": after}}, limits, ["gl"])
+    (broken,) = found.broken
+    assert (
+        broken == "gl: utterances whose language is recognised 90.00 → 84.00 %, by 6.0 points worse where 5 are allowed"
+    )
+    better = replace(after, language_identification=0.99, nothing=0.0)
+    assert figures({"baseline": {"gl": baseline}, "a": {"gl": better}}, limits, ["gl"]).broken == []
 
 
 def test_a_limit_holds_for_limited_languages_and_is_named_where_nothing_was_measured() -> None:

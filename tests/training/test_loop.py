@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jiwer
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -16,8 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from raywce.cluster.decode import run_evaluation
-from raywce.data.store import Utterances
+from raywce.data.store import Utterance, Utterances
+from raywce.evaluation.decode import Transcription, scored
 from raywce.evaluation.evaluate import Evaluation
+from raywce.evaluation.settings import DecodeSettings
 from raywce.experiment import schema
 from raywce.experiment.schema import Experiment
 from raywce.model import load_model
@@ -152,6 +155,71 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others(run: Run) -
     one, same, other = run(), run(), run(training={"seed": 1})
     assert equal(weights(one), weights(same))
     assert not equal(weights(one), weights(other))
+
+
+def test_the_seed_draws_the_utterances(run: Run, inputs: Path, tmp_path: Path) -> None:
+    """Without dropout, nothing else is drawn."""
+    model = {"checkpoint": str(write_tiny_whisper(tmp_path / "model", chunk_length=3))}
+    one, other = (run(model=model, training={"seed": seed}) for seed in (0, 1))
+    assert not equal(weights(one), weights(other))
+
+
+def test_the_seed_draws_the_dropout(run: Run, tmp_path: Path) -> None:
+    """A batch is the whole corpus, so that the same is drawn with each seed, in another order."""
+    folder = write_tiny_corpus(tmp_path / "speech", {"gl": 1, "es": 1}, {"gl": 2, "es": 2})
+    losses = []
+    for seed, dropout in ((0, 0.1), (1, 0.1), (0, 0.0), (1, 0.0)):
+        whisper = write_tiny_whisper(tmp_path / f"{seed}-{dropout}", chunk_length=3, dropout=dropout)
+        session = run(
+            model={"checkpoint": str(whisper)},
+            data={"folder": str(folder), "cache": str(tmp_path / "cache"), "sampling": {"both_kinds": True}},
+            languages={"low_resource": ["gl"], "high_resource": ["es"]},
+            training={"steps": 1, "batch_size": 2, "seed": seed},
+        )
+        losses.append(session.reports[-1]["loss/gl"])
+    assert losses[2] == pytest.approx(losses[3], rel=1e-5)
+    assert abs(losses[0] - losses[1]) > 1e-3
+
+
+def test_each_utterance_has_the_token_of_its_language(inputs: Path, tmp_path: Path) -> None:
+    tree = _tree(inputs, {"languages": {"language_tokens": {"gl": "pt"}}, "training": {"batch_size": 16}})
+    worker = setup.Worker(Experiment.model_validate(tree), str(tmp_path), Session(tmp_path))
+    (batch,) = next(worker.loader_of(16, 1).batches(0)).micro_batches
+    token_ids = {name: worker.tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in ("pt", "es", "en")}
+    tokens = dict(zip(batch.languages, batch.labels[:, 1].tolist(), strict=True))
+    assert tokens == {"gl": token_ids["pt"], "es": token_ids["es"], "en": token_ids["en"]}
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 4])
+def test_a_step_is_made_with_the_learning_rate_that_is_reported(run: Run, inputs: Path, warmup_steps: int) -> None:
+    """Adam's first update is the learning rate, where the gradient is well above epsilon."""
+    optimizer = {"learning_rate": 1e-3, "warmup_steps": warmup_steps, "weight_decay": 0.0, "epsilon": 1e-12}
+    session = run(training={"log_every": 1, "checkpoint_every": 1, "optimizer": optimizer})
+    before, after = load_file(inputs / "model" / "model.safetensors"), weights(session, "step-00000001")
+    first = session.reports[0]["learning_rate"]
+    assert first == pytest.approx(1e-3 / (warmup_steps or 1), rel=0.5)
+    assert max((after[name] - before[name]).abs().max().item() for name in after) == pytest.approx(first, rel=1e-3)
+
+
+def test_losses_between_reports_are_those_of_all_tokens(run: Run) -> None:
+    """A mean over the tokens of both steps lies between theirs."""
+    each, pairs = (run(training={"log_every": every}) for every in (1, 2))
+    for report, (one, other) in zip(pairs.reports, (each.reports[:2], each.reports[2:]), strict=True):
+        for language in ("gl", "es", "en"):
+            losses = sorted(step[f"loss/{language}"] for step in (one, other) if f"loss/{language}" in step)
+            assert losses[0] < report[f"loss/{language}"] < losses[-1] or losses == [report[f"loss/{language}"]]
+            seen = sum(step.get(f"utterances_seen/{language}", 0) for step in (one, other))
+            assert report[f"utterances_seen/{language}"] == seen
+
+
+def test_languages_have_weights_of_their_own(run: Run) -> None:
+    languages = {"low_resource": ["gl", "es"], "high_resource": ["en"]}
+    alike = run(languages=languages)
+    session = run(
+        languages=languages, weighting={"kind": "constant", "alpha": 2.0, "languages": {"es": {"alpha": 5.0}}}
+    )
+    assert (session.reports[-1]["alpha/gl"], session.reports[-1]["alpha/es"]) == (2.0, 5.0)
+    assert not equal(weights(session), weights(alike))
 
 
 @pytest.mark.parametrize(
@@ -324,23 +392,93 @@ def test_a_resumed_training_goes_on_with_the_same_augmentation(run: Run) -> None
     assert equal(weights(run(resume=whole, at="step-00000002", **settings)), weights(whole))
 
 
-def test_the_metric_is_the_one_asked_for(run: Run) -> None:
-    last = run(evaluation={"metric": "wer_raw", "normalizer": "whisper_basic", "identify_language": True}).reports[-1]
-    for language in ("gl", "es", "en"):
-        assert last[f"wer/{language}"] == last[f"wer_raw/{language}"]
-        assert last[f"cer/{language}"] == last[f"cer_raw/{language}"]
-        assert 0.0 <= last[f"language_identification/{language}"] <= 1.0
+SAYINGS: dict[str, Callable[[str], str]] = {
+    "gl": lambda text: f"{text.upper()} mar" if " " in text else text,
+    "es": lambda text: f"{text} {'mar ' * 40}",
+    "en": lambda text: text.replace("a", "o", 1),
+}
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, inputs: Path) -> dict[str, tuple[list[str], list[str]]]:
+    """The models say what `SAYINGS` makes of each text of dev; returned are references and hypotheses by language."""
+
+    def evaluate(
+        _: object, __: object, utterances: list[Utterance], ___: object, settings: DecodeSettings, **____: Any
+    ):
+        texts = [SAYINGS[one.language](one.text) for one in utterances]
+        heard = [Transcription(text, False, False, "gl") for text in texts]
+        return [scored(*one, settings) for one in zip(utterances, heard, strict=True)]
+
+    monkeypatch.setattr("raywce.training.dev.evaluate_utterances", evaluate)
+    found = {}
+    for language, say in SAYINGS.items():
+        (table,) = (pq.read_table(path) for path in (inputs / "dev" / language).glob("*.parquet"))
+        texts = table["text"].to_pylist()
+        found[language] = texts, [say(text) for text in texts]
+    return found
+
+
+def lowered(texts: tuple[list[str], list[str]]) -> tuple[list[str], list[str]]:
+    """As the normaliser leaves them: the corpus has neither capitals nor punctuation."""
+    references, hypotheses = texts
+    return references, [" ".join(text.lower().split()) for text in hypotheses]
+
+
+def capped(references: list[str], hypotheses: list[str]) -> float:
+    """The WER with at most as many errors as words in each utterance."""
+    words = [len(text.split()) for text in references]
+    wrong = [min(jiwer.wer(*one), 1.0) for one in zip(references, hypotheses, strict=True)]
+    return sum(rate * count for rate, count in zip(wrong, words, strict=True)) / sum(words)
+
+
+def test_rates_are_those_of_what_the_model_says(run: Run, said: dict[str, tuple[list[str], list[str]]]) -> None:
+    last = run(evaluation={"metric": "wer_normalized", "capped": False, "identify_language": True}).reports[-1]
+    for language, texts in said.items():
+        normalized = lowered(texts)
+        assert last[f"wer/{language}"] == pytest.approx(jiwer.wer(*normalized))
+        assert last[f"cer/{language}"] == pytest.approx(jiwer.cer(*normalized))
+        assert last[f"wer_raw/{language}"] == pytest.approx(jiwer.wer(*texts))
+        assert last[f"language_identification/{language}"] == (language == "gl")
+    assert last["objective"] == last["wer/gl"]
+    assert len({last[f"{name}/{language}"] for name in ("wer", "cer") for language in said}) == 6
+
+
+def test_the_metric_is_the_one_asked_for(run: Run, said: dict[str, tuple[list[str], list[str]]]) -> None:
+    last = run(evaluation={"metric": "wer_raw", "normalizer": "whisper_basic", "capped": False}).reports[-1]
+    for language, texts in said.items():
+        assert last[f"wer/{language}"] == pytest.approx(jiwer.wer(*texts))
+        assert last[f"cer/{language}"] == pytest.approx(jiwer.cer(*texts))
+    assert jiwer.wer(*said["gl"]) != jiwer.wer(*lowered(said["gl"]))
+    assert last["objective"] == last["wer/gl"]
     assert pq.read_table(last["utterances"])["normalizer"][0].as_py().startswith("whisper_basic/")
 
 
+def test_a_capped_rate_counts_no_more_errors_than_words(run: Run, said: dict[str, tuple[list[str], list[str]]]) -> None:
+    last = run(evaluation={"metric": "wer_normalized", "capped": True}).reports[-1]
+    for language, texts in said.items():
+        assert last[f"wer/{language}"] == pytest.approx(capped(*lowered(texts)))
+        assert last[f"wer_normalized/{language}"] == pytest.approx(jiwer.wer(*lowered(texts)))
+    assert last["wer/es"] == 1.0 < last["wer_normalized/es"]
+
+
 def test_a_training_by_itself_has_the_geometric_mean_of_a_wer_and_a_cer(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, said: dict[str, tuple[list[str], list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raywce.evaluation.metric.separates_words", lambda language: language != "es")
-    languages = {"low_resource": ["gl", "es"], "high_resource": ["en"]}
-    last = run(languages=languages, evaluation={"metric": "auto"}).reports[-1]
-    assert last["objective"] == pytest.approx((last["wer/gl"] * last["cer/es"]) ** 0.5)
-    assert last["objective"] > 0
+    monkeypatch.setattr("raywce.evaluation.metric.separates_words", lambda language: language != "en")
+    languages = {"low_resource": ["gl", "en"], "high_resource": ["es"]}
+    last = run(languages=languages, evaluation={"metric": "auto", "capped": False}).reports[-1]
+    rates = jiwer.wer(*lowered(said["gl"])), jiwer.cer(*lowered(said["en"]))
+    assert last["objective"] == pytest.approx((rates[0] * rates[1]) ** 0.5)
+    assert rates[0] != rates[1]
+
+
+def test_a_training_by_itself_has_the_mean_of_its_low_resource_languages(
+    run: Run, said: dict[str, tuple[list[str], list[str]]]
+) -> None:
+    languages = {"low_resource": ["gl", "en"], "high_resource": ["es"]}
+    last = run(languages=languages, evaluation={"metric": "wer_normalized", "capped": False}).reports[-1]
+    assert last["objective"] == pytest.approx(sum(jiwer.wer(*lowered(said[name])) for name in ("gl", "en")) / 2)
 
 
 def test_alphas_in_force_are_reported(run: Run) -> None:

@@ -186,6 +186,14 @@ def test_the_dynamic_ratio_is_that_of_the_global_batch(folder: Path) -> None:
         assert alphas[LOW] == pytest.approx(ratio, rel=1e-9)
 
 
+@pytest.mark.parametrize("accumulation_steps", [1, 4])
+def test_a_dynamic_weight_of_the_batch_scales_the_whole_gradient(folder: Path, accumulation_steps: int) -> None:
+    plain, means = reference_loss(folder, 1.0)
+    flat, _, _ = gradients(folder, Case("dynamic", 1, accumulation_steps, scope="batch"))
+    expected = plain * (means["low"] / means["high"])
+    assert (flat - expected).norm() <= 1e-9 * expected.norm()
+
+
 def test_dropout_is_the_same_in_the_pass_without_gradients(folder: Path) -> None:
     model = load_model(str(folder / "model")).double()
     model.config.dropout = 0.0
