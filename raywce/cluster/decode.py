@@ -84,15 +84,20 @@ def run_evaluations(
         RunFailed: an evaluation failed, or all workers were lost.
     """
     shares = [(index, rank) for index in range(len(evaluations)) for rank in range(resources.workers)]
+    rows: dict[int, list[list[UtteranceResult]]] = {}
     with connect() as cluster:
-        fitting = max(1, trials_at_once(resources.model_copy(update={"workers": 1}), cluster.nodes))
-        most = resources.workers * at_once if at_once else fitting
-        with _workers(min(fitting, most, len(shares)), resources) as (workers, queue):
-            rows: dict[int, list[list[UtteranceResult]]] = {}
+        count = workers_for(len(shares), resources, cluster.nodes, at_once)
+        with _workers(count, resources) as (workers, queue):
             for (index, _), share in _done(shares, evaluations, resources.workers, workers, queue, on_batch):
                 rows.setdefault(index, []).append(share)
                 if len(rows[index]) == resources.workers:
                     on_table(index, utterance_table(evaluations[index], in_order(rows.pop(index))))
+
+
+def workers_for(shares: int, resources: Resources, nodes: Sequence[Node], at_once: int | None) -> int:
+    """Return how many workers to start: as many as fit, for so many shares, of so many evaluations at once."""
+    fitting = max(1, trials_at_once(resources.model_copy(update={"workers": 1}), nodes))
+    return min(shares, fitting, resources.workers * (at_once or fitting))
 
 
 _Share = tuple[int, int]  # the number of an evaluation, and a rank
