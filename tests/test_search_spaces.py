@@ -24,6 +24,7 @@ def test_they_are_there() -> None:
         "ablation_demo",
         "catalan",
         "catalan_augmentation",
+        "catalan_lora",
         "catalan_weightings",
         "exposure",
         "galician",

@@ -103,7 +103,7 @@ def evaluate(
     table = _decode(evaluation, workers, open_test_again)
     figures = _report(evaluation, table, out)
     if robustness:
-        figures |= _report_robustness(_hard_cases(evaluation))
+        figures |= _report_robustness(_hard_cases(evaluation, workers))
     write_figures(json, figures)
 
 
@@ -263,18 +263,19 @@ def _progress(evaluation: Evaluation) -> Iterator[Callable[[int], None]]:
     yield line
 
 
-def _hard_cases(evaluation: Evaluation) -> pa.Table:
+def _hard_cases(evaluation: Evaluation, workers: int) -> pa.Table:
     """Return the rows of what sentences don't show; of long speech faster-whisper's too, where it is here."""
     import pyarrow as pa
 
+    from raywce.cluster.decode import run_evaluation
     from raywce.data.store import open_split
-    from raywce.evaluation.evaluate import evaluate, utterance_table
+    from raywce.evaluation.evaluate import utterance_table
     from raywce.evaluation.hard_cases import decode_pieces, pieces
     from raywce.export.convert import FASTER_WHISPER, can_convert, long_form
     from raywce.training.memory import explained
 
     with explained(_doing(evaluation.settings), "Lower --batch-size"):
-        table, folder = evaluate(replace(evaluation, hard_cases=True)), Path(evaluation.model)
+        table, folder = run_evaluation(replace(evaluation, hard_cases=True), workers), Path(evaluation.model)
     split = open_split(Path(evaluation.data), evaluation.split, evaluation.languages, evaluation.cache)
     found = pieces(split) if can_convert(folder) else []
     if not found:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import torch
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.queue import Empty, Queue
 
 from raywce.cluster.capacity import Node, check_resources, trials_at_once
@@ -126,7 +126,7 @@ def _done(
                 found = ray.get(reference)
             except RayTaskError as error:
                 raise RunFailed(f"a worker failed: {one_line(error.cause)}") from error
-            except RayActorError as error:
+            except RayError as error:  # its process or its node is gone
                 left += [share] if share else []
                 if not busy and not idle:
                     raise RunFailed(f"all workers were lost: {one_line(error)}") from error
