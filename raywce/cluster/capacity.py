@@ -17,7 +17,18 @@ HEAD = "node:__internal_head__"  # which Ray gives to its head node
 
 def trials_at_once(resources: Resources, nodes: Sequence[Node]) -> int:
     """Count the trials that the nodes can hold: a trial's workers may spread over nodes, a worker may not."""
-    return sum(_workers_on(node, resources) for node in nodes) // resources.workers
+    return workers_at_once(resources, nodes) // resources.workers
+
+
+def workers_at_once(resources: Resources, nodes: Sequence[Node]) -> int:
+    """Count the workers that the nodes can hold."""
+    return sum(_workers_on(node, resources) for node in nodes)
+
+
+def searched_at_once(experiment: Experiment, nodes: Sequence[Node]) -> int:
+    """Count the trials that a search runs at once on these nodes; at least one, which may wait for others."""
+    fitting = max(1, trials_at_once(experiment.resources, nodes))
+    return min(fitting, experiment.search.max_concurrent_trials or fitting)
 
 
 def at_once_on_a_node(experiment: Experiment, nodes: Sequence[Node]) -> tuple[int, str]:
@@ -26,11 +37,9 @@ def at_once_on_a_node(experiment: Experiment, nodes: Sequence[Node]) -> tuple[in
     Returns:
         The count, and the name of the resource by which Ray binds a task to that node.
     """
-    resources, bound = experiment.resources, experiment.search.max_concurrent_trials
-    node = max(nodes, key=lambda one: _workers_on(one, resources))
-    fitting = max(1, _workers_on(node, resources))
+    node = max(nodes, key=lambda one: _workers_on(one, experiment.resources))
     place = next(name for name in node if name.startswith("node:") and name != HEAD)
-    return min(fitting, bound or fitting), place
+    return searched_at_once(experiment, [node]), place
 
 
 def driver_resources(resources: Resources) -> dict[str, float]:
@@ -47,7 +56,7 @@ def driver_resources(resources: Resources) -> dict[str, float]:
 def check_resources(wanted: Resources, nodes: Sequence[Node]) -> Problems:
     """Return what the nodes lack to hold one trial, its workers and its driver."""
     problems = Problems()
-    fitting = sum(_workers_on(node, wanted) for node in nodes)
+    fitting = workers_at_once(wanted, nodes)
     if fitting < wanted.workers:
         problems.add(
             "resources.workers",

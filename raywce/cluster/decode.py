@@ -10,11 +10,11 @@ import pyarrow as pa
 import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
-from ray.util.queue import Empty, Queue
+from ray.util.queue import Queue
 
-from raywce.cluster.capacity import Node, check_resources, trials_at_once
+from raywce.cluster.capacity import Node, check_resources, workers_at_once
 from raywce.cluster.connect import connect
-from raywce.cluster.gpu import allocator_settings, limit_memory
+from raywce.cluster.gpu import allocator_settings, device_of, limit_memory
 from raywce.cluster.trainer import PATIENCE_S, message_queue
 from raywce.errors import RunFailed, fail, one_line
 from raywce.evaluation.decode import in_order
@@ -96,7 +96,7 @@ def run_evaluations(
 
 def workers_for(shares: int, resources: Resources, nodes: Sequence[Node], at_once: int | None) -> int:
     """Return how many workers to start: as many as fit, for so many shares, of so many evaluations at once."""
-    fitting = max(1, trials_at_once(resources.model_copy(update={"workers": 1}), nodes))
+    fitting = max(1, workers_at_once(resources, nodes))
     return min(shares, fitting, resources.workers * (at_once or fitting))
 
 
@@ -118,8 +118,8 @@ def _done(
     complete = 0
     while complete < len(shares):
         ready, _ = ray.wait(list(busy), timeout=PATIENCE_S)
-        for done in _received(queue):
-            on_batch(done)
+        for decoded in queue.get_nowait_batch(queue.qsize()):
+            on_batch(decoded)
         for reference in ready:
             worker, share = busy.pop(reference)
             try:
@@ -144,7 +144,7 @@ def _done(
 def _workers(count: int, resources: Resources) -> Iterator[tuple[list[Any], Queue]]:
     """Give actors and the queue into which they put how many utterances they just decoded; end them all."""
     queue = message_queue()
-    workers = [ray.remote(_Worker).options(**worker_options(resources)).remote(resources, queue) for _ in range(count)]
+    workers = [ray.remote(Decoder).options(**worker_options(resources)).remote(resources, queue) for _ in range(count)]
     try:
         yield workers, queue
     finally:
@@ -163,22 +163,14 @@ def worker_options(resources: Resources) -> dict[str, Any]:
     }
 
 
-class _Worker:
-    """A process that decodes one share after the other."""
+class Decoder:
+    """A worker's process, which decodes one share after the other."""
 
     def __init__(self, resources: Resources, queue: Queue) -> None:
         torch.set_num_threads(resources.threads_per_worker)
         limit_memory(resources.gpus_per_worker)
-        self.device = torch.device("cuda", 0) if resources.gpus_per_worker else torch.device("cpu")
-        self.queue = queue
+        self.device, self.queue = device_of(resources.gpus_per_worker), queue
 
     def decode(self, evaluation: Evaluation, rank: int, ranks: int) -> list[UtteranceResult]:
-        """Return a share's rows."""
+        """Return a share's rows, and put into the queue how many they are, batch by batch."""
         return decode_share(evaluation, self.device, rank, ranks, self.queue.put)
-
-
-def _received(queue: Queue) -> list[int]:
-    try:
-        return queue.get_nowait_batch(queue.qsize())  # type: ignore[no-any-return]
-    except Empty:
-        return []

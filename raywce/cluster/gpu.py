@@ -20,6 +20,11 @@ def allocator_settings() -> dict[str, str]:
     return {_SETTINGS: "expandable_segments:True"}
 
 
+def device_of(gpus: float) -> torch.device:
+    """Return the device of a worker that has so many GPUs: Ray shows it no others."""
+    return torch.device("cuda", 0) if gpus else torch.device("cpu")
+
+
 def limit_memory(gpus: float) -> None:
     """Keep this process within its share of the GPU's memory, where `gpus` is a share: others are on the same GPU."""
     if 0 < gpus < 1 and torch.cuda.is_available():

@@ -79,7 +79,7 @@ def evaluate(evaluation: Evaluation, on_batch: Callable[[int], None] = lambda do
         InputError: data is missing.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return utterance_table(evaluation, decode_share(evaluation, device, 0, 1, on_batch))
+    return utterance_table(evaluation, in_order([decode_share(evaluation, device, 0, 1, on_batch)]))
 
 
 def utterance_table(done: Evaluation, rows: list[UtteranceResult]) -> pa.Table:
@@ -90,7 +90,7 @@ def utterance_table(done: Evaluation, rows: list[UtteranceResult]) -> pa.Table:
 def decode_share(
     evaluation: Evaluation, device: torch.device, rank: int, workers: int, on_batch: Callable[[int], None]
 ) -> list[UtteranceResult]:
-    """Decode one worker's share, and return its rows in order.
+    """Decode one worker's share, and return its rows.
 
     Args:
         evaluation: what to do.
@@ -127,7 +127,7 @@ def decode_share(
     if evaluation.hard_cases:
         extractor = WhisperFeatureExtractor.from_pretrained(model, revision=evaluation.revision)
         of = (whisper, tokenizer, extractor, split, evaluation.settings)
-        return in_order([decode_hard_cases(*of, rank, workers)])
+        return decode_hard_cases(*of, rank, workers)
     said = [split[index] for index in chosen]
     rows = evaluate_utterances(
         whisper,
@@ -141,7 +141,7 @@ def decode_share(
     )
     if evaluation.settings.timestamps:
         rows = _with_time_stamps(rows, whisper, said, partial(features, whole=True), evaluation.settings)
-    return in_order([rows])
+    return rows
 
 
 def _with_time_stamps(

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from raywce.cluster.capacity import trials_at_once
+from raywce.cluster.capacity import searched_at_once
 from raywce.experiment.disk import lengths
 from raywce.experiment.schema import Experiment
 from raywce.profile.measured import Measured
@@ -103,8 +103,7 @@ def estimate(file: ExperimentFile, measured: Measured, test: int) -> Estimate:
     """
     experiment = file.experiment
     search, resources, confirm = experiment.search, experiment.resources, experiment.search.confirm
-    at_once = max(1, trials_at_once(resources, measured.nodes))
-    at_once = min(at_once, search.max_concurrent_trials or at_once)
+    at_once = searched_at_once(experiment, measured.nodes)
     starts = experiment.training.evaluate_at_start
 
     def phase(name: str, trainings: int, trial: Trial, once: float = 0.0, later: int = 0) -> Phase:

@@ -53,12 +53,12 @@ def profile_training(experiment: Experiment, folder: RunFolder, seconds: float, 
         tasks = [
             drive.remote(of_experiment, folder.uri, f"{NAME}/{number}", seconds, at_once) for number in range(at_once)
         ]
-        figures, problem = ray.get(tasks[0])
+        figures, _ = ray.get(tasks[0])
         took = time.monotonic() - start
-        others, absent = ray.wait(tasks[1:], num_returns=at_once - 1, timeout=seconds) if at_once > 1 else ([], [])
+        done, absent = ray.wait(tasks, num_returns=at_once, timeout=seconds)
         for one in absent:  # others' work may hold their room
             ray.cancel(one, force=True)
-        problem = problem or next(filter(None, (of_other for _, of_other in ray.get(others))), "")
+        problem = next(filter(None, (why_not for _, why_not in ray.get(done))), "")
     finally:
         delete_folder(folder.path(NAME))
     if problem:

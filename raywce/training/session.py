@@ -15,6 +15,7 @@ import ray.train.torch
 import torch
 from pyarrow import fs
 
+from raywce.cluster.gpu import device_of
 from raywce.experiment.schema import Resources
 from raywce.runs.folder import CHECKPOINT, STATE_FILE, checkpoint_name
 from raywce.storage import files
@@ -96,7 +97,7 @@ class Alone:
     def __init__(self, folder: str, resources: Resources, give: Callable[[Report], object]) -> None:
         """Take the trial's folder, a path or URI, and who is given its reports."""
         self._folder, self._give = folder, give
-        self.device = torch.device("cuda", 0) if resources.gpus_per_worker else torch.device("cpu")
+        self.device = device_of(resources.gpus_per_worker)
 
     def wait_for_all(self) -> None:
         """Return: there is no other."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jiwer
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -15,7 +16,9 @@ import torch
 from raywce import cli
 from raywce.assets import speech_path
 from raywce.cli.evaluate import METRICS, show_rates
+from raywce.cluster.decode import run_evaluation
 from raywce.errors import RunFailed
+from raywce.evaluation.evaluate import Evaluation
 from raywce.evaluation.normalizer import words
 from raywce.runs.folder import RunFolder
 from raywce.runs.test_openings import openings
@@ -284,6 +287,18 @@ def test_the_rates_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) ->
         "macro mean 123.45 123.45 123.45 123.45 123.45 123.45 123.45",
         "No spaces between words of yue: a WER counts phrases, the CER fits.",
     )
+
+
+def test_all_workers_decode_hard_cases_too(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[bool, int]] = []
+
+    def decode(evaluation: Evaluation, workers: int, *_: object) -> pa.Table:
+        asked.append((evaluation.hard_cases, workers))
+        return run_evaluation(evaluation)
+
+    monkeypatch.setattr("raywce.cluster.decode.run_evaluation", decode)
+    assert run("--split", "dev", "--language", "gl", "--robustness", "--workers", 2) == 0
+    assert asked == [(False, 2), (True, 2)]
 
 
 def test_too_little_memory_is_one_line_with_what_to_lower(run, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -8,9 +8,17 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 import pytest
+import torch
 
 from raywce.cluster.connect import Cluster
-from raywce.cluster.decode import resources_of, run_evaluation, run_evaluations, worker_options, workers_for
+from raywce.cluster.decode import (
+    Decoder,
+    resources_of,
+    run_evaluation,
+    run_evaluations,
+    worker_options,
+    workers_for,
+)
 from raywce.errors import InputError, RunFailed
 from raywce.evaluation.evaluate import Evaluation
 from raywce.evaluation.settings import DecodeSettings
@@ -20,22 +28,26 @@ from tests.tiny_corpus import write_tiny_corpus
 
 
 @pytest.mark.parametrize(
-    ("resources", "cpus", "gpus"),
+    ("resources", "cpus", "gpus", "threads"),
     [
-        (Resources(workers=2, cpus_per_worker=3), 3, 0),  # also where the cluster has GPUs
-        (Resources(workers=4, cpus_per_worker=0.5), 0.5, 0),
-        (Resources(workers=2, gpus_per_worker=1), 1, 1),
-        (Resources(gpus_per_worker=0.5), 1, 0.5),
+        (Resources(workers=2, cpus_per_worker=3), 3, 0, 3),  # also where the cluster has GPUs
+        (Resources(workers=4, cpus_per_worker=0.5), 0.5, 0, 1),
+        (Resources(workers=2, gpus_per_worker=1), 1, 1, 1),
+        (Resources(gpus_per_worker=0.5), 1, 0.5, 1),
     ],
 )
 def test_workers_take_what_the_experiment_gives_them(
-    monkeypatch: pytest.MonkeyPatch, resources: Resources, cpus: float, gpus: float
+    monkeypatch: pytest.MonkeyPatch, resources: Resources, cpus: float, gpus: float, threads: int
 ) -> None:
     monkeypatch.delenv("PYTORCH_ALLOC_CONF", raising=False)
     options = worker_options(resources)
     assert (options["num_cpus"], options["num_gpus"]) == (cpus, gpus)
     expected = {"env_vars": {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}} if gpus else None
     assert options["runtime_env"] == expected
+    given: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    assert Decoder(resources, queue=None).device.type == ("cuda" if gpus else "cpu")
+    assert given == [threads]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +88,7 @@ def test_evaluations_share_the_cluster_and_give_what_one_process_does(cluster: C
     done: list[int] = []
     tables: dict[int, pa.Table] = {}
     of_two = [evaluation, replace(evaluation, languages=("gl",))]
-    run_evaluations(of_two, Resources(workers=2, cpus_per_worker=1), done.append, tables.__setitem__)
+    run_evaluations(of_two, Resources(workers=2, cpus_per_worker=0.5), done.append, tables.__setitem__, at_once=1)
     assert sum(done) == 5 + 3
     for index, one in enumerate(of_two):
         assert tables[index].equals(run_evaluation(one), check_metadata=True)
@@ -111,5 +123,5 @@ def test_a_failure_ends_all_of_it_in_one_line(cluster: Cluster, evaluation: Eval
 def _workers() -> list[psutil.Process]:
     """The processes of workers, of whichever cluster on this machine."""
     return [
-        one for one in psutil.process_iter(["name", "cmdline"]) if "ray::_Worker" in " ".join(one.info["cmdline"] or [])
+        one for one in psutil.process_iter(["name", "cmdline"]) if "ray::Decoder" in " ".join(one.info["cmdline"] or [])
     ]

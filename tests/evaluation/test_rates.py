@@ -77,9 +77,8 @@ def test_in_a_capped_rate_no_utterance_has_more_errors_than_words() -> None:
 
 
 def test_capped_rates_are_of_raw_or_of_normalised_texts() -> None:
-    rates = rates_by_language(to_table([_row("gl", 0, ("Ola, Mar!", "ola mar")), _row("gl", 2, ("si", "si " * 9))]))[
-        "gl"
-    ]
+    rows = [_row("gl", 0, ("Ola, Mar!", "ola mar")), _row("gl", 2, ("si", "si " * 9))]
+    rates = rates_by_language(to_table(rows))["gl"]
     assert (rates.wer_raw_capped, rates.wer_normalized_capped) == (pytest.approx(3 / 3), pytest.approx(1 / 3))
     assert (rates.cer_raw_capped, rates.cer_normalized_capped) == (pytest.approx(6 / 11), pytest.approx(2 / 9))
 

@@ -17,10 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 from raywce.cluster.decode import run_evaluation
-from raywce.data.store import Utterance, Utterances
+from raywce.data.store import Utterances
 from raywce.evaluation.decode import Transcription, scored
 from raywce.evaluation.evaluate import Evaluation
-from raywce.evaluation.settings import DecodeSettings
+from raywce.evaluation.utterances import UtteranceResult
 from raywce.experiment import schema
 from raywce.experiment.schema import Experiment
 from raywce.model import load_model
@@ -403,9 +403,8 @@ SAYINGS: dict[str, Callable[[str], str]] = {
 def said(monkeypatch: pytest.MonkeyPatch, inputs: Path) -> dict[str, tuple[list[str], list[str]]]:
     """The models say what `SAYINGS` makes of each text of dev; returned are references and hypotheses by language."""
 
-    def evaluate(
-        _: object, __: object, utterances: list[Utterance], ___: object, settings: DecodeSettings, **____: Any
-    ):
+    def evaluate(*given: Any, **_: Any) -> list[UtteranceResult]:
+        _model, _tokenizer, utterances, _load, settings = given
         texts = [SAYINGS[one.language](one.text) for one in utterances]
         heard = [Transcription(text, False, False, "gl") for text in texts]
         return [scored(*one, settings) for one in zip(utterances, heard, strict=True)]
