@@ -1,7 +1,8 @@
-"""Tables of a run without what was said, in a folder here with the run's name: `python collect.py RUN ...`.
+"""Tables of a run without what was said, in a folder here with its name: `python collect.py FOLDER ...`.
 
 Of each utterance stay its counts, its length and who spoke: its id is hashed, speakers are numbered, and texts are
-gone. The run's other tables name no utterance, and are copied.
+gone. The run's other tables name no utterance, and are copied. FOLDER may also hold what `raywce evaluate --out`
+wrote, each table with the name of its model.
 """
 
 from __future__ import annotations
@@ -52,6 +53,19 @@ def collect(run: Path, out: Path) -> None:
     (out / "outcome.json").write_text(json.dumps(kept, indent=1) + "\n")
 
 
+def collect_evaluated(folder: Path, out: Path) -> None:
+    """Write the tables of `raywce evaluate` into the folder `out`, as one."""
+    out.mkdir(parents=True, exist_ok=True)
+    tables = []
+    for path in sorted(folder.glob("*.parquet")):
+        table = pq.read_table(path)
+        tables.append(table.append_column("trial_id", pa.array([path.stem] * len(table))))
+    pq.write_table(
+        without_texts(pa.concat_tables(tables), "words_normalized"), out / "utterances.parquet", compression="zstd"
+    )
+
+
 if __name__ == "__main__":
-    for run in map(Path, sys.argv[1:]):
-        collect(run, Path(__file__).parent / run.name)
+    for folder in map(Path, sys.argv[1:]):
+        is_run = (folder / "outcome.json").exists()
+        (collect if is_run else collect_evaluated)(folder, Path(__file__).parent / folder.name)

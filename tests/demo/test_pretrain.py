@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import torch
+import typer
 from transformers import AutoConfig, WhisperForConditionalGeneration
+from typer.testing import CliRunner
+
+from raywce.demo.pretrain import pretrain
 
 pytest.importorskip("espeakng_loader", reason="espeak-ng speaks the demo corpus: pip install 'raywce[demo]'")
+
+SMALL = ["--batch-size", "8", "--utterances", "20", "--dev", "2", "--log-every", "1"]
+
+
+def lines_of(*options: str) -> list[str]:
+    """What a pretraining prints."""
+    app = typer.Typer()
+    app.command()(pretrain)
+    done = CliRunner().invoke(
+        app, [*SMALL, "--threads", str(torch.get_num_threads()), *options], catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    return done.stdout.splitlines()
 
 
 @pytest.mark.slow
 def test_the_loss_falls_and_a_model_is_written(tmp_path: Path) -> None:
-    options = ["--steps", "3", "--batch-size", "8", "--utterances", "20", "--dev", "2", "--log-every", "1"]
-    command = [sys.executable, "-m", "raywce.demo.pretrain", str(tmp_path / "micro"), *options]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    lines = lines_of(str(tmp_path / "micro"), "--steps", "3")
     losses = losses_in(lines)
     assert len(losses) == 3
     assert losses[-1] < losses[0]
@@ -26,8 +40,7 @@ def test_the_loss_falls_and_a_model_is_written(tmp_path: Path) -> None:
     assert WhisperForConditionalGeneration.from_pretrained(tmp_path / "micro").config.d_model == 128
 
     more = ["--start", str(tmp_path / "micro"), "--augment", "--steps", "2"]
-    command = [*command[:3], str(tmp_path / "more"), *options[2:], *more]
-    after = losses_in(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines())
+    after = losses_in(lines_of(str(tmp_path / "more"), *more))
     assert len(after) == 2
     assert after[0] < losses[0], "it goes on from the model named"
 

@@ -72,6 +72,11 @@ def test_nothing_is_silence_and_noise_for_each_language() -> None:
     }
     assert [clip.said.language for clip in clips].count("gl") == 6
     assert {clip.said.text for clip in clips} == {""}
+    for clip in clips:
+        assert clip.said.duration == len(clip.samples) / 16_000
+        amplitude = np.sqrt(np.mean(np.square(clip.samples, dtype=float)))
+        noise = 10 ** (-50 / 20)  # -50 dB of full scale
+        assert amplitude == pytest.approx(noise if clip.said.id.startswith("noise") else 0.0, rel=0.1)
     assert {clip.said.duration for clip in nothing(["gl"], most=15_999)} == {0.1, 0.25}, "of no more than fits"
 
 

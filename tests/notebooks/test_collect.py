@@ -8,10 +8,13 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from notebooks.study_tables.collect import collect
-from raywce.evaluation.utterances import errors, reference_lengths
+from notebooks.study_tables.collect import collect, collect_evaluated
+from raywce.evaluation.utterances import errors, reference_lengths, to_table
+from tests.evaluation.test_robustness import row
 from tests.notebooks.made_runs import made_run
 from tests.search import surrogate
+
+SAID = (("original", "unha cousa"), ("winner", "unha casa"))
 
 
 def test_a_run_without_what_was_said(tmp_path: Path) -> None:
@@ -32,3 +35,16 @@ def test_a_run_without_what_was_said(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "out" / "trials.parquet").equals(trials.filter(pc.field("final")))
     assert str(tmp_path) not in (tmp_path / "out" / "outcome.json").read_text()
     assert json.loads((tmp_path / "out" / "outcome.json").read_text())["confirmation"]
+
+
+def test_tables_of_evaluate_become_one(tmp_path: Path) -> None:
+    evaluated = {name: to_table([row("gl", f"gl/{of}", "unha casa", said) for of in (1, 2)]) for name, said in SAID}
+    for name, table in evaluated.items():
+        (tmp_path / "unheard").mkdir(exist_ok=True)
+        pq.write_table(table, tmp_path / "unheard" / f"{name}.parquet")
+    collect_evaluated(tmp_path / "unheard", tmp_path / "out")
+    kept = pq.read_table(tmp_path / "out" / "utterances.parquet")
+    assert kept["trial_id"].to_pylist() == ["original", "original", "winner", "winner"]
+    assert errors(kept, "words_normalized", capped=True).tolist() == [1, 1, 0, 0]
+    assert len(set(kept["id"].to_pylist())) == 2
+    assert not {"reference", "hypothesis"} & set(kept.column_names)

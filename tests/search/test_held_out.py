@@ -222,6 +222,10 @@ def test_hard_cases_are_decoded_by_the_models_that_are_compared(
     assert list(figures.models) == [ORIGINAL, *names]
     assert figures.taken == names[-1]
     assert all(one.hard_cases and one.split == "test" for one in evaluations)
+    step, folders = f"step-{experiment.training.steps:08d}", [f"confirm-{model}-4" for model in (BASELINE, WINNER)]
+    trained = [folder.path("trials", name, step) for name in folders]
+    assert [one.model for one in evaluations] == [experiment.model.checkpoint, *trained]
+    assert {one.data for one in evaluations} == {experiment.data.folder}
     assert [len(one.others) for one in evaluations] == ([0, 1, 1] if averaged else [0, 0, 0])
     of = [of_model["gl"] for of_model in figures.models.values()]
     assert [one.nothing for one in of] == [0.5, 0.5, 1.0]
@@ -261,5 +265,5 @@ def test_time_stamps_are_decoded_on_test_alone(file: ExperimentFile, table: Tria
             on_table(index, pa.table({"id": [str(index)]}))
 
     decode_tests(folder, files_of(folder, table, experiment, WINNER), experiment, decode)
-    assert all(one.settings.timestamps for one in seen)
+    assert [one.settings.timestamps for one in seen] == [True] * 6
     assert not experiment.decode_settings.timestamps
