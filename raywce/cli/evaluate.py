@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -100,11 +100,19 @@ def evaluate(
     problems.raise_any()
     model = str(Path(model).resolve()) if Path(model).is_dir() else model
     evaluation = Evaluation(model, str(data.resolve()), split, languages, cache, settings)
-    table = _decode(evaluation, workers, open_test_again)
-    figures = _report(evaluation, table, out)
-    if robustness:
-        figures |= _report_robustness(_hard_cases(evaluation, workers))
+    with _connected(workers):
+        table = _decode(evaluation, workers, open_test_again)
+        figures = _report(evaluation, table, out)
+        if robustness:
+            figures |= _report_robustness(_hard_cases(evaluation, workers))
     write_figures(json, figures)
+
+
+def _connected(workers: int) -> AbstractContextManager[object]:
+    """Join or start one cluster for all that several workers do."""
+    from raywce.cluster.connect import connect
+
+    return connect() if workers > 1 else nullcontext()
 
 
 def _decode(evaluation: Evaluation, workers: int, open_test_again: bool) -> pa.Table:

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -289,16 +291,26 @@ def test_the_rates_can_be_read_at_80_columns(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
-def test_all_workers_decode_hard_cases_too(run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_workers_decode_hard_cases_too_on_one_cluster(run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[bool, int]] = []
+    connected: list[str] = []
+
+    @contextmanager
+    def connect() -> Iterator[None]:
+        connected.append("begins")
+        yield
+        connected.append("ends")
 
     def decode(evaluation: Evaluation, workers: int, *_: object) -> pa.Table:
         asked.append((evaluation.hard_cases, workers))
+        assert connected == ["begins"]
         return run_evaluation(evaluation)
 
     monkeypatch.setattr("raywce.cluster.decode.run_evaluation", decode)
+    monkeypatch.setattr("raywce.cluster.connect.connect", connect)
     assert run("--split", "dev", "--language", "gl", "--robustness", "--workers", 2) == 0
     assert asked == [(False, 2), (True, 2)]
+    assert connected == ["begins", "ends"]
 
 
 def test_too_little_memory_is_one_line_with_what_to_lower(run, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
