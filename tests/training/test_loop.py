@@ -703,6 +703,13 @@ def test_skipped_steps_and_the_scale_are_reported_of_half_precision(run: Run, mo
     assert not {"skipped_steps", "loss_scale"} & run().reports[-1].keys()
 
 
+def test_a_resumed_training_in_half_precision_goes_on_with_its_scale(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"training": {"precision": "fp16", "log_every": 1, "checkpoint_every": 2}}
+    monkeypatch.setattr("torch.amp.GradScaler", functools.partial(torch.amp.GradScaler, init_scale=2.0**60))
+    whole = run(**settings)
+    assert run(resume=whole, at="step-00000002", **settings).reports[-1]["loss_scale"] == 2.0**56
+
+
 def test_the_precision_that_auto_stands_for_is_reported(
     run: Run, plain: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
