@@ -87,6 +87,7 @@ def model_card(
         normalizer=versioned_name(experiment.evaluation.normalizer),
         sampler=source.outcome.choice if source.outcome else "",
         settings=_settings(experiment),
+        seeds=source.seeds,
         speech=_name(experiment.data.folder),
         data=_data(source),
         claim=_claim(source),

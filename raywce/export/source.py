@@ -40,6 +40,7 @@ class Source:
         rows: its rows of the table, or its reports, by step.
         outcome: of the search; None without one.
         others: the other trainings' folders, of an average.
+        seeds: of an average's trainings.
     """
 
     folder: RunFolder
@@ -50,6 +51,7 @@ class Source:
     rows: Sequence[Row]
     outcome: SearchOutcome | None = None
     others: Sequence[str] = ()
+    seeds: Sequence[int] = ()
 
     @property
     def last(self) -> Row:
@@ -140,7 +142,8 @@ def _of_search(folder: RunFolder, file: ExperimentFile, trial: str | None) -> So
     last = done[trial_id]
     checkpoint, *behind = (_checkpoint(folder, done[one]) for one in (trial_id, *others))
     of_trial = sorted((row for row in rows if row["trial_id"] == trial_id), key=lambda row: int(row["step"]))
-    return Source(folder, kind, trial_id, checkpoint, _experiment(file, last), of_trial, outcome, behind)
+    seeds = [int(done[one]["seed"]) for one in (trial_id, *others)] if others else []
+    return Source(folder, kind, trial_id, checkpoint, _experiment(file, last), of_trial, outcome, behind, seeds)
 
 
 def _winner(folder: RunFolder, outcome: SearchOutcome | None, done: Mapping[str, Row]) -> tuple[Kind, list[str]]:

@@ -106,6 +106,7 @@ def test_the_card_of_a_confirmed_winner_has_intervals_and_the_test_split(tmp_pat
     assert "95 % intervals over speech and seeds" in text
     assert "is better than the baseline, with 95 % confidence" in text
     assert "seed: 1" in text
+    assert "averaged" not in text
     assert {one.dataset_split for one in ModelCard(text).data.eval_results} == {"dev", "test"}
 
 
@@ -122,6 +123,7 @@ def test_an_average_is_written_with_its_own_figures(tmp_path: Path, checkpoint: 
         torch.testing.assert_close(mean, torch.stack([state[name] for state in states]).mean(dim=0))
     text = card(tmp_path / "out")
     assert "This is the average of the weights of several trainings" in text
+    assert "The trainings that are averaged have the seeds 1, 2, 3; the seed above" in text
     assert "This model keeps every language's limit and is better than the same average of the baseline's" in text
     assert "95 % intervals over speech and seeds; averages of the weights over 3 seeds, the baseline's too" in text
     found = json.loads(run.folder.read_text("outcome.json"))["confirmation"]["averaged"]
