@@ -12,7 +12,7 @@
 # # What a search found, and how to check it
 #
 # This notebook opens the run folder of a finished `raywce search`. It shows the trials, computes the WERs again from
-# the counts of each utterance, and holds the trial that came out best against the baseline. Nothing here is needed to
+# the counts of each utterance, and compares the best trial with the baseline. Nothing here is needed to
 # use the result: it is for looking closer, and for questions of your own.
 #
 # `RAYWCE_RUN` names the run folder: an environment variable, or the line below.
@@ -248,7 +248,7 @@ if claims:
     np.testing.assert_allclose(gain, said.loc[languages], rtol=1e-9, atol=1e-12)
     for name, claim in claims.items():
         said_of = "confirmed" if claim["confirmed"] else "not confirmed"
-        by = f"p = {claim['p_held_out']:.3g} by held-out speech, {claim['p_with_model']:.3g} with the search's model"
+        by = f"p = {claim['p_held_out']:.3g} by held-out speech, {claim['p_with_model']:.3g} with the trials"
         print(f"{name} over {claim['seeds']} seeds: {said_of} ({by})")
 else:
     said = pd.Series(best["wer"]) - baseline

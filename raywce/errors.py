@@ -61,13 +61,13 @@ def first_line(error: Exception) -> str:
 
 
 def first_sentence(error: Exception) -> str:
-    """Return the first sentence of an error's message: those of torch and transformers go on with advice."""
+    """Return the first sentence of an error's message: those of torch and transformers continue with advice."""
     return first_line(error).partition(". ")[0].rstrip(".")
 
 
 @dataclass
 class Problems:
-    """Collection of problems while checks go on; `raise_any` ends the checking."""
+    """Collection of problems while checks continue; `raise_any` ends the checking."""
 
     found: list[Problem] = field(default_factory=list)
 

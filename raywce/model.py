@@ -70,7 +70,7 @@ def _opened(checkpoint: str, revision: str | None) -> WhisperForConditionalGener
     if has_adapter(model):  # which transformers does not merge, and which could not be trained
         rule = "must be a whole model, or an adapter's folder on this machine"
         fail(checkpoint, rule, "an adapter (PEFT) on the Hub", "Download its folder, or name a merged model")
-    if missing := sorted(loaded["missing_keys"]):  # transformers would go on with random numbers in their place
+    if missing := sorted(loaded["missing_keys"]):  # transformers would continue with random numbers in their place
         fail(checkpoint, "must hold every weight of the model", f"{len(missing)} missing: {', '.join(missing[:3])}")
     return model
 

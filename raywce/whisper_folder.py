@@ -132,7 +132,7 @@ def _adapter_problems(folder: Path, path: str) -> Iterator[Problem]:
     merge = "Merge it with PEFT's merge_and_unload(), save the whole model with its processor, and name that folder"
     lacking = [name for name in ("config.json", ADAPTER_WEIGHTS) if not (folder / name).is_file()]
     if kind != "LORA" or not base:
-        yield Problem(path, "must be a whole model, or an adapter by LoRA that names its model", got, merge)
+        yield Problem(path, "must be a whole model, or a LoRA adapter that names its model", got, merge)
     elif lacking:
         rule = "must be a whole model, or hold the adapter's weights and its model's configurations and tokenizer"
         yield Problem(path, f"{rule}: {', '.join(lacking)}", got, merge)

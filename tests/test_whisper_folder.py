@@ -199,7 +199,7 @@ def test_an_adapter_alone_says_what_it_is_and_of_what(folder: Path) -> None:
 def test_other_adapters_are_to_be_merged(folder: Path, base: str, kind: str) -> None:
     adapter(folder, base, kind)
     (problem,) = problems_of(folder, "MODEL")
-    assert problem.rule == "must be a whole model, or an adapter by LoRA that names its model"
+    assert problem.rule == "must be a whole model, or a LoRA adapter that names its model"
     assert f"an adapter (PEFT, {kind}) of {base or 'no model'}" in problem.got
 
 

@@ -63,7 +63,10 @@ def evaluate(
         bool, typer.Option("--timestamps", help="Also decode with time stamps, and say whether the model writes them.")
     ] = False,
     robustness: Annotated[
-        bool, typer.Option("--robustness", help="Also measure what it says to nothing, and to minutes of speech.")
+        bool,
+        typer.Option(
+            "--robustness", help="Also measure what it writes for silence and noise, and its WER on long-form speech."
+        ),
     ] = False,
     normalizer: Annotated[str, typer.Option(help="words or whisper_basic.")] = "words",
     cache: Annotated[Path, typer.Option(help="Folder for the Arrow copy of a node, and for the demo corpus.")] = Path(
@@ -350,7 +353,7 @@ def show_rates(rates: Mapping[str, LanguageRates], means: Mapping[str, float], t
 
 
 def show_robustness(found: Mapping[str, Robustness], said: Sequence[str]) -> None:
-    """Print what was said to nothing, and the WERs of speech of minutes, decoded as sentences and in one piece."""
+    """Print what was written for silence and noise, and the WERs of long-form speech."""
     from raywce.evaluation.robustness import unit
     from raywce.screen.console import plain_table, show_line, show_table
 
@@ -359,17 +362,17 @@ def show_robustness(found: Mapping[str, Robustness], said: Sequence[str]) -> Non
         nothing.add_row(language, str(one.clips), str(one.clips_with_text), str(one.words))
     show_table("Silence and noise of 2 to 20 s", nothing)
     if said:
-        show_line("Said to nothing: " + "; ".join(said))
+        show_line("Written for silence and noise: " + "; ".join(said))
     of_long = {language: one for language, one in found.items() if one.pieces}
     if not of_long:
-        show_line("Speech of minutes: not measured, as no speaker has a minute, or the model has no time stamps.")
+        show_line("Long-form speech: not measured, as no speaker has a minute, or the model has no time stamps.")
         return
     names = list(next(iter(of_long.values())).long)
     long = plain_table("language", "pieces", "seconds", "in sentences", *names)
     for language, one in of_long.items():
         rates = [one.sentences.rate, *(one.long[name].rate for name in names)]
         long.add_row(language, str(one.pieces), f"{one.seconds:.0f}", *map(numbers.percent, rates))
-    show_table("WER in % of speech of minutes, decoded in sentences and in one piece", long)
+    show_table("WER in % of long-form speech, decoded sentence by sentence and in one piece", long)
     if phrases := [language for language in of_long if unit(language) == "characters"]:
         show_line(f"Of {', '.join(phrases)} the CER, as there are no spaces between words.")
 

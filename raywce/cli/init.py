@@ -33,5 +33,5 @@ def init(
         fail("--out", "must be a new file", str(target), "Name another, or remove that one")
     target.write_text(text, encoding="utf-8")
     if speech and speech.left_out:
-        typer.echo(f"warning: left out, as there is no dev of theirs: {', '.join(speech.left_out)}", err=True)
+        typer.echo(f"warning: left out, as they have no dev split: {', '.join(speech.left_out)}", err=True)
     typer.echo(f"{target} written; next: raywce validate {target}")

@@ -100,5 +100,5 @@ def show_measured(measured: Measured) -> None:
 
 
 def _parts(trial: dict[str, float]) -> str:
-    parts = ", ".join(f"{name} {numbers.duration(seconds)}" for name, seconds in trial.items())
+    parts = ", ".join(f"{name.replace('_', ' ')} {numbers.duration(seconds)}" for name, seconds in trial.items())
     return f"{numbers.duration(sum(trial.values()))}: {parts}"

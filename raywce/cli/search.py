@@ -28,8 +28,9 @@ def search(
 ) -> None:
     """Search for the hyperparameters with the lowest low-resource WER (or CER) within the limits of other languages.
 
-    Exit codes: 0 a feasible trial was found, and confirmed if the file has a confirm phase; 3 none was; 2 bad
-    input; 1 failed. Run the same command to resume a search that stopped; a finished one is not changed.
+    Exit codes: 0 a feasible trial was found, and confirmed if the file has a confirm phase; 3 none was, or the winner
+    breaks a limit of robustness; 2 bad input; 1 failed or interrupted. Run the same command to resume a search that
+    stopped; a finished one is not changed.
     """
     from raywce.experiment.load import load
 

@@ -205,13 +205,17 @@ def _fields(summary: Summary) -> list[tuple[str, str]]:
     if confirm := runs["confirm"]["candidates"]:
         seeds, of_baseline = runs["confirm"]["seeds"], runs["confirm"]["baseline_seeds"]
         fields.append(
-            ("confirm", f"up to {confirm} candidates over {seeds} new seeds, the baseline over {of_baseline}")
+            (
+                "confirm",
+                f"up to {confirm} candidate{'s' if confirm > 1 else ''} over {seeds} new seeds, the baseline over "
+                f"{of_baseline}",
+            )
         )
     fields += [
         ("power" if not index else "", line) for index, line in enumerate((summary["power"] or {}).get("words", []))
     ]
     fields += [("first point", _point(point)) for point in summary["first_points"]]
-    fields.append(("sampler", str(Choice(**summary["sampler"]))))
+    fields.append(("sampler", str(Choice(**summary["sampler"])).removeprefix("Sampler ")))
     time = estimate_line(estimate) if estimate else "unknown: run raywce profile to measure it"
     fields += [("disk", _disk_text(summary["disk"])), ("time", time)]
     if grid := summary["grid"]:

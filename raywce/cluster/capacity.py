@@ -62,7 +62,7 @@ def check_resources(wanted: Resources, nodes: Sequence[Node]) -> Problems:
             "resources.workers",
             "the workers of a trial must fit into the cluster",
             f"{_needed(wanted)} for {_present(nodes)}",
-            f"Room is for {fitting}: lower resources.workers or what a worker takes, or join a larger cluster.",
+            f"There is room for {fitting}: lower resources.workers or what a worker takes, or join a larger cluster.",
         )
     if not wanted.alone and wanted.drivers_on and not any(node.get(wanted.drivers_on) for node in nodes):
         problems.add(

@@ -53,7 +53,7 @@ class MicroBatch:
         return len(self.ids)
 
     def pinned(self) -> MicroBatch:
-        """Return it in memory that a GPU copies from while the host goes on."""
+        """Return it in memory that a GPU copies from while the host continues."""
         states = None if self.states is None else self.states.pin_memory()
         return replace(self, waveforms=self.waveforms.pin_memory(), labels=self.labels.pin_memory(), states=states)
 

@@ -26,7 +26,7 @@ def is_loop(text: str, truncated: bool) -> bool:
 
 
 def is_endless(tokens: Sequence[int], bound: int) -> bool:
-    """Return whether decoding need not go on: a phrase eight times in a row, and as long as half of the bound.
+    """Return whether decoding need not continue: a phrase eight times in a row, and as long as half of the bound.
 
     Half of the bound (`raywce.evaluation.decode.TokenBound`) is more than most speech takes for everything that is
     said. Who says one phrase for half of an utterance of 30 seconds may be stopped, in a language whose words take

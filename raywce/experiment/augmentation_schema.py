@@ -22,21 +22,25 @@ _PAPER: dict[str, Any] = {
 class Transform(Section):
     """Changes to an utterance's audio or features."""
 
-    probability: Share = Field(0.0, description="Share of the augmented draws that it is done to.")
+    probability: Share = Field(0.0, description="Share of the augmented draws to which it is applied.")
 
 
 class TimeStretch(Transform):
     """Faster or slower speech at the same pitch."""
 
     rate: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        0.1, description="Drawn evenly from 1 - rate to 1 + rate; above 1 is faster. Never beyond the model's window."
+        0.1,
+        description="Largest change of the speed, which is drawn uniformly from 1 - rate to 1 + rate; above 1 is "
+        "faster. Never beyond the model's window.",
     )
 
 
 class PitchShift(Transform):
     """A higher or lower voice at the same length."""
 
-    semitones: Annotated[float, Field(ge=0, le=12)] = Field(4.0, description="Drawn evenly up to so many, up or down.")
+    semitones: Annotated[float, Field(ge=0, le=12)] = Field(
+        4.0, description="Largest shift, up or down; drawn uniformly."
+    )
 
 
 class ImpulseResponse(Transform):
@@ -49,14 +53,16 @@ class ImpulseResponse(Transform):
 class Gain(Transform):
     """Louder or softer speech."""
 
-    decibels: NotNegative = Field(6.0, description="Drawn evenly up to so many, up or down.")
+    decibels: NotNegative = Field(6.0, description="Largest gain, up or down; drawn uniformly.")
 
 
 class BackgroundNoise(Transform):
     """A piece of a recording in the background."""
 
     snr: Finite = Field(
-        15.0, description="dB over the utterance's true length: mean of the draws, which lie evenly within 5 dB of it."
+        15.0,
+        description="Mean signal-to-noise ratio in dB over the utterance's true length; each draw is uniform within "
+        "5 dB of it.",
     )
     folder: str | None = Field(None, description="Recordings of noise: WAV, FLAC, Ogg, Opus or MP3.")
 
@@ -66,9 +72,12 @@ class WhiteNoise(Transform):
 
     amplitude: Positive | None = Field(
         0.01,
-        description="Of full scale 1: drawn evenly from a half of it to one and a half (the paper's 0.005 to 0.015).",
+        description="Mean amplitude, full scale being 1; each draw is uniform from half of it to one and a half (the "
+        "paper's 0.005 to 0.015).",
     )
-    snr: Finite | None = Field(None, description="dB within 5 dB of it, in place of amplitude, which is null then.")
+    snr: Finite | None = Field(
+        None, description="Mean signal-to-noise ratio in dB, drawn uniformly within 5 dB; needs amplitude: null."
+    )
 
 
 class SpecAugment(Transform):

@@ -96,7 +96,7 @@ def _language_tokens(languages: Languages) -> Iterator[Problem]:
 def _new_tokens(languages: Languages, model: Model, space: Space) -> Iterator[Problem]:
     for language in languages.new_tokens:
         if not NEW_LANGUAGE.fullmatch(language):
-            rule = "a language with a new token must have a code of two or three small letters (ISO 639)"
+            rule = "a language with a new token must have a code of two or three lower-case letters (ISO 639)"
             yield Problem(f"languages.language_tokens.{language}", rule, language)
     path = "model.lora.rank"
     if languages.new_tokens and (rank := largest(path, model.lora.rank, space)):
@@ -235,7 +235,7 @@ def _baseline_values(search: Search, space: Space) -> Iterator[Problem]:
     for path in search.baseline:
         if path not in searched:
             do = f"; searched are {', '.join(searched)}" if searched else ", or give that leaf a distribution"
-            rule = "must be a searched leaf of training.optimizer, data.sampling or model.lora"
+            rule = "must be a searched key of training.optimizer, data.sampling or model.lora"
             yield Problem(f"search.baseline.{path}", rule, "another", f"Remove it{do}")
 
 
@@ -322,7 +322,7 @@ def _listed_points(search: Search, space: Space) -> Iterator[Problem]:
         for key in [key for key in space if key not in point]:
             yield Problem(path, f"must have a value for {key}, which is searched")
         for key in [key for key in point if key not in space]:
-            yield Problem(f"{path}.{key}", "must be a searched leaf", do=_one_of(list(space)))
+            yield Problem(f"{path}.{key}", "must be a searched key", do=_one_of(list(space)))
         yield from outside(path, point, space)
 
 

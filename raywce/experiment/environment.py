@@ -306,7 +306,7 @@ def _machine(resources: Resources) -> Iterator[Problem]:
     for name, (count, unit) in has.items():
         needed = resources.workers * getattr(resources, name)
         if needed > count:
-            rule = f"must need no more than the {count} {unit} of this machine, as no Ray cluster is named or runs here"
+            rule = f"must fit the {unit}s of this machine ({count}), as no Ray cluster is named or runs here"
             got = f"{resources.workers} x {getattr(resources, name):g} = {needed:g}"
             lower = f"resources.{name}{' or resources.workers' if resources.workers > 1 else ''}"
             yield Absent(f"resources.{name}", rule, got, f"Lower {lower}, or set RAY_ADDRESS")

@@ -49,7 +49,7 @@ class ExperimentFile:
         """
         problems = Problems()
         for path in values.keys() ^ self.space.keys():
-            problems.add(path, "must be given" if path in self.space else "must be a searched leaf")
+            problems.add(path, "must be given" if path in self.space else "must be a searched key")
         problems.found.extend(checks.outside("", values, self.space))
         problems.raise_any()
         drawn = {path: value for path, value in in_draws(values, self.space).items() if path in self.leaves}

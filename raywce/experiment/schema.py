@@ -31,13 +31,11 @@ class Lora(Section):
 
     rank: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="Of the matrices; 0: all weights are trained. Learning rates of about ten times those of full "
-        "training are usual.",
+        description="Rank of the matrices; 0: no LoRA, all weights are trained. Learning rates of about ten times "
+        "those of full training are usual.",
     )
-    alpha: Positive = Field(16, description="What they add is scaled by alpha / rank.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Share of the numbers that they take which are set to 0."
-    )
+    alpha: Positive = Field(16, description="The matrices' output is scaled by alpha / rank.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout on the matrices' input.")
     targets: Annotated[list[Literal["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]], Field(min_length=1)] = (
         Field(
             ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
@@ -313,7 +311,7 @@ Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]  # those of `raywce.
 class Optimizer(Section):
     """AdamW, with a linear warm-up and a decay."""
 
-    learning_rate: Positive = Field(1e-5, description="At the end of the warm-up.")
+    learning_rate: Positive = Field(1e-5, description="Learning rate at the end of the warm-up.")
     weight_decay: NotNegative = Field(0.01, description="AdamW's weight decay.")
     beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="AdamW's beta1.")
     beta2: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="AdamW's beta2.")
@@ -337,8 +335,8 @@ class Training(Section):
     )
     encoder_context: Literal["full", "batch"] | Positive = Field(
         "full",
-        description="What the encoder sees: the whole window (30 s); batch: as much as its longest utterance takes; "
-        "or so many seconds, and longer utterances are left out.",
+        description="What the encoder sees: the whole window (30 s); batch: as much as the batch's longest utterance "
+        "takes, and context_margin; or so many seconds, and longer utterances are left out.",
     )
     context_margin: NotNegative = Field(
         1.0, description="Seconds of silence behind the longest utterance with encoder_context: batch."
@@ -380,8 +378,8 @@ class Evaluation(Section):
     precision: Precision | None = Field(None, description="null: as in training.")
     encoder_context: Literal["full", "batch"] = Field(
         "full",
-        description="What the encoder sees on dev and test: the whole window (30 s); batch: as much as its longest "
-        "utterance takes.",
+        description="What the encoder sees on dev and test: the whole window (30 s); batch: as much as the batch's "
+        "longest utterance takes, and context_margin.",
     )
     context_margin: NotNegative = Field(
         DecodeSettings.context_margin,
@@ -432,7 +430,7 @@ class ConstraintLimits(Section):
 
 
 class RobustnessLimits(Section):
-    """Points by which the model that is taken away may be worse than the baseline's; null: no limit.
+    """Points by which the model to take may be worse than the baseline's; null: no limit.
 
     A confirmed winner that breaks one ends the search with exit code 3.
     """
@@ -440,7 +438,9 @@ class RobustnessLimits(Section):
     nothing: NotNegative | None = Field(
         None, description="Rise of the share of clips of silence and noise that it says something to."
     )
-    long_form: NotNegative | None = Field(None, description="Rise of the WER of minutes of speech in one piece.")
+    long_form: NotNegative | None = Field(
+        None, description="Rise of the WER of long-form speech: minutes in one piece."
+    )
     loops: NotNegative | None = Field(None, description="Rise of the share of test utterances that end in a loop.")
     language_identification: NotNegative | None = Field(
         None, description="Fall of the share of test utterances whose language is recognised."
@@ -482,7 +482,7 @@ class Confirm(Section):
         description="New seeds of each candidate, the second half of them only where they can still decide; of the "
         "baseline, the root of `candidates` times as many. Not given: by search.trainings.",
     )
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="Of the finding.")
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(0.95, description="Confidence of the finding.")
     dev_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.5, description="Share of dev, by whole speakers, that only this phase decodes."
     )
@@ -520,7 +520,7 @@ class Search(Section):
     at_time_limit: Literal["finish", "stop"] = Field(
         "finish", description="Trials that run when the time is over are finished, or stopped at their next report."
     )
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="Of the sampler and the bootstrap.")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(0, description="Seed of the sampler and the bootstrap.")
     sampler: Literal["auto", "noise_aware", "gp", "tpe", "random", "grid"] = Field(
         "auto",
         description="auto: tpe where trials are stopped early, noise_aware where they are not; noise_aware: a Gaussian "
@@ -544,7 +544,7 @@ class Search(Section):
     )
     baseline: dict[str, bool | int | float | str | None] = Field(
         default_factory=dict,
-        description="The baseline's value of each searched leaf of training.optimizer, data.sampling and model.lora, "
+        description="The baseline's value of each searched key of training.optimizer, data.sampling and model.lora, "
         "by key path.",
     )
     baseline_seeds: Count = Field(

@@ -101,11 +101,11 @@ def _filled(text: str, speech: Speech) -> str:
         f"  low_resource: [{low}]      # the one with the least speech; hours of train: {about}",
         f"  high_resource: [{', '.join(high)}]   # what must not get worse; each has a constraint",
         *(
-            [f"  watched: [{', '.join(watched)}]   # measured, not trained on: there is no train of theirs"]
+            [f"  watched: [{', '.join(watched)}]   # measured, not trained on: they have no train split"]
             if watched
             else []
         ),
-        *([f"  language_tokens: {json.dumps(tokens)}   # Whisper has none of theirs"] if tokens else []),
+        *([f"  language_tokens: {json.dumps(tokens)}   # Whisper has no token for them"] if tokens else []),
     ]
     commands = text[text.index("#   raywce validate") :]
     text = f"# {low} beside {', '.join(high) or 'no other language'}.\n{commands}"
@@ -119,7 +119,7 @@ def _filled(text: str, speech: Speech) -> str:
         text = re.sub(r"(?m)^  adaptive: .*\n", "", text)
     if not speech.has_test:
         text = re.sub(
-            r"(?m)^(    candidates: .*)$", r"\1\n    test: false            # there is no test of theirs", text
+            r"(?m)^(    candidates: .*)$", r"\1\n    test: false            # not every language has a test split", text
         )
     return text
 

@@ -101,7 +101,7 @@ def check_adapter(source: Source | Average, shared: bool) -> None:
         InputError: the model is whole, or others could not find the adapter's.
     """
     if not exists(f"{source.checkpoint}/{ADAPTER_CONFIG}"):
-        fail("--adapter", "the model must be trained by LoRA (model.lora)", "a whole model", "Leave it out")
+        fail("--adapter", "the model must be trained with LoRA (model.lora)", "a whole model", "Leave it out")
     base = source.experiment.model.checkpoint if isinstance(source, Source) else ""
     if shared and not is_hub_id(base):
         do = "Leave --adapter out: the merged model can be uploaded"

@@ -77,7 +77,7 @@ class Source:
 
     @property
     def robustness(self) -> RobustnessFigures | None:
-        """What was measured beside the rates, of the model that is taken away; None for other models."""
+        """What was measured beside the rates, of the model to take; None for other models."""
         return self.confirmation.robustness if self.confirmation else None
 
     @property
@@ -147,7 +147,7 @@ def _of_search(folder: RunFolder, file: ExperimentFile, trial: str | None) -> So
 
 
 def _winner(folder: RunFolder, outcome: SearchOutcome | None, done: Mapping[str, Row]) -> tuple[Kind, list[str]]:
-    """Return the trainings of the model that is taken away, and why it is that one; `done` is of `_complete`."""
+    """Return the trainings of the model to take, and why it is that one; `done` is of `_complete`."""
     if outcome is None:
         do = "Resume it with the command that started it, or select one of its trials with --trial"
         fail("RUN", "must be a finished search", f"no {OUTCOME} in {folder.uri}", do)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Trial:
     """Seconds of one training, by part."""
 
-    around: float
+    start_and_end: float
     steps: float
     evaluations: float
     checkpoints: float
@@ -29,7 +29,7 @@ class Trial:
     @property
     def seconds(self) -> float:
         """Sum of the parts."""
-        return self.around + self.steps + self.evaluations + self.checkpoints
+        return self.start_and_end + self.steps + self.evaluations + self.checkpoints
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ def trial_of(experiment: Experiment, measured: Measured, dev: int, at_start: boo
     languages = len(experiment.languages.decoded)
     part = languages * evaluation.intermediate_count(math.ceil(dev / languages)) / rate  # as if all had as many
     return Trial(
-        around=(0.0 if experiment.resources.alone else measured.around_s) + measured.open_s + measured.first_steps_s,
+        start_and_end=(0.0 if experiment.resources.alone else measured.around_s)
+        + measured.open_s
+        + measured.first_steps_s,
         steps=share * training.steps * measured.step_s,
         evaluations=at_start * whole + share * intermediate * part + whole,
         checkpoints=share * saved * measured.save_s,

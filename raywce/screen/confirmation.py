@@ -39,7 +39,7 @@ def show_confirmation(found: Confirmation) -> None:
         for name, test in averaged.tests.items():
             _show_comparison(test, averaged.candidate, f"{name}, averages of both")
     if found.robustness and found.robustness.rows:
-        title = "Robustness on test in %, of the model to take and its like of the baseline"
+        title = "Robustness on test in %, of the model to take and the baseline's counterpart"
         show_table(title, robustness_table(found.robustness))
     if found.robustness and found.robustness.unmeasured:
         show_line(f"Limits of robustness that nothing was measured for: {'; '.join(found.robustness.unmeasured)}.")
@@ -65,7 +65,7 @@ def finding(found: Confirmation) -> str:
 
 
 def taken(found: Confirmation) -> str:
-    """Return which model is taken away, and what is known of the average: in sentences; empty without a winner."""
+    """Return which model to take, and what is known of the average: in sentences; empty without a winner."""
     averaged = found.averaged
     if averaged is None:
         return ""
@@ -101,9 +101,9 @@ def _finding(found: Confirmation) -> str:
     if winner == held_out:
         return alone
     if alone:
-        return f"{alone} Confirmed with the search's model: {winner} too, {_change(found, winner)}."
+        return f"{alone} Confirmed by held-out speech and the trials together: {winner} too, {_change(found, winner)}."
     why = "By held-out speech alone it is not shown."
-    return f"Confirmed with the search's model: {winner} {beats}: {_change(found, winner)}. {why}"
+    return f"Confirmed by held-out speech and the trials together: {winner} {beats}: {_change(found, winner)}. {why}"
 
 
 def _why_untested(choice: Choice, candidate: str) -> str:
@@ -145,12 +145,18 @@ def _by_plain_rate(found: Confirmation) -> str:
 
 def way(claim: Claim) -> str | None:
     """Return how a candidate is confirmed, the stronger way; None where it is not."""
-    return "by held-out speech" if claim.held_out else "with the search's model" if claim.confirmed else None
+    return (
+        "by held-out speech"
+        if claim.held_out
+        else "by held-out speech and the trials together"
+        if claim.confirmed
+        else None
+    )
 
 
 def claims_table(choice: Choice) -> Table:
     """Return a row for each candidate: its chance as the search saw it, and whether it is confirmed, with p."""
-    table = plain_table("candidate", "seeds", "chance", "held-out speech", "p", "with the model", "p")
+    table = plain_table("candidate", "seeds", "chance", "held-out speech", "p", "with the trials", "p")
     for name, claim in choice.claims.items():
         model = ("yes" if claim.model_trusted else "yes, partly") if claim.confirmed else "not shown"
         cells = [str(claim.seeds), f"{numbers.percent(claim.chance, digits=0)} %"]
@@ -174,7 +180,7 @@ def wer_table(figures: Comparison, candidate: str) -> Table:
 
 
 def robustness_table(figures: RobustnessFigures) -> Table:
-    """Return each measure of each language, in %, of original, baseline and the model that is taken away."""
+    """Return each measure of each language, in %, of original, baseline and the model to take."""
     table = plain_table(
         "measure", "language", "original", "baseline", "winner", text=("language",), wrapped=("measure",)
     )

@@ -21,7 +21,7 @@ def show_outcome(outcome: SearchOutcome) -> None:
     title = f"{outcome.label} in %; change from the baseline and limit in points{legend(outcome.watched)}"
     show_table(title, comparison_table(outcome))
     if outcome.pareto:
-        title = f"Pareto set: {outcome.minimised} in %, largest rise of one with a limit in points"
+        title = f"Pareto set: {outcome.minimised} in %, largest rise under a limit, in points"
         show_table(title, pareto_table(outcome))
     if outcome.settings:
         show_settings(outcome.settings, outcome.label, outcome.watched, outcome.marks)

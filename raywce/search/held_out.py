@@ -161,7 +161,7 @@ def robustness_of(
     found: Confirmation,
     decode: Decode,
 ) -> RobustnessFigures:
-    """Return the measures of original, baseline and the model that is taken away, decoding the hard cases for them.
+    """Return the measures of original, baseline and the model to take, decoding the hard cases for them.
 
     Args:
         folder: of the run.

@@ -62,8 +62,8 @@ def power_lines(file: ExperimentFile, found: Power) -> list[str]:
     metrics = file.experiment.metrics
     unit = "% of the baseline's rates on average" if metrics.is_relative else "points"
     lines = [
-        f"a setting that truly lowers {low} by {points:g} {unit} and raises nobody is confirmed by held-out speech in "
-        f"about {round(10 * chance)} of 10 searches"
+        f"a setting that truly lowers {low} by {points:g} {unit} and makes no other language worse is confirmed by "
+        f"held-out speech in about {round(10 * chance)} of 10 searches"
     ]
     if found.gain is not None:
         lines[0] += f", one that lowers it by {found.gain:.1f} in 8"

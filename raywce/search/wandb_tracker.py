@@ -19,7 +19,7 @@ _KEY = "wandb.txt"
 
 
 class Wandb(Service, LoggerCallback):  # type: ignore[misc]
-    """A run for each trial, in a project named after the search; where it fails, the search goes on without it.
+    """A run for each trial, in a project named after the search; where it fails, the search continues without it.
 
     Ray's own callback starts a process for each trial; this one has all runs in the driver's.
     """
@@ -31,7 +31,7 @@ class Wandb(Service, LoggerCallback):  # type: ignore[misc]
         self._runs: dict[Trial, Any] = {}
 
     def log_trial_start(self, trial: Trial) -> None:
-        """Begin a run; one of a search that is resumed goes on."""
+        """Begin a run; one of a search that is resumed continues."""
         self._safely(self._start, trial)
 
     def log_trial_result(self, iteration: int, trial: Trial, result: Flat) -> None:

@@ -118,7 +118,7 @@ class Confirmation:
         closed: why the test splits were not opened; None where they were.
         plain: the same by the plain rate, where the capped one decides.
         averaged: the average of the winner's trainings; None without a winner.
-        robustness: measures beside the rates, of the model that is taken away; None where no test split was opened.
+        robustness: measures beside the rates, of the model to take; None where no test split was opened.
     """
 
     dev: Comparison
@@ -133,12 +133,12 @@ class Confirmation:
 
     @property
     def breaks(self) -> Sequence[str]:
-        """Return which limits of robustness the model that is taken away breaks, in words."""
+        """Return which limits of robustness the model to take breaks, in words."""
         return self.robustness.broken if self.robustness else []
 
     @property
     def taken(self) -> Averaged | None:
-        """The average, where it is the model that is taken away: it is confirmed itself; else one seed's model is."""
+        """The average, where it is the model to take: it is confirmed itself; else one seed's model is."""
         return self.averaged if self.averaged and self.averaged.confirmed else None
 
 

@@ -1,4 +1,4 @@
-"""What the model that is taken away does where a test set of sentences does not look, beside baseline and original."""
+"""What the model to take does where a test set of sentences does not look, beside baseline and original."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _DIGITS = 9  # of points: what is just allowed breaks nothing
 # Measures by their keys in the experiment file's limits: what they are, of a rate, and whether more of it is worse.
 MEASURES: Mapping[str, tuple[str, bool]] = {
     "nothing": ("clips of silence or noise with text", True),
-    "sentences": ("{} of minutes of speech, sentence by sentence", True),
-    "long_form": ("{} of minutes of speech, in one piece", True),
+    "sentences": ("{} of long-form speech, sentence by sentence", True),
+    "long_form": ("{} of long-form speech, in one piece", True),
     "loops": ("utterances in a loop", True),
     "language_identification": ("utterances whose language is recognised", False),
     "timestamps": ("utterances with all time stamps", False),
@@ -31,7 +31,7 @@ class Measures:
 
     Attributes:
         nothing: of the clips of silence and noise, those that it says something to.
-        sentences: WER of minutes of speech, their sentences decoded one by one; CER where words have no spaces.
+        sentences: WER of long-form speech, its sentences decoded one by one; CER where words have no spaces.
         long_form: likewise, decoded in one piece by transformers.
         loops: of the test split's utterances, those whose decoding loops.
         language_identification: of them, those whose language token is the likeliest.
@@ -48,7 +48,7 @@ class Measures:
 
 @dataclass(frozen=True)
 class RobustnessFigures:
-    """Measures of the original, the baseline's model and the one that is taken away.
+    """Measures of the original, the baseline's model and the one to take.
 
     Attributes:
         models: by name and language, in that order.
@@ -98,7 +98,7 @@ def title(key: str, language: str) -> str:
 def figures(
     models: Mapping[str, Mapping[str, Measures]], limits: RobustnessLimits, limited: Collection[str]
 ) -> RobustnessFigures:
-    """Return the figures of models, and what the last one, which is taken away, breaks beside the baseline's before it.
+    """Return the figures of models, and what the last one, the model to take, breaks beside the baseline's before it.
 
     Args:
         models: the original's, the baseline's and that one's, by name and language.

@@ -230,7 +230,7 @@ def test_robustness_is_an_option(run, tmp_path: Path, monkeypatch: pytest.Monkey
     printed = capsys.readouterr().out
     assert "Silence and noise of 2 to 20 s" in printed
     assert all(text in printed for text in figures["said_to_nothing"])
-    assert "Speech of minutes: not measured" in printed
+    assert "Long-form speech: not measured" in printed
     # The tiny corpus has no minute of a speaker; decoding two of them takes one.
     monkeypatch.setattr("raywce.evaluation.hard_cases.PIECE_S", 0.1)
     monkeypatch.setattr("raywce.evaluation.hard_cases.long_form", lambda *_: lambda samples, language: "ola")

@@ -52,7 +52,7 @@ def test_a_summary_of_a_valid_file(example: Path, tmp_path: Path) -> None:
     fields = [line for line in done.stdout.splitlines()[1:] if not line.startswith("note: ")]
     readable.check(fields)
     said = " ".join(done.stdout.split())
-    assert "Sampler noise_aware, each trial at its full length: search.early_stopping is false." in said
+    assert "noise_aware, each trial at its full length: search.early_stopping is false." in said
     assert "note: published linear progressive alpha 2 to 5 is not among the first points" in done.stdout
     assert done.stdout.endswith("loaded: []\n")
     written = json.loads(outcome.read_text())

@@ -82,7 +82,7 @@ RULES = [
     (
         ["languages.low_resource=[gl-x]", "languages.language_tokens.gl-x={new_like: es}"],
         "languages.language_tokens.gl-x",
-        "two or three small letters",
+        "two or three lower-case letters",
     ),
     (
         ["languages.low_resource=[ast]", "languages.language_tokens.ast={new_like: es}", "model.lora.rank=8"],
@@ -244,11 +244,11 @@ RULES = [
     (["training.batch_size=1", "weighting.kind=dynamic"], "training.batch_size", "must be at least 2"),
     (["training.evaluate_every=200"], "training.evaluate_every", "at most training.steps (100), but got 200"),
     (["training.checkpoint_every=200"], "training.checkpoint_every", "at most training.steps (100), but got 200"),
-    (["resources.workers=8"], "resources.cpus_per_worker", "no more than the 4 CPU of this machine"),
+    (["resources.workers=8"], "resources.cpus_per_worker", "must fit the CPUs of this machine (4)"),
     (
         ["resources.gpus_per_worker=1"],
         "resources.gpus_per_worker",
-        "no more than the 0 GPU of this machine, as no Ray cluster is named or runs here, but got 1 x 1 = 1. "
+        "must fit the GPUs of this machine (0), as no Ray cluster is named or runs here, but got 1 x 1 = 1. "
         "Lower resources.gpus_per_worker, or set RAY_ADDRESS",
     ),
     (["search.seed=5000000000"], "search.seed", "must be less than 4294967296, but got 5000000000"),
@@ -279,12 +279,12 @@ RULES = [
     (
         [SEARCHED_ALPHA, "search.baseline.training.optimizer.beta1=0.8"],
         "search.baseline.training.optimizer.beta1",
-        "must be a searched leaf of training.optimizer",
+        "must be a searched key of training.optimizer",
     ),
     (
         [SEARCHED_ALPHA, "search.baseline.weighting.alpha=2"],
         "search.baseline.weighting.alpha",
-        "must be a searched leaf of training.optimizer, data.sampling or model.lora",
+        "must be a searched key of training.optimizer, data.sampling or model.lora",
     ),
     (
         ["data.sampling.temperature={uniform: [1, 5]}", "search.points=none"],
@@ -308,7 +308,7 @@ RULES = [
     (
         [SEARCHED_ALPHA, "search.points=[{weighting.alpha: 2, training.steps: 3}]"],
         "search.points[0].training.steps",
-        "must be a searched leaf",
+        "must be a searched key",
     ),
     (["search.points=all"], "search.points", "'published' or 'none'"),
     (["search.sampler=cma"], "search.sampler", "must be 'auto', 'noise_aware', 'gp', 'tpe', 'random' or 'grid'"),
@@ -635,7 +635,7 @@ def test_gpus_of_linux_on_windows_count_though_no_driver_lists_them(
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     changed(example, "resources.gpus_per_worker=1")
     (found,) = problems(example, ["resources={workers: 2, gpus_per_worker: 1}"])
-    assert "no more than the 1 GPU" in str(found)
+    assert "must fit the GPUs of this machine (1)" in str(found)
 
 
 def test_dev_must_fit_into_the_window_of_a_model_with_a_short_one(example: Path) -> None:

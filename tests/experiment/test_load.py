@@ -73,7 +73,7 @@ def test_at_puts_draws_in(example: Path) -> None:
     [
         ({}, "weighting.alpha: must be given"),
         ({"weighting.alpha": 7.0}, r"weighting.alpha: must be in \{uniform: \[1.0, 6.0\]\}, but got 7.0"),
-        ({"weighting.alpha": 2.0, "training.steps": 3}, "training.steps: must be a searched leaf"),
+        ({"weighting.alpha": 2.0, "training.steps": 3}, "training.steps: must be a searched key"),
     ],
 )
 def test_at_refuses_what_cannot_be_drawn(example: Path, values: dict[str, float], words: str) -> None:

@@ -118,7 +118,7 @@ def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.rmtree(folder / "dev" / "es")
     result = CliRunner().invoke(app, ["init", "--data", str(folder)])  # own-speech, as it takes speech
     assert result.exit_code == 0
-    assert "warning: left out, as there is no dev of theirs: es" in result.stderr
+    assert "warning: left out, as they have no dev split: es" in result.stderr
     assert "high_resource: []" in Path("own_speech.yaml").read_text()
     with pytest.raises(InputError, match="NAME: must say which file to write"):
         run("--out", "mine.yaml")

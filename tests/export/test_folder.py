@@ -192,7 +192,7 @@ def test_an_adapter_is_kept_where_there_is_one_and_pushed_where_others_find_its_
     best: tuple[SearchRun, Path], tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = str(tmp_path / "out")
-    assert "--adapter: the model must be trained by LoRA" in told(best[0].folder.uri, out, "--adapter")
+    assert "--adapter: the model must be trained with LoRA" in told(best[0].folder.uri, out, "--adapter")
     run = SearchRun.write(tmp_path / "run", tuned(tmp_path / "adapter", checkpoint))
     text = told(run.folder.uri, out, "--adapter", "--ctranslate2")
     assert "--ctranslate2: must be left out with --adapter" in text
@@ -221,7 +221,7 @@ def test_the_card_has_what_was_measured_of_robustness(tmp_path: Path, checkpoint
     assert source.outcome.confirmation
     confirmation = replace(source.outcome.confirmation, robustness=RobustnessFigures(models, "b", ["gl: it talks"]))
     text = model_card(replace(source, outcome=replace(source.outcome, confirmation=confirmation)), 444)
-    assert "| WER of minutes of speech, in one piece | gl | 50.00 | 40.00 | 45.00 |" in text
+    assert "| WER of long-form speech, in one piece | gl | 50.00 | 40.00 | 45.00 |" in text
     assert "| clips of silence or noise with text | gl | 50.00 | 50.00 | 50.00 |" in text
     assert "Other speech, other languages of Whisper, translation and time stamps were not evaluated." in text
     assert "It breaks a limit of robustness: gl: it talks." in text

@@ -38,7 +38,7 @@ def seconds(file: ExperimentFile, at_start: bool = False, share: float = 1.0) ->
 
 def test_a_training_is_what_is_around_it_its_steps_its_evaluation_and_its_checkpoint(file: Any) -> None:
     trial = trial_of(file().experiment, measured(file().experiment), 60, at_start=False)
-    assert (trial.around, trial.steps, trial.evaluations, trial.checkpoints) == (10.0, 100.0, 6.0, 2.0)
+    assert (trial.start_and_end, trial.steps, trial.evaluations, trial.checkpoints) == (10.0, 100.0, 6.0, 2.0)
     assert trial.seconds == 118.0
 
 

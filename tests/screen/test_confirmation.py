@@ -51,7 +51,7 @@ def test_all_tables_can_be_read_at_80_columns(found: Confirmation, monkeypatch: 
     assert lines[0] == finding(found)
     check(
         lines[1:],
-        "candidate seeds chance held-out speech p with the model p",
+        "candidate seeds chance held-out speech p with the trials p",
         "candidate-1 6 88 % yes 0.000123 yes 1.23e-06",
         "candidate-2 3 30 % not shown 0.123 not shown 0.123",
         f"{SAFE} on dev, speakers held out of the search, 5 seeds, 6 of the baseline:",
@@ -83,9 +83,12 @@ BEATS = "keeps all limits and beats the baseline with 95 % confidence"
 def test_the_finding_says_by_what_it_is_confirmed_the_stronger_first(found: Confirmation) -> None:
     assert finding(found) == f"Confirmed by held-out speech: {SAFE} {BEATS}: {CHANGE}."
     both = changed(found, BOLD, confirmed=True, model_trusted=True)
-    assert finding(both) == f"{finding(found)} Confirmed with the search's model: {BOLD} too, {CHANGE}."
+    assert (
+        finding(both) == f"{finding(found)} Confirmed by held-out speech and the trials together: {BOLD} too, {CHANGE}."
+    )
     assert finding(changed(found, SAFE, held_out=False)) == (
-        f"Confirmed with the search's model: {SAFE} {BEATS}: {CHANGE}. By held-out speech alone it is not shown."
+        f"Confirmed by held-out speech and the trials together: {SAFE} {BEATS}: {CHANGE}. "
+        "By held-out speech alone it is not shown."
     )
 
 
@@ -151,7 +154,10 @@ def test_a_verdict_by_the_plain_rate_is_said_where_it_is_another(found: Confirma
         return finding(of).removeprefix(finding(confirmation)).strip()
 
     assert by_plain(found) == ""
-    assert by_plain(found, held_out=False) == "By the plain WER, candidate-1 is confirmed with the search's model."
+    assert (
+        by_plain(found, held_out=False)
+        == "By the plain WER, candidate-1 is confirmed by held-out speech and the trials together."
+    )
     assert by_plain(found, held_out=False, confirmed=False) == "By the plain WER, candidate-1 is not confirmed."
     nothing = changed(found, SAFE, held_out=False, confirmed=False)
     assert (

@@ -50,8 +50,8 @@ def test_a_confirmed_winner_is_said_with_its_evidence_and_what_it_costs_the_othe
     )
     on_test = replace(outcome, confirmation=confirmation(held_out=False, test=comparison(FOUND | {"es": 0.075})))
     assert plain_words(on_test) == (
-        "Galician 63.1 → 59.0 % capped WER on test, baseline to winner, confirmed with the search's model; es +2.5, "
-        "pt -0.1: es 1.5 above its limit."
+        "Galician 63.1 → 59.0 % capped WER on test, baseline to winner, confirmed by held-out speech and the trials "
+        "together; es +2.5, pt -0.1: es 1.5 above its limit."
     )
 
 

@@ -39,8 +39,8 @@ def test_it_is_said_in_words_with_what_is_assumed(tmp_path: Path) -> None:
     words, assumed = power_lines(file, found)
     points, chance = min(found.chances.items(), key=lambda one: abs(one[1] - 0.7))
     assert words == (
-        f"a setting that truly lowers gl by {points:g} points and raises nobody is confirmed by held-out speech in "
-        f"about {round(10 * chance)} of 10 searches, one that lowers it by {found.gain:.1f} in 8"
+        f"a setting that truly lowers gl by {points:g} points and makes no other language worse is confirmed by "
+        f"held-out speech in about {round(10 * chance)} of 10 searches, one that lowers it by {found.gain:.1f} in 8"
     )
     assert assumed == "(assumed: WERs of 20 %, 3 % of it between trainings, 10 % between a setting's speakers)"
 
@@ -134,5 +134,5 @@ def test_over_a_wer_and_a_cer_the_gain_is_a_share_of_the_baselines_rates(tmp_pat
     assert list(found.chances) == [5.0, 10.0, 20.0]
     words, assumed = power_lines(file, found)
     assert "truly lowers gl and ja by " in words
-    assert " % of the baseline's rates on average and raises nobody" in words
+    assert " % of the baseline's rates on average and makes no other language worse" in words
     assert assumed.startswith("(assumed: WERs or CERs of 20 %, ")

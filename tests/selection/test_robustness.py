@@ -40,12 +40,12 @@ def test_a_limit_holds_for_limited_languages_and_is_named_where_nothing_was_meas
     ]
     assert found.unmeasured == [
         "pt: clips of silence or noise with text",
-        "ja: CER of minutes of speech, in one piece",
-        "pt: WER of minutes of speech, in one piece",
+        "ja: CER of long-form speech, in one piece",
+        "pt: WER of long-form speech, in one piece",
     ]
     assert found.verdict == f"It breaks a limit of robustness: {found.broken[0]}."
     assert [title for title, language, _ in found.rows if language == "ja"][
         -1
-    ] == "CER of minutes of speech, in one piece"
+    ] == "CER of long-form speech, in one piece"
     without = figures({"original": before, "baseline": before, "winner": after}, RobustnessLimits(), ["gl"])
     assert (without.broken, without.unmeasured, without.verdict) == ([], [], "")
