@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -76,6 +77,12 @@ def all_commands(text: str) -> list[tuple[str, list[str]]]:
     """The commands of the code blocks of shell, and of the code in the prose."""
     blocks = [code for language, code in _FENCE.findall(text) if language in ("bash", "sh")]
     return [command for code in [*blocks, *_SPAN.findall(prose(text))] for command in commands(code)]
+
+
+def table(text: str, head: str) -> list[list[str]]:
+    """The rows of the table that starts with `head`, without the line below it."""
+    rows = text[text.index(head) :].partition("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows if "---" not in row]
 
 
 def paragraphs(text: str) -> list[str]:
@@ -180,6 +187,20 @@ def test_what_the_quickstart_found_is_what_its_outcome_says(monkeypatch: pytest.
     (shown,) = (code for code in _FENCE.findall(TEXTS["search_spaces/README.md"]) if plain_words(found) in code[1])
     tables = shown[1][shown[1].index(plain_words(found)) : shown[1].rindex("…")]
     assert [line for line in tables.splitlines() if line not in {one.rstrip() for one in lines}] == []
+
+
+def test_what_the_study_found_is_what_its_outcome_says() -> None:
+    """`notebooks/study_tables/catalan/` has the tables of the run that README.md shows."""
+    found = json.loads((ROOT / "notebooks" / "study_tables" / "catalan" / "outcome.json").read_text())
+    test, languages = found["confirmation"]["tests"]["test"], ["ca", "en", "de", "nl", "it"]
+    winner = test["candidates"]["candidate-1"]
+    head, *rows = table(TEXTS["README.md"], "| | ca |")
+    assert head[1:] == languages
+    for (_, *cells), model in zip(rows, (test["original"], test["baseline"], winner), strict=False):
+        assert cells == [f"{100 * model['wer'][of]['value']:.1f}" for of in languages]
+    changes = [winner["against_baseline"][of] for of in languages]
+    said = [f"{100 * one['value']:+.1f} ± {50 * (one['high'] - one['low']):.1f}" for one in changes]
+    assert rows[3][1:] == [one.replace("-", "−") for one in said]
 
 
 # A wrong text is caught.
