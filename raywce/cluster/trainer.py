@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import ray
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raywce.cluster.gpu import allocator_settings
 from raywce.experiment.schema import Resources
@@ -23,8 +25,9 @@ class TrainerFailed(Exception):
 
 
 def message_queue() -> Queue:
-    """Return a queue that takes no CPU from the workers."""
-    return Queue(actor_options={"num_cpus": 0})
+    """Return a queue on this process's node, so that no other node's loss ends it; it takes no CPU from the workers."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
 
 
 def fit(trainer: TorchTrainer, queue: Queue, on_message: Callable[[Any], None]) -> None:

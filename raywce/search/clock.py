@@ -24,12 +24,16 @@ class SearchClock:
         self.limit_s = limit_s
         self._folder = folder
         self._before = json.loads(folder.read_text(_FILE))["seconds"] if folder.has(_FILE) else 0.0
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Begin to count: waiting for nodes takes none of the phase's time."""
         self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """The time until now."""
-        return float(self._before + time.monotonic() - self._started)
+        return float(self._before + (0.0 if self._started is None else time.monotonic() - self._started))
 
     def seconds_left(self) -> float:
         """Return the time until the limit; infinite without one, below 0 where it is over."""

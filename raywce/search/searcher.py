@@ -1,4 +1,4 @@
-"""Searchers for Tune: Optuna's suggestions under named constraints, or known runs, while there is room."""
+"""Searchers for Tune: Optuna's suggestions under named constraints, or known runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
-from ray.tune.search import ConcurrencyLimiter, Searcher
+from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 from threadpoolctl import threadpool_limits
 
@@ -366,24 +366,6 @@ class ListedRuns(Searcher):  # type: ignore[misc]
         """Do nothing: nothing is resumed from Tune's own state."""
 
     restore = save
-
-
-class WithinRoom(ConcurrencyLimiter):  # type: ignore[misc]
-    """Tune searcher that starts no more trials than the nodes hold, as they come and go.
-
-    It lets another searcher suggest as long as there is room, and has Tune ask again later where there is none.
-    """
-
-    def __init__(self, searcher: Searcher, holds: Callable[[int], int]) -> None:
-        """Ask `holds`, as `Room.holds`, with the number of running trials."""
-        self._holds = holds
-        super().__init__(searcher, max_concurrent=1)
-
-    def suggest(self, trial_id: str) -> dict[str, object] | str | None:
-        """Return the other's suggestion, or None: not now."""
-        self.max_concurrent = self._holds(len(self.live_trials))
-        suggestion: dict[str, object] | str | None = super().suggest(trial_id)
-        return suggestion
 
 
 def suggestion_id(suggestion: int, values: Mapping[str, Scalar], seed_index: int = 0) -> str:

@@ -10,7 +10,7 @@ import optuna
 from ray import tune
 from ray.exceptions import OutOfMemoryError
 from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback
-from ray.tune.search import Searcher
+from ray.tune.search import ConcurrencyLimiter, Searcher
 
 from raywce.cluster.capacity import Room, driver_resources
 from raywce.errors import RunFailed
@@ -23,9 +23,9 @@ from raywce.search.driver import Driver, Run
 from raywce.search.interrupts import signals_given_back
 from raywce.search.placement_groups import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
-from raywce.search.searcher import WithinRoom
 from raywce.search.table_callback import TableCallback
 from raywce.search.trackers import TensorBoard
+from raywce.search.within_room import WithinRoom
 from raywce.selection.trials import RUNNING
 from raywce.trial_report import Flat
 
@@ -83,9 +83,10 @@ class TuneRuns:
             os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "600")
             driver(config)
 
+        limiter = ConcurrencyLimiter(searcher, max_concurrent=1)
         # Not Tune's own restore: its state may be older than the table, or torn where the storage was full.
         config = tune.TuneConfig(
-            search_alg=WithinRoom(searcher, self._room.holds),
+            search_alg=limiter,
             scheduler=scheduler,
             num_samples=left,
             reuse_actors=self._file.experiment.resources.alone,  # its imports take seconds
@@ -94,7 +95,11 @@ class TuneRuns:
         )
         trainable = tune.with_resources(raywce_trial, driver_resources(self._file.experiment.resources))
         with self._room.wanted(left), signals_given_back() as interrupted:
-            tuner = tune.Tuner(trainable, tune_config=config, run_config=self._run_config(phase, wanted, clock))
+            if clock:
+                clock.start()
+            within_room = WithinRoom(limiter, self._room.holds)
+            run_config = self._run_config(phase, wanted, clock, within_room)
+            tuner = tune.Tuner(trainable, tune_config=config, run_config=run_config)
             try:
                 tuner.fit()
             except RuntimeError as error:
@@ -111,11 +116,11 @@ class TuneRuns:
         if (len(states) < wanted and not is_over) or RUNNING in states or was_interrupted:
             raise RunFailed(f"interrupted in phase {phase}; run the same command to resume ({self._folder.uri})")
 
-    def _run_config(self, phase: str, total: int, clock: SearchClock | None) -> tune.RunConfig:
+    def _run_config(self, phase: str, total: int, clock: SearchClock | None, within_room: WithinRoom) -> tune.RunConfig:
         experiment = self._file.experiment
         table = TableCallback(self._folder, phase, self._file, total, self._room.fits, self._sweeper, clock)
         trackers = _trackers(experiment, phase, self._folder)
-        callbacks = [table, CSVLoggerCallback(), JsonLoggerCallback(), *trackers, PlacementGroupReaper()]
+        loggers = [CSVLoggerCallback(), JsonLoggerCallback(), *trackers]
         stop = StopAtLimit(clock) if clock and experiment.search.at_time_limit == "stop" else None
         # Ray Train starts lost workers of its own again; a trial's only worker is Tune's.
         again = experiment.training.max_failures if experiment.resources.alone else 0
@@ -124,7 +129,7 @@ class TuneRuns:
             name=phase,
             storage_path=self._folder.uri,
             verbose=0,
-            callbacks=callbacks,
+            callbacks=[within_room, table, *loggers, PlacementGroupReaper()],
             stop=stop,
             failure_config=failures,
         )
