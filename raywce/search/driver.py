@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -91,7 +92,7 @@ class Driver:
                 break
             earlier = last.restarts + 1
         if reason and is_storage_failure(reason):
-            _give(replace(last, objective=None, storage_failure=reason))
+            _give(replace(last, objective=None, storage_failure=f"{reason} (on {socket.gethostname()})"))
         elif reason:
             # Reported as a result, not as an exception: nothing is to be tried again, and the table has the reason.
             _give(replace(last, objective=None, failure=reason))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,20 +17,22 @@ PATIENCE_S = 180.0  # how long a storage may be out of reach
 # Errors of other processes come as text, and those of pyarrow without a number.
 _STAYING = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)))
 _UNSHARED = "is not shared by all nodes"
-_PASSING = tuple(map(os.strerror, (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT)))
+_TIMED_OUT = os.strerror(errno.ETIMEDOUT)  # without a file it may be a connection between workers
+_PASSING = tuple(map(os.strerror, (errno.EIO, errno.ESTALE, errno.ENOTCONN)))
 _PASSING += ("AWS Error NETWORK_CONNECTION", "AWS Error SLOW_DOWN", "AWS Error SERVICE_UNAVAILABLE")
 _PASSING += ("AWS Error INTERNAL_FAILURE", "AWS Error REQUEST_TIMEOUT")
 _TELLTALES = (*_STAYING, *_PASSING, "AWS Error", _UNSHARED)
+_FILE = re.compile(r"'(/[^']+)'")
 
 
 def is_storage_failure(text: str) -> bool:
     """Return whether the text of an error says that a file could not be written."""
-    return any(telltale in text for telltale in _TELLTALES)
+    return any(telltale in text for telltale in _TELLTALES) or (_TIMED_OUT in text and bool(_FILE.search(text)))
 
 
 def is_passing(text: str) -> bool:
-    """Return whether the text says so, of a kind that often passes by itself: out of reach or overloaded."""
-    return any(telltale in text for telltale in _PASSING)
+    """Return whether the text says that something is out of reach or overloaded, which often passes by itself."""
+    return any(telltale in text for telltale in (*_PASSING, _TIMED_OUT))
 
 
 def unshared(file: str) -> str:
@@ -48,7 +51,7 @@ patiently = retry(
 
 @contextmanager
 def report_storage_failures(uri: str) -> Iterator[None]:
-    """Report a failure to write into the run folder at `uri` in the block as such, with how to resume.
+    """Report in the block that the run folder at `uri`, or another file, can't be written, and how to resume.
 
     Raises:
         RunFailed: instead of any error that comes from one of the storage.
@@ -61,7 +64,10 @@ def report_storage_failures(uri: str) -> Iterator[None]:
         reason = _reason(error)
         if reason is None:
             raise
-        message = f"{uri} can't be written: {reason}. Nothing finished is lost: free space or give access, "
+        named = _FILE.search(reason)
+        # A node's own disk, of its cache for instance, may be what is full.
+        what = f"{named[1]} can't be read or written" if named and uri not in named[1] else f"{uri} can't be written"
+        message = f"{what}: {reason}. Nothing finished is lost: free space or give access, "
         raise RunFailed(f"{message}then run the same command to resume") from error
 
 

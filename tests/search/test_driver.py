@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -106,8 +107,17 @@ def test_a_storage_that_does_not_come_back_ends_the_phase_and_not_the_trial(
     driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, reason: str
 ) -> None:
     last = told(driver, Outages(times, reason), tmp_path, monkeypatch)[-1]
-    assert last["storage_failure"] == reason
+    assert last["storage_failure"] == f"{reason} (on {socket.gethostname()})"
     assert "failure" not in last
+
+
+def test_workers_that_lose_each_other_again_and_again_end_the_trial_and_not_the_phase(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "NCCL error: Call to recv from 10.0.0.7<5000> failed : Connection timed out"
+    last = told(driver, Outages(9, reason), tmp_path, monkeypatch)[-1]
+    assert (last["failure"], last["restarts"]) == (reason, 7)
+    assert "storage_failure" not in last
 
 
 @pytest.mark.parametrize("late", [False, True])

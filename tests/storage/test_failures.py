@@ -16,6 +16,8 @@ from raywce.storage.failures import is_storage_failure, report_storage_failures
         ("OSError: [Errno 28] Error writing bytes to file. Detail: [errno 28] No space left on device", True),
         ("[Errno 30] Read-only file system: '/runs/x'", True),
         ("AWS Error ACCESS_DENIED during PutObject operation", True),
+        ("[Errno 110] Connection timed out: '/runs/x/trials.parquet'", True),
+        ("[gloo/transport/tcp/pair.cc:525] Read error [10.0.0.7]:34211: Connection timed out", False),
         ("loss is not finite at step 3", False),
     ],
 )
@@ -33,6 +35,18 @@ def test_a_failure_of_the_storage_is_reported_with_how_to_resume_also_where_it_i
     said = r"/runs/a can't be written: .*No space left.*run the same command to resume"
     with pytest.raises(RunFailed, match=said), report_storage_failures("/runs/a"):
         write()
+
+
+def test_another_file_is_named_in_its_place() -> None:
+    said = r"^/cache/de\.arrow can't be read or written: .*No space left.*run the same command to resume"
+    with pytest.raises(RunFailed, match=said), report_storage_failures("/runs/a"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/cache/de.arrow")
+
+
+def test_workers_that_lose_each_other_are_tried_again_and_are_no_failure_of_the_storage() -> None:
+    text = "NCCL error: Call to recv from 10.0.0.7<5000> failed : Connection timed out"
+    assert storage.is_passing(text)
+    assert not is_storage_failure(text)
 
 
 @pytest.mark.parametrize(
