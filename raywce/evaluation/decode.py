@@ -21,6 +21,7 @@ from raywce.data.store import Utterance, Utterances
 from raywce.evaluation import greedy
 from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import UtteranceResult, score
+from raywce.evaluation.writing import is_written_in_bytes
 from raywce.precision import computing, resolved
 
 PROMPT_TOKENS = 4  # <|startoftranscript|> <|language|> <|transcribe|> <|notimestamps|>
@@ -31,16 +32,30 @@ _LOOK_EVERY = 8  # tokens, on a GPU: more are chosen in vain behind each end, fe
 class TokenBound:
     """Bound on an utterance's new tokens, the end token included: it ends runaway repetitions.
 
-    Read speech of languages that Whisper's vocabulary serves well takes some 2 to 5 tokens a second, 17 at most; the
-    full 30 seconds have 448 positions, 15 tokens a second, whatever the bound says.
+    Read speech of languages that Whisper's vocabulary serves well takes some 2 to 5 tokens a second, 17 at most; of
+    those that are written in bytes, such as Georgian, 20 to 36. The full 30 seconds have 448 positions, 15 tokens a
+    second, whatever the bound says.
+
+    It follows from language and length alone: what is decoded of an utterance depends on no reference.
+
+    Attributes:
+        per_second: twice that for languages that are written in bytes.
+        extra: for any length.
     """
 
     per_second: float = 25.0
     extra: int = 10
 
-    def tokens(self, seconds: float, max_target_positions: int) -> int:
-        """Return the bound for audio of that length; never more than the decoder's positions leave after the prompt."""
-        return min(math.ceil(self.per_second * seconds) + self.extra, max_target_positions - PROMPT_TOKENS)
+    def tokens(self, seconds: float, language: str, max_target_positions: int) -> int:
+        """Return the bound for audio of that length; never more than the decoder's positions leave after the prompt.
+
+        Args:
+            seconds: of the audio.
+            language: Whisper's code of the language token.
+            max_target_positions: of the decoder.
+        """
+        per_second = self.per_second * (2 if is_written_in_bytes(language) else 1)
+        return min(math.ceil(per_second * seconds) + self.extra, max_target_positions - PROMPT_TOKENS)
 
 
 DEFAULT_BOUND = TokenBound()
@@ -115,7 +130,8 @@ def transcribe(
     def encoder_states() -> Iterator[greedy.Batch]:
         for batch in batches:
             prompts = torch.tensor([_prompt(model, language) for language in batch.languages], device=model.device)
-            bounds.append([bound.tokens(seconds, positions) for seconds in batch.durations])
+            asked = zip(batch.durations, batch.languages, strict=True)
+            bounds.append([bound.tokens(seconds, language, positions) for seconds, language in asked])
             states = batch.heard.to(model.device, model.dtype)
             if not encoded:
                 states = greedy.encoded(encoder, states)

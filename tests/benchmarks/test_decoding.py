@@ -63,7 +63,7 @@ def recipe(speech: Speech) -> Callable[[], Texts]:
             features = extractor(audio, sampling_rate=16_000, return_tensors="pt").input_features
             languages = [speech.said[number].language for number in numbers]
             # The same bound as everybody's, so that a runaway repetition is no advantage of ours.
-            limit = max(TokenBound().tokens(speech.durations[number], 448) for number in numbers)
+            limit = max(TokenBound().tokens(speech.durations[one], speech.said[one].language, 448) for one in numbers)
             tokens = model.generate(features, language=languages, task="transcribe", max_new_tokens=limit)
             texts += [text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True)]
         return texts
@@ -113,7 +113,7 @@ def ctranslate2_peer(speech: Speech, folder: Path, compute_type: str) -> Callabl
                 ["<|startoftranscript|>", f"<|{speech.said[number].language}|>", "<|transcribe|>", "<|notimestamps|>"]
                 for number in numbers
             ]
-            limit = max(TokenBound().tokens(speech.durations[number], 448) for number in numbers)
+            limit = max(TokenBound().tokens(speech.durations[one], speech.said[one].language, 448) for one in numbers)
             view = peer.StorageView.from_array(np.ascontiguousarray(features.numpy()))
             results = model.generate(view, prompts, beam_size=1, max_length=min(448, limit + 4))
             for number, result in zip(numbers, results, strict=True):

@@ -25,7 +25,9 @@ from raywce.evaluation.decode import (
 from raywce.evaluation.rates import rates_by_language
 from raywce.evaluation.settings import DecodeSettings
 from raywce.evaluation.utterances import UtteranceResult, to_table
+from raywce.evaluation.writing import is_written_in_bytes
 from tests.evaluation.talking_whisper import write_talking_whisper
+from tests.speech import WHISPER, folder_of
 
 LANGUAGES = ["en", "es", "gl", "en", "es", "gl"]
 SECONDS = [1.0, 2.0, 0.5, 3.0, 1.0, 1.5]
@@ -148,10 +150,71 @@ def test_a_language_the_model_cannot_generate_in_is_refused(model, tokenizer, fe
 
 def test_bound_grows_with_the_audio_and_ends_at_the_decoders_positions() -> None:
     bound = TokenBound(per_second=10, extra=3)
-    assert bound.tokens(0.0, 448) == 3
-    assert bound.tokens(1.01, 448) == 14
-    assert TokenBound().tokens(30.0, 448) == 444
-    assert TokenBound().tokens(30.0, 64) == 60
+    assert bound.tokens(0.0, "gl", 448) == 3
+    assert bound.tokens(1.01, "gl", 448) == 14
+    assert TokenBound().tokens(30.0, "ka", 448) == 444
+    assert TokenBound().tokens(30.0, "gl", 64) == 60
+
+
+# Article 1 of the Universal Declaration of Human Rights.
+WRITTEN_IN_BYTES = {
+    "am": "የሰው ልጅ ሁሉ ሲወለድ ነጻና በክብርና በመብትም እኩልነት ያለው ነው።",
+    "bn": "সমস্ত মানুষ স্বাধীনভাবে সমান মর্যাদা এবং অধিকার নিয়ে জন্মগ্রহণ করে।",
+    "bo": "འགྲོ་བ་མིའི་རིགས་རྒྱུད་ཡོངས་ལ་སྐྱེས་ཙམ་ཉིད་ནས་ཆེ་མཐོངས་དང༌། ཐོབ་ཐངགི་རང་དབང་འདྲ་མཉམ་དུ་ཡོད།",
+    "gu": "પ્રતિષ્ઠા અને અધિકારોની દૃષ્ટિએ સર્વ માનવો જન્મથી સ્વતંત્ર અને સમાન હોય છે.",
+    "ka": "ყველა ადამიანი იბადება თავისუფალი და თანასწორი თავისი ღირსებითა და უფლებებით.",
+    "km": "មនុស្សទាំងអស់កើតមកមានសេរីភាព និងសមភាព ក្នុងផ្នែកសេចក្ដីថ្លៃថ្នូរនិងសិទ្ធិ។",
+    "kn": "ಎಲ್ಲಾ ಮಾನವರೂ ಸ್ವತಂತ್ರರಾಗಿಯೇ ಜನಿಸಿದ್ದಾರೆ. ಹಾಗೂ ಘನತೆ ಮತ್ತು ಹಕ್ಕುಗಳಲ್ಲಿ ಸಮಾನರಾಗಿದ್ದಾರೆ.",
+    "lo": "ມະນຸດທຸກຄົນເກີດມາມີກຽດສັກສີ, ສິດທິ, ເສລີພາບ ແລະ ຄວາມສະເໝີພາບເທົ່າທຽມກັນ.",
+    "ml": "മനുഷ്യരെല്ലാവരും തുല്യാവകാശങ്ങളോടും അന്തസ്സോടും സ്വാതന്ത്ര്യത്തോടുംകൂടി ജനിച്ചിട്ടുള്ളവരാണ്.",
+    "my": "လူတိုင်းသည် တူညီ လွတ်လပ်သော ဂုဏ်သိက္ခာဖြင့် လည်းကောင်း၊ တူညီလွတ်လပ်သော အခွင့်အရေးများဖြင့် လည်းကောင်း။",
+    "pa": "ਸਾਰਾ ਮਨੁੱਖੀ ਪਰਿਵਾਰ ਆਪਣੀ ਮਹਿਮਾ, ਸ਼ਾਨ ਅਤੇ ਹੱਕਾਂ ਦੇ ਪੱਖੋਂ ਜਨਮ ਤੋਂ ਹੀ ਆਜ਼ਾਦ ਹੈ।",
+    "si": "සියලු මනුෂ්‍යයෝ නිදහස්ව උපත ලබා ඇත. ගරුත්වයෙන් හා අයිතිවාසිකම්වලින් සමාන වෙති.",
+    "te": "ప్రతిపత్తిస్వత్వముల విషయమున మానవులెల్లరును జన్మతః స్వతంత్రులును సమానులును నగుదురు.",
+}
+LETTERS_A_SECOND = 15
+
+
+@pytest.mark.parametrize("language", sorted(WRITTEN_IN_BYTES))
+def test_the_bound_leaves_room_for_scripts_that_are_written_in_bytes(language: str) -> None:
+    text = WRITTEN_IN_BYTES[language]
+    tokens = len(text.encode()) + 1  # the most that a byte-level vocabulary takes, and the end token
+    assert TokenBound().tokens(len(text) / LETTERS_A_SECOND, language, 448) >= tokens
+
+
+@pytest.mark.parametrize("language", ["ca", "de", "en", "es", "fr", "gl", "it", "nl", "pt"])
+def test_the_bound_of_languages_in_latin_script_is_25_tokens_a_second(language: str) -> None:
+    assert TokenBound().tokens(4.0, language, 448) == 110
+
+
+def test_languages_written_in_bytes_are_those_of_which_whisper_takes_several_tokens_a_character() -> None:
+    whisper = WhisperTokenizerFast.from_pretrained(folder_of(WHISPER))
+    others = {
+        "el": "Όλοι οι άνθρωποι γεννιούνται ελεύθεροι και ίσοι στην αξιοπρέπεια και τα δικαιώματα.",
+        "hi": "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता और समानता प्राप्त है।",
+        "hy": "Բոլոր մարդիկ ծնվում են ազատ ու հավասար՝ իրենց արժանապատվությամբ և իրավունքներով։",
+        "ta": "மனிதப் பிறவியினர் சகலரும் சுதந்திரமாகவே பிறக்கின்றனர்; அவர்கள் மதிப்பிலும் உரிமைகளிலும் சமமானவர்கள்.",
+        "th": "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์และสิทธิ",
+        "vi": "Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm và quyền lợi.",
+        "zh": "人人生而自由,在尊严和权利上一律平等。",
+    }
+    counted = {
+        language: len(whisper(text, add_special_tokens=False).input_ids) / len(text)
+        for language, text in {**WRITTEN_IN_BYTES, **others}.items()
+    }
+    assert {language for language, tokens in counted.items() if tokens > 1.4} == set(WRITTEN_IN_BYTES)
+    assert {language for language in counted if is_written_in_bytes(language)} == set(WRITTEN_IN_BYTES)
+
+
+def test_each_utterance_has_the_bound_of_its_language(model, tokenizer, features) -> None:
+    endless = copy.deepcopy(model)
+    letters = tokenizer.convert_tokens_to_ids(list("abcdefgh"))  # a character each, and no end token
+    endless.generation_config.suppress_tokens = sorted(set(range(model.config.vocab_size)) - set(letters))
+    endless.generation_config.lang_to_id["<|ka|>"] = tokenizer.convert_tokens_to_ids("<|ka|>")
+    found = _transcribe(endless, tokenizer, features[:2], ["ka", "gl"], [2.0, 2.0])
+    assert [len(one.text) for one in found] == [110, 60]
+    found = _transcribe(endless, tokenizer, features[:1], ["ka"], [30.0])
+    assert [len(one.text) for one in found] == [444], "what the decoder's positions leave"
 
 
 def test_the_longest_bound_fits_the_decoder(model, tokenizer, features) -> None:

@@ -20,7 +20,7 @@ def test_transcripts_that_repeat_words_on_purpose_are_no_loops() -> None:
     """Twelve characters a second, and a token for each: more tokens than Whisper's vocabulary takes."""
     assert len(set(ON_PURPOSE)) >= 500
     bound = TokenBound()
-    asked = [(text, len(text) + 1 > bound.tokens(len(text) / 12, 448)) for text in ON_PURPOSE]
+    asked = [(text, len(text) + 1 > bound.tokens(len(text) / 12, "gl", 448)) for text in ON_PURPOSE]
     assert [text for text, truncated in asked if is_loop(text, truncated)] == []
 
 
@@ -58,7 +58,7 @@ def test_a_long_text_takes_no_time() -> None:
 
 def test_people_who_repeat_themselves_are_not_stopped() -> None:
     bound = TokenBound()
-    asked = [(text, bound.tokens(len(text) / 12, 448)) for text in ON_PURPOSE]
+    asked = [(text, bound.tokens(len(text) / 12, "gl", 448)) for text in ON_PURPOSE]
     assert [text for text, most in asked if is_endless([ord(one) for one in text], most)] == []
 
 
