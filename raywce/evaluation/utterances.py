@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
         pa.field("hypothesis", pa.string(), nullable=False),
         pa.field("reference_normalized", pa.string(), nullable=False),
         pa.field("hypothesis_normalized", pa.string(), nullable=False),
-        pa.field("normalizer", pa.string(), nullable=False),  # with its version: "words/3"
+        pa.field("normalizer", pa.string(), nullable=False),  # with its version: "words/4"
         *(pa.field(f"{group}_{name}", pa.int32(), nullable=False) for group in COUNT_GROUPS for name in COUNT_NAMES),
         ("detected_language", pa.string()),  # null where not asked for
         pa.field("truncated", pa.bool_(), nullable=False),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 
 from raywce.errors import Problem
-from raywce.evaluation.writing import separates_words
+from raywce.evaluation.writing import has_vowel_signs, separates_words
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.rungs import rungs, same_until
 from raywce.experiment.schema import (
@@ -383,6 +383,7 @@ def notes(sections: Sections) -> list[str]:
     return [
         *_short_context(sections["training"], sections["evaluation"]),
         *_phrases(sections),
+        *_split_words(sections),
         *_slower_together(sections["resources"]),
     ]
 
@@ -402,6 +403,16 @@ def _phrases(sections: Sections) -> Iterator[str]:
         yield (
             f"words of {', '.join(languages)} have no spaces between them, so that a WER counts whole phrases: "
             "evaluation.metric: auto has the CER of such languages"
+        )
+
+
+def _split_words(sections: Sections) -> Iterator[str]:
+    metrics = metrics_of(sections["evaluation"], sections["languages"])
+    languages = [one for one in metrics.languages if metrics.of(one).text != "raw" and has_vowel_signs(one)]
+    if languages and sections["evaluation"].normalizer == "whisper_basic":
+        yield (
+            f"whisper_basic splits words of {', '.join(languages)} at their vowel signs and drops these: "
+            "evaluation.normalizer: words keeps them"
         )
 
 

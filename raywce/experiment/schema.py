@@ -368,7 +368,9 @@ class Evaluation(Section):
         "words",
         description="words: lower-cased, without punctuation; diacritics, hyphens, apostrophes and the Catalan middle "
         "dot inside words stay; folded by language: Turkish and Azeri I, U+02BB and U+02BC, Arabic and Persian yeh and "
-        "kaf, tatweel, the cedilla in Romanian. whisper_basic: Whisper's own, diacritics kept. Never the English one.",
+        "kaf, tatweel, the cedilla in Romanian, Malayalam chillus, Bengali khanda ta, Armenian marks within words; "
+        "digits of all scripts are 0 to 9. whisper_basic: Whisper's own, which keeps é but splits words of Hindi, Thai "
+        "and others at their vowel signs. Never the English one.",
     )
     batch_size: Count = Field(
         8,

@@ -59,9 +59,9 @@ def test_figures_are_those_of_jiwer_over_the_rows_kept(run, model, data, tmp_pat
     out, figures_file = tmp_path / "new" / "utterances.parquet", tmp_path / "figures.json"
     assert run("--out", out, "--json", figures_file) == 0
     table, figures = pq.read_table(out), json.loads(figures_file.read_text())
-    assert table.schema.metadata[b"normalizer"] == b"words/3"
+    assert table.schema.metadata[b"normalizer"] == b"words/4"
     assert (figures["model"], figures["data"], figures["split"]) == (str(model), str(data), "dev")
-    assert figures["normalizer"] == "words/3"
+    assert figures["normalizer"] == "words/4"
     assert figures["versions"]["transformers"]
     assert {name: rates["utterances"] for name, rates in figures["languages"].items()} == {"es": 2, "gl": 3}
     for language, rates in figures["languages"].items():
@@ -76,7 +76,7 @@ def test_figures_are_those_of_jiwer_over_the_rows_kept(run, model, data, tmp_pat
     mean = sum(rates["wer_raw"] for rates in figures["languages"].values()) / 2
     assert figures["macro_mean"]["wer_raw"] == pytest.approx(mean)
     printed = capsys.readouterr()
-    assert "words/3" in printed.out
+    assert "words/4" in printed.out
     lines = [line.split() for line in printed.out.splitlines()]
     assert ["total", "5"] in [line[:2] for line in lines]
     (means,) = [line for line in lines if line[:2] == ["macro", "mean"]]

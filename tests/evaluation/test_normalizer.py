@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from raywce.evaluation.normalizer import NORMALIZERS, versioned_name, words
 from raywce.evaluation.settings import DecodeSettings
+from raywce.evaluation.writing import has_vowel_signs
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,49 @@ def test_words_is_blind_to_unicode_composition_and_case(text: str) -> None:
         (None, "يك", "یک"),
         ("ar", "كتـــاب", "كتاب"),
         ("ar", "كت\ufe77ب", "كتَب"),  # a presentation form that NFKC gives a tatweel
+        ("hy", "Ի՞նչ է սա։ Այո՜, գնա՛", "ինչ է սա այո գնա"),  # marks on the stressed vowel, not between words
+        ("hy", "եկ՝ գնա", "եկ գնա"),  # but this is a comma
+        ("ja", "ジョン·スミスの’90年代", "ジョン スミスの 90年代"),
+        ("zh-TW", "約翰·史密斯 T-shirt", "約翰 史密斯 t shirt"),
+        ("ca", "col·legi d'art", "col·legi d'art"),
+        ("ar", "سنة ٢٠٢٤", "سنة 2024"),
+        ("fa", "سال ۱۴۰۳", "سال 1403"),
+        ("hi", "१२ बजे", "12 बजे"),
+        ("my", "၁၉၄၈", "1948"),
+        ("zh", "三十", "三十"),  # numerals that are words are no digits
     ],
 )
 def test_words_folds_what_a_language_writes_in_several_ways(language: str | None, text: str, expected: str) -> None:
     assert words(text, language) == expected
     assert words(expected, language) == expected
+
+
+# The Unicode Standard, "Atomic Encoding of Malayalam Chillus", and the Bengali khanda ta of Unicode 4.1.
+@pytest.mark.parametrize(
+    ("language", "letter", "name"),
+    [
+        ("ml", "NNA", "CHILLU NN"),
+        ("ml", "NA", "CHILLU N"),
+        ("ml", "RA", "CHILLU RR"),
+        ("ml", "LA", "CHILLU L"),
+        ("ml", "LLA", "CHILLU LL"),
+        ("ml", "KA", "CHILLU K"),
+        ("bn", "TA", "KHANDA TA"),
+        (None, "TA", "KHANDA TA"),
+    ],
+)
+def test_a_letter_is_the_same_as_one_code_point_and_with_a_joiner(language: str | None, letter: str, name: str) -> None:
+    script = "MALAYALAM" if language == "ml" else "BENGALI"
+    consonant, virama = (unicodedata.lookup(f"{script} {one}") for one in (f"LETTER {letter}", "SIGN VIRAMA"))
+    atomic = unicodedata.lookup(f"{script} LETTER {name}")
+    assert words(f"{consonant}{virama}\u200d", language) == words(atomic, language) == atomic
+    assert words(f"{consonant}{virama}", language) == f"{consonant}{virama}", "another letter"
+
+
+def test_decimal_digits_of_all_scripts_are_the_same() -> None:
+    digits = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Nd"]
+    assert len(digits) > 600
+    assert [words(digit) for digit in digits] == [str(unicodedata.digit(digit)) for digit in digits]
 
 
 @given(st.text())
@@ -100,6 +139,13 @@ def test_whisper_basic_keeps_diacritics_but_splits_at_hyphens() -> None:
     assert NORMALIZERS["whisper_basic"]("A avó [riso] vai colle-lo.", "gl") == "a avó vai colle lo"
 
 
+def test_whisper_basic_keeps_marks_that_are_composed_and_no_others() -> None:
+    assert NORMALIZERS["whisper_basic"]("e\u0301t\u00e9", "fr") == "été"
+    assert NORMALIZERS["whisper_basic"]("हिन्दी", "hi") == "ह न द"
+    assert has_vowel_signs("hi")
+    assert not has_vowel_signs("fr")
+
+
 def test_versioned_names() -> None:
-    assert versioned_name(DecodeSettings().normalizer) == "words/3"
+    assert versioned_name(DecodeSettings().normalizer) == "words/4"
     assert {versioned_name(name).split("/")[0] for name in NORMALIZERS} == set(NORMALIZERS)

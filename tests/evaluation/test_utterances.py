@@ -42,10 +42,10 @@ def test_table_has_flat_counts_and_survives_parquet(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "utterances.parquet")
     read = pq.read_table(tmp_path / "utterances.parquet")
     assert read.schema.equals(SCHEMA)
-    assert read.schema.metadata[b"normalizer"] == b"words/3"
+    assert read.schema.metadata[b"normalizer"] == b"words/4"
     assert read.schema.metadata[b"split"] == b"dev"
     first, second = read.to_pylist()
-    assert first["normalizer"] == "words/3"
+    assert first["normalizer"] == "words/4"
     assert first["words_normalized_insertions"] == 1
     assert first["words_raw_substitutions"] == 3
     assert (second["detected_language"], second["truncated"], second["speaker"]) == (None, True, None)
@@ -56,10 +56,10 @@ def test_table_without_rows_keeps_its_columns() -> None:
 
 
 def test_rows_of_two_normalisers_make_no_table() -> None:
-    with pytest.raises(ValueError, match="share a normaliser, but got whisper_basic/1, words/3"):
+    with pytest.raises(ValueError, match="share a normaliser, but got whisper_basic/1, words/4"):
         to_table([_row(), _row(normalizer="whisper_basic")])
-    with pytest.raises(ValueError, match="words/4"):
-        to_table([_row(), replace(_row(), normalizer="words/4")])
+    with pytest.raises(ValueError, match="words/5"):
+        to_table([_row(), replace(_row(), normalizer="words/5")])
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,11 @@ def test_spaces_are_no_characters_where_words_have_none_between_them(
     letters = [words(text, language).replace(" ", "") for text in (reference, hypothesis)]
     assert row.characters_normalized.rate == pytest.approx(jiwer.cer(*letters))
     assert row.characters_raw.rate == pytest.approx(jiwer.cer(reference, hypothesis))
+
+
+def test_dots_and_apostrophes_are_no_characters_where_words_have_no_spaces_between_them() -> None:
+    counts = _row(language="ja", reference="ジョン・スミスは’90", hypothesis="ジョン·スミスが90").characters_normalized
+    assert (counts.hits, counts.substitutions, counts.deletions, counts.insertions) == (8, 1, 0, 0)
 
 
 def test_a_text_is_folded_as_its_own_language_wants_it() -> None:

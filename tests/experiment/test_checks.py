@@ -588,6 +588,16 @@ def test_a_wer_where_words_have_no_spaces_between_them_is_worth_a_note(example: 
         assert not changed(example, languages, f"evaluation.metric={metric}", check_files=False).notes
 
 
+def test_a_normaliser_that_splits_words_at_their_vowel_signs_is_worth_a_note(example: Path) -> None:
+    languages = "languages={low_resource: [gl], high_resource: [es, hi]}"
+    basic = ("evaluation.normalizer=whisper_basic", languages)
+    (note,) = changed(example, *basic, check_files=False).notes
+    assert note.startswith("whisper_basic splits words of hi at their vowel signs")
+    assert "evaluation.normalizer: words" in note
+    assert not changed(example, *basic, "evaluation.metric=wer_raw", check_files=False).notes
+    assert not changed(example, languages, check_files=False).notes
+
+
 def test_a_watched_language_needs_dev_and_no_train(example: Path) -> None:
     part = example.parent / "prepared" / "dev" / "en"
     part.mkdir()

@@ -83,7 +83,7 @@ def test_the_card_of_a_best_trial_claims_no_more_than_its_figures(best: tuple[Se
     assert "capped WER in %, normalised" in text
     assert "Capped: an utterance counts at most as many errors as its reference has words." in text
     assert "| gl | 60.00 | 50.00 | 40.00 |" in text
-    assert "`words/3`" in text
+    assert "`words/4`" in text
     assert "the best feasible trial of a search (`search-1`), after step 20" in text
     assert "not confirmed" in text
     assert "alpha: 3.0" in text
@@ -232,7 +232,7 @@ def test_the_card_of_a_search_by_characters_says_so(tmp_path: Path, checkpoint: 
     run = SearchRun.write(tmp_path / "run", checkpoint, confirm=confirm, metric="cer_normalized")
     export(find_source(run.folder.uri), tmp_path / "out")
     text = card(tmp_path / "out")
-    assert "## Character error rates\n\ncapped CER in %, normalised, by `words/3`, corpus-level" in text
+    assert "## Character error rates\n\ncapped CER in %, normalised, by `words/4`, corpus-level" in text
     assert "Capped: an utterance counts at most as many errors as its reference has characters." in text
     results = ModelCard(text).data.eval_results
     assert {(one.metric_type, one.metric_name) for one in results} == {("cer", "CER in %, cer_normalized")}
