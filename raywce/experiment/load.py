@@ -52,7 +52,11 @@ class ExperimentFile:
             problems.add(path, "must be given" if path in self.space else "must be a searched key")
         problems.found.extend(checks.outside("", values, self.space))
         problems.raise_any()
-        drawn = {path: value for path, value in in_draws(values, self.space).items() if path in self.leaves}
+        return self.beyond(in_draws(values, self.space))
+
+    def beyond(self, values: Mapping[str, Scalar]) -> Experiment:
+        """Return the experiment as `at` does, with values that its distributions need not hold."""
+        drawn = {path: value for path, value in values.items() if path in self.leaves}
         return _with(self.experiment, drawn | alternatives.changes(self.experiment.search.alternatives, values))
 
     @property
@@ -68,11 +72,11 @@ class ExperimentFile:
 
     def settings(self) -> list[dict[str, Scalar]]:
         """Return a grid's settings in its order, without those that are the baseline, whose runs stand for them."""
-        return [values for values in self._grid() if not self._is_baseline(values)]
+        return [values for values in self._grid() if not self.is_baseline(self.at(values))]
 
     def stood_for(self) -> list[dict[str, Scalar]]:
         """Return a grid's settings that the baseline's runs stand for."""
-        return [values for values in self._grid() if self._is_baseline(values)]
+        return [values for values in self._grid() if self.is_baseline(self.at(values))]
 
     @property
     def trials(self) -> int:
@@ -116,9 +120,9 @@ class ExperimentFile:
     def _grid(self) -> Iterator[dict[str, Scalar]]:
         return alternatives.combinations({path: values.listed() for path, values in self.space.items()})
 
-    def _is_baseline(self, values: Mapping[str, Scalar]) -> bool:
+    def is_baseline(self, experiment: Experiment) -> bool:
         """Return whether a setting trains as the baseline does: weights of 1, no augmentation, all else the same."""
-        experiment, baseline = self.at(values), self.baseline()
+        baseline = self.baseline()
         weighted = any(
             schedule.adaptive or (schedule.alpha_initial, schedule.alpha_final) != (1.0, 1.0)
             for schedule in experiment.schedules().values()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from raywce.evaluation.confidence import Speech
 from raywce.evaluation.paired import PairedErrors, paired_errors
+from raywce.experiment.alternatives import combinations
 from raywce.experiment.checks import OF_BASELINE
 from raywce.experiment.schema import Confirm, Experiment
 from raywce.runs.tables import TrialTable
@@ -20,7 +21,7 @@ from raywce.selection.outcome import TrialFigures, baseline_wers, completed, ref
 from raywce.selection.search_model import Noise, Plan, SearchModel, World
 from raywce.selection.trials import BASELINE
 from raywce.storage.files import read_table
-from raywce.surrogate.cube import Cube
+from raywce.surrogate.cube import Axis
 
 if TYPE_CHECKING:
     from raywce.experiment.load import ExperimentFile
@@ -33,10 +34,11 @@ _PLAIN: Mapping[str, Scalar] = {
     "alpha_initial": 1.0,
     "alpha_final": 1.0,
     "adaptive": False,
-    "ratio_cap": None,
     "strength": 0.0,
     "probability": 0.0,
+    "copies": 0,
 }
+_AUGMENTATION = "augmentation."
 
 
 def task_of(file: ExperimentFile, table: TrialTable, experiment: Experiment | None = None) -> Task:
@@ -68,7 +70,7 @@ def task_of(file: ExperimentFile, table: TrialTable, experiment: Experiment | No
         fixed=np.array(fixed, float),
         words=words,
         baseline=baseline,
-        at=baseline_row(cube, experiment.search.baseline),
+        at=baseline_row(file),
         choices=cube.choices,
         noise=Noise.of(baseline, words, [one.talkative_speakers for one in speech]),
         relative=experiment.metrics.is_relative,
@@ -133,20 +135,34 @@ def _speech(paired: PairedErrors) -> Speech:
     return Speech(paired.words, paired.speakers)
 
 
-def baseline_row(cube: Cube, values: Mapping[str, Scalar]) -> NDArray[np.float64]:
-    """Return where the baseline stands in the space: its own values, weights of 1, no augmentation.
+def baseline_row(file: ExperimentFile) -> NDArray[np.float64]:
+    """Return where the baseline stands in the space (axes,), also beyond its bounds; NaN where it is none of it.
 
-    Args:
-        cube: the space.
-        values: the baseline's, of leaves that are searched and that it has (`search.baseline`).
+    It is none where no setting trains as it does, as with augmentation that is fixed or a weight that is always
+    adaptive. Put anywhere, its rates would be measurements of that setting, and trials near it would speak for the
+    baseline: both would hide by how much they differ. By NaN it is known by its own trainings alone, and settings by
+    the trials. Their difference is then free of what was assumed, so that the trials may confirm.
     """
-    row = []
-    for path, axis in cube.axes.items():
-        leaf = path.rpartition(".")[2]
-        if path.startswith(OF_BASELINE) and path in values:
-            row.append(axis.coordinate(values[path]))
-        elif axis.choices is not None or _PLAIN.get(leaf) is not None:
-            row.append(axis.coordinate(_PLAIN.get(leaf)))
-        else:
-            row.append(_ANYWHERE)
-    return np.array(row)
+    cube = cube_of(file.optuna_space)
+    plain = {path: _plain(path, axis, file.experiment.search.baseline) for path, axis in cube.axes.items()}
+    for levels in combinations(file.experiment.search.alternatives):
+        experiment = file.beyond(plain | levels)
+        if file.is_baseline(experiment) and not _jumps(file, experiment):
+            return cube.row(plain | levels)
+    return np.full(len(cube.axes), np.nan)
+
+
+def _plain(path: str, axis: Axis, baseline: Mapping[str, Scalar]) -> Scalar:
+    """Return the baseline's value of an axis; where it has none, any."""
+    leaf = path.rpartition(".")[2]
+    if path.startswith(OF_BASELINE):
+        return baseline[path]
+    if leaf in _PLAIN and not np.isnan(axis.coordinate(_PLAIN[leaf])):
+        return _PLAIN[leaf]
+    return axis.value(_ANYWHERE) if axis.choices is None else axis.choices[0]
+
+
+def _jumps(file: ExperimentFile, experiment: Experiment) -> bool:
+    """Return whether the least augmentation beside none is another training, as copies count in the shares."""
+    searched = any(path.startswith(_AUGMENTATION) for path in file.leaves)
+    return searched and experiment.data.sampling.shares is None and experiment.augmentation.copies not in (0, "all")

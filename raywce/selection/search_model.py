@@ -131,7 +131,7 @@ class World:
         fixed: the rate that each is compared with, where that is not the baseline's; else NaN.
         words: (languages,) reference words of the search's half of dev.
         baseline: (seeds, languages) rates of the baseline.
-        at: (axes,) the baseline's setting.
+        at: (axes,) the baseline's setting; NaN where it is none of the space.
         choices: (axes,) as of `raywce.surrogate.cube.Cube`.
         noise: of all rates.
         relative: whether the objective is the mean of the low-resource rates as shares of the baseline's.

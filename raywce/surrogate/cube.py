@@ -14,7 +14,6 @@ Array = NDArray[np.float64]
 Value = bool | int | float | str | None
 
 _BELOW = -0.5  # where 0 stands on a logarithmic axis
-_NO_CHOICE = -1.0  # a value that is none of the choices: as far from each as they are from each other
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,10 @@ class Axis:
     choices: tuple[Value, ...] | None = None
 
     def coordinate(self, value: Value) -> float:
-        """Return a value's place: from 0 to 1, beyond them outside the bounds; of a choice, its number."""
+        """Return a value's place: from 0 to 1, beyond them outside the bounds; of a choice, its number; NaN of none."""
         if self.choices is not None:
             places = [place for place, choice in enumerate(self.choices) if _same(value, choice)]
-            return float(places[0]) if places else _NO_CHOICE
+            return float(places[0]) if places else math.nan
         if not isinstance(value, (int, float)):
             raise TypeError(f"a number is wanted, not {value!r}")
         if self.log and value <= 0:
@@ -117,7 +116,7 @@ class Cube:
         for column in np.flatnonzero(is_choice):
             count = self.choices[column]
             drawn = random.integers(count, size=len(rows))
-            again = (random.random(len(rows)) < flips) | (unit[:, column] < 0)
+            again = random.random(len(rows)) < flips
             unit[:, column] = (np.where(again, drawn, unit[:, column]) + 0.5) / count
         return self.snapped(unit)
 

@@ -45,7 +45,8 @@ class Process:
     noise is narrow, as it is measured beforehand.
 
     Attributes:
-        x: (n, axes) settings; the first is the reference.
+        x: (n, axes) settings; the first is the reference. One with NaN is no point of the space: it is above the
+            constant by a deviation of its own, which no other says anything of.
         choices: (axes,) how many choices an axis has; 0 where it holds numbers.
         lengths: (axes,).
         scale: variance of the function around its constant.
@@ -71,14 +72,14 @@ class Process:
         """Fit a process to measurements.
 
         Args:
-            x: (n, axes) settings; the first is the reference.
+            x: (n, axes) settings; the first is the reference; NaN as above.
             y: (n,) measured there.
             share: (n,) of `noise` that is in each.
             noise: variance of a measurement's noise, as it is known beforehand.
             choices: (axes,) how many choices an axis has; 0 where it holds numbers.
         """
         axes, spread, centred = x.shape[1], max(float(y.var()), _LEAST_SPREAD), y - y.mean()
-        squares, constant = _squares(x, choices), 10 * spread
+        squares, together, constant = _squares(x, choices), _together(x, x), 10 * spread
         length = np.log(_LENGTH * np.sqrt(axes))
         prior = np.r_[np.full(axes, length), np.log(2 * spread), np.log(noise)]
         width = np.r_[np.full(axes, _LENGTH_WIDTH), _SCALE_WIDTH, _NOISE_WIDTH]
@@ -86,7 +87,7 @@ class Process:
         def loss(theta: Array) -> tuple[float, Array]:
             lengths, scale, of_noise = np.exp(2 * theta[:axes]), np.exp(theta[axes]), np.exp(theta[axes + 1])
             distance = np.sqrt(np.maximum(squares @ (1 / lengths), 1e-16))
-            decay = np.exp(-_ROOT5 * distance)
+            decay = together * np.exp(-_ROOT5 * distance)
             kernel = scale * (1 + _ROOT5 * distance + 5 / 3 * distance**2) * decay
             slope = scale * 5 / 3 * (1 + _ROOT5 * distance) * decay
             covariance = kernel + constant
@@ -155,8 +156,16 @@ class Process:
         return _kernel(z, self.x, self.lengths, self.scale, self.choices) + self.constant
 
 
+def _together(one: Array, other: Array) -> NDArray[np.bool_]:
+    """Return which settings (n, axes) and (m, axes) are both points of the space, or neither: (n, m)."""
+    apart, others_apart = (np.asarray(np.isnan(x).any(axis=1)) for x in (one, other))
+    together: NDArray[np.bool_] = apart[:, None] == others_apart
+    return together
+
+
 def _squares(x: Array, choices: NDArray[np.int64]) -> Array:
-    """Return the squared differences (n, n, axes); of choices, whether they differ."""
+    """Return the squared differences (n, n, axes), NaN as 0; of choices, whether they differ."""
+    x = np.nan_to_num(x)
     squares: Array = (x[:, None] - x[None]) ** 2
     different = choices > 0
     squares[..., different] = squares[..., different] > 0
@@ -165,11 +174,12 @@ def _squares(x: Array, choices: NDArray[np.int64]) -> Array:
 
 def _kernel(one: Array, other: Array, lengths: Array, scale: float, choices: NDArray[np.int64]) -> Array:
     """Return Matérn 5/2 between settings (n, axes) and (m, axes): (n, m)."""
-    numbers = choices == 0
+    numbers, together = choices == 0, _together(one, other)
+    one, other = np.nan_to_num(one), np.nan_to_num(other)
     a, b = one[:, numbers] / lengths[numbers], other[:, numbers] / lengths[numbers]
     squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
     for column in np.flatnonzero(~numbers):
         squared += (one[:, column, None] != other[:, column]) / lengths[column] ** 2
     distance = np.sqrt(np.maximum(squared, 1e-16))
-    kernel: Array = scale * (1 + _ROOT5 * distance + 5 / 3 * distance**2) * np.exp(-_ROOT5 * distance)
+    kernel: Array = together * scale * (1 + _ROOT5 * distance + 5 / 3 * distance**2) * np.exp(-_ROOT5 * distance)
     return kernel

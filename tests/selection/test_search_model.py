@@ -104,6 +104,21 @@ def test_the_evidence_on_one_setting_is_not_drawn_towards_the_baseline() -> None
     assert as_measured < drawn_in / 2
 
 
+def test_trials_do_not_speak_for_a_baseline_that_is_no_setting() -> None:
+    """Each setting breaks both limits by half of them. At a place in the midst of the trials that would be hidden."""
+    nowhere, z = replace(world(low=1), at=np.full(2, np.nan)), np.full((1, 2), 0.5)
+    base, off = nowhere.baseline.mean(axis=0), []
+    rates, excess = base + np.array([-0.15, 0.015, 0.03]), np.array([0.005, 0.03 - 0.1 * base[2], -0.15])
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        x = random.random((20, 2))
+        found = SearchModel.fit(nowhere, x, rates * np.exp(0.02 * random.standard_normal((20, 3))))
+        mean, variance = (one[0] for one in found.evidence(z))
+        off.append((mean - excess) / np.sqrt(variance))
+    assert np.abs(np.mean(off, axis=0)).max() < 0.4, "standard errors"
+    assert np.max(off, axis=0).min() > 0 > np.min(off, axis=0).max(), "to either side"
+
+
 def test_a_reference_that_is_fixed_has_no_noise() -> None:
     against, _ = model(world())
     fixed, _ = model(world((Rule("original", 0.0, 0.01), Rule(0.2, 0.1, 0.005)), (0.15, 0.2)))

@@ -23,21 +23,26 @@ def fitted(count: int = 40, noise: float = 0.05, share: Array | None = None) -> 
 
 
 def covariance(process: Process, one: Array, other: Array) -> Array:
-    """Matérn 5/2, written down once more, element by element."""
+    """Matérn 5/2, written down once more, element by element; none between a point and what is none."""
     out = np.empty((len(one), len(other)))
     for i, a in enumerate(one):
         for j, b in enumerate(other):
+            if np.isnan(a[0]) or np.isnan(b[0]):
+                out[i, j] = process.constant + process.scale * (np.isnan(a[0]) and np.isnan(b[0]))
+                continue
             parts = [float(p != q) if choices else p - q for p, q, choices in zip(a, b, process.choices, strict=True)]
             r = np.sqrt(5 * sum((part / length) ** 2 for part, length in zip(parts, process.lengths, strict=True)))
             out[i, j] = process.scale * (1 + r + r * r / 3) * np.exp(-r) + process.constant
     return out
 
 
+@pytest.mark.parametrize("is_point", [True, False])
 @pytest.mark.parametrize("choices", [NUMBERS, np.array([0, 3])])
-def test_the_posterior_is_the_conditional_normal(choices: NDArray[np.int64]) -> None:
+def test_the_posterior_is_the_conditional_normal(choices: NDArray[np.int64], is_point: bool) -> None:
     random = np.random.default_rng(1)
     x = random.random((12, 2))
     x[:, 1] = np.floor(3 * x[:, 1]) if choices[1] else x[:, 1]
+    x[0] = x[0] if is_point else np.nan
     y, share = random.standard_normal(12), random.random(12) + 0.5
     process = Process.fit(x, y, share, 0.04, choices)
     z = np.vstack([x[3:6] + np.array([0.1, 0.0]), x[:1]])
@@ -50,6 +55,8 @@ def test_the_posterior_is_the_conditional_normal(choices: NDArray[np.int64]) -> 
     assert found.mean == pytest.approx(mean[:-1])
     assert found.variance == pytest.approx(np.diag(whole)[:-1], rel=1e-5, abs=1e-8)
     assert found.shared == pytest.approx(whole[:-1, -1], rel=1e-5, abs=1e-8)
+    apart = np.diag(of_all)[:-1] + of_all[-1, -1] - 2 * of_all[:-1, -1]
+    assert found.prior == pytest.approx(apart, rel=1e-5, abs=1e-6)
 
 
 def test_an_axis_that_makes_no_difference_becomes_long() -> None:
@@ -70,8 +77,11 @@ def test_a_measurement_with_less_noise_is_believed_more() -> None:
     assert found == pytest.approx(1 / 11, abs=0.02)  # by precision
 
 
-def test_expected_measurements_make_it_surer_and_change_no_mean() -> None:
-    process, z = fitted(10), np.random.default_rng(2).random((50, 2))
+@pytest.mark.parametrize("is_point", [True, False])
+def test_expected_measurements_make_it_surer_and_change_no_mean(is_point: bool) -> None:
+    x, y = measured(10)
+    x[0] = x[0] if is_point else np.nan
+    process, z = Process.fit(x, y, np.ones(10), 0.05**2, NUMBERS), np.random.default_rng(2).random((50, 2))
     more = process.with_expected(z[:3])
     before, after = process.posterior(z), more.posterior(z)
     assert after.mean == pytest.approx(before.mean, abs=1e-6)
