@@ -37,7 +37,8 @@ class Plan:
         seeds: of the candidate.
         baseline_seeds: of the baseline.
         confidence: of each limit, one-sided.
-        speech: variance over speakers of the confirm half, as a multiple of the search's half's.
+        speech: the search's part of dev, as a multiple of the confirm phase's: a variance over speakers there is so
+            many times the search's.
     """
 
     seeds: int
@@ -303,7 +304,8 @@ class SearchModel:
         world, count = self.world, self.world.low_resource
         rate = world.level**2
         of_baseline = np.r_[np.ones(count), np.isnan(world.fixed)]
-        seeds = world.noise.training(world.level, world.words) * (1 / plan.seeds + of_baseline / plan.baseline_seeds)
+        training = world.noise.training(world.level, world.words / plan.speech)
+        seeds = training * (1 / plan.seeds + of_baseline / plan.baseline_seeds)
         variance = rate * (seeds + 2 * plan.speech * world.noise.suits)
         out: Array = np.r_[variance[count:], (variance[:count] * world.weights**2).sum() / count**2]
         return out

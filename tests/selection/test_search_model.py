@@ -141,7 +141,7 @@ def test_the_chance_is_how_often_a_confirm_phase_would_confirm(with_model: bool)
     z = np.array([[0.02, 0.5], [0.1, 0.5], [0.25, 0.5], [0.5, 0.5]])
     rate = found.world.baseline.mean(axis=0)
     noise = found.world.noise
-    training = noise.training(rate, found.world.words)
+    training = noise.common + noise.counting / (rate * found.world.words / 0.8)
     each = rate**2 * (training * (1 / 5 + 1 / 7) + 2 * 0.8 * noise.suits)
     measured = np.array([each[2], each[3], (each[0] + each[1]) / 4])
     random = np.random.default_rng(0)
@@ -158,6 +158,20 @@ def test_the_chance_is_how_often_a_confirm_phase_would_confirm(with_model: bool)
     chance = found.chance(z, PLAN, with_model)
     assert chance == pytest.approx(often, abs=0.01)
     assert chance.max() > 0.15 > chance[-1]
+
+
+@pytest.mark.parametrize("more", [1 / 3, 1, 3])
+def test_the_confirm_phase_counts_the_errors_of_its_own_part_of_dev(more: float) -> None:
+    """Its part has so many times the words of the search's: errors that are counted there, of trainings that differ."""
+    of, words, seeds = world(low=1), np.full(3, 2000.0), np.array([5, 7])
+    of = replace(of, words=words, noise=Noise(common=0.02**2, counting=1.0, suits=np.zeros(3)))
+    error = model(of)[0].gain_error(Plan(*seeds, speech=1 / more))
+    random = np.random.default_rng(4)
+    rate, means = of.baseline.mean(axis=0)[0], []
+    for count in seeds:
+        trained = rate * np.exp(0.02 * random.standard_normal((20_000, count)))
+        means.append((random.poisson(trained * 2000 * more) / (2000 * more)).mean(axis=1))
+    assert error == pytest.approx((means[0] - means[1]).std(), rel=0.03)
 
 
 def test_both_halves_confirm_more_than_held_out_speech_alone() -> None:
