@@ -13,6 +13,7 @@ from raywce.trial_report import Report
 from raywce.weighting import AlphaSchedule
 
 _MOST_REPORTS = 60  # without an evaluation, of a training
+_DIGITS = 9  # of a step: what floating point adds is cut off
 
 
 def trial_points(run: Run) -> list[TrialPoint]:
@@ -54,7 +55,8 @@ def curve(run: Run, trial_id: str) -> Curve:
 def _turns(schedule: AlphaSchedule, last: int) -> list[int]:
     """Return the steps between which the schedule is linear: its ends, and both sides of the ramp's ends."""
     end = schedule.ramp_start + schedule.ramp_fraction * (1 - schedule.ramp_start)
-    corners = [math.ceil(share * last) + side for share in (schedule.ramp_start, end) for side in (-1, 0)]
+    first = [math.ceil(round(share * last, _DIGITS)) for share in (schedule.ramp_start, end)]
+    corners = [step + side for step in first for side in (-1, 0)]
     return sorted({0, last, *(step for step in corners if 0 <= step <= last)})
 
 
