@@ -12,6 +12,7 @@ from raywce.experiment import text
 from raywce.experiment.augmentation_schema import Augmentation
 from raywce.experiment.editor_schema import as_text, experiment_schema
 from raywce.experiment.load import load
+from raywce.training.draws import draws
 from raywce.weighting import AlphaSchedule
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
@@ -55,6 +56,16 @@ def test_a_shipped_file_holds(file: Path) -> None:
 def test_galician_starts_from_the_papers_augmentation() -> None:
     augmentation = load(FOLDER / "galician.yaml", check_files=False).experiment.augmentation
     assert augmentation.model_copy(update={"strength": 1.0}) == Augmentation(preset="paper")
+
+
+@pytest.mark.parametrize("name", ["galician", "own_speech", "quickstart_augmentation"])
+def test_augmentation_that_is_searched_changes_no_language_s_share_of_the_draws(name: str) -> None:
+    loaded = load(FOLDER / f"{name}.yaml", check_files=False)
+    assert any(path.startswith("augmentation.") for path in loaded.leaves)
+    counts = {language: 1000 * number for number, language in enumerate(loaded.experiment.languages.all, 1)}
+    augmented = [loaded.at(values) for values in loaded.published_points()]
+    assert all(one.augmentation.active for one in augmented)
+    assert [draws(one, counts) for one in augmented] == [draws(loaded.baseline(), counts)] * len(augmented)
 
 
 @pytest.mark.parametrize("name", ["paper", "paper_demo"])
