@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from operator import not_
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -133,10 +134,11 @@ def wait_until_writable(folder: str) -> None:
     Raises:
         OSError: it can't be written after `raywce.storage.failures.PATIENCE_S`.
     """
-    filesystem, path = located(f"{folder}/.writable")
+    filesystem, path = located(f"{folder}/.writable-{uuid4().hex}")  # others may look at the same time
     with filesystem.open_output_stream(path) as stream:
         stream.write(b"yes")
-    filesystem.delete_file(path)
+    with suppress(FileNotFoundError):
+        filesystem.delete_file(path)
 
 
 @contextmanager

@@ -174,6 +174,30 @@ def test_what_a_killed_process_left_is_overwritten(tmp_path: Path) -> None:
     assert files_in(tmp_path) == ["figures.json"]
 
 
+class Busy:
+    """A disk on which another process looks whether a folder is writable before the first one has removed its file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.other_is_due = folder, True
+
+    def open_output_stream(self, path: str) -> pa.NativeFile:
+        return fs.LocalFileSystem().open_output_stream(path)
+
+    def delete_file(self, path: str) -> None:
+        if self.other_is_due:
+            self.other_is_due = False
+            wait_until_writable(str(self.folder))
+        fs.LocalFileSystem().delete_file(path)
+
+
+def test_two_processes_find_a_folder_writable_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Busy(tmp_path)
+    monkeypatch.setattr("raywce.storage.files.located", lambda place: (disk, place))
+    wait_until_writable(str(tmp_path))
+    assert not disk.other_is_due
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_writable_folder_is_left_as_it_was(tmp_path: Path) -> None:
     wait_until_writable(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
