@@ -16,8 +16,10 @@ from tenacity import retry, retry_if_exception_type, retry_if_result, stop_after
 
 from raywce.storage.failures import patiently
 
-# An object appears once it is whole. To move one is to copy it, which S3 refuses above 5 GiB; folders can't be moved.
-_OBJECT_STORES = ("s3", "gcs", "abfs")
+# An object appears once it is whole, but Azure's is empty at first. To move one is to copy it, which S3 refuses above
+# 5 GiB; folders can't be moved.
+_WHOLE_UPLOADS = ("s3", "gcs")
+_OBJECT_STORES = (*_WHOLE_UPLOADS, "abfs")
 
 
 def is_uri(place: str) -> bool:
@@ -91,8 +93,7 @@ def read_text(place: str) -> str:
 @patiently
 def write_text(place: str, text: str) -> None:
     """Replace a file by `text`; its folder is made where it is missing."""
-    with _replaced(place) as stream:
-        stream.write(text.encode())
+    _replace(place, text.encode())
 
 
 # S3 tells a file's size and its bytes in two answers: between them a running search may have replaced it.
@@ -111,8 +112,9 @@ def read_table(place: str, filters: pc.Expression | None = None) -> pa.Table:
 @patiently
 def write_table(place: str, table: pa.Table) -> None:
     """Replace a parquet file by `table`; its folder is made where it is missing."""
-    with _replaced(place) as stream:
-        pq.write_table(table, stream)
+    stream = pa.BufferOutputStream()
+    pq.write_table(table, stream)
+    _replace(place, stream.getvalue())
 
 
 @patiently
@@ -135,8 +137,7 @@ def wait_until_writable(folder: str) -> None:
         OSError: it can't be written after `raywce.storage.failures.PATIENCE_S`.
     """
     filesystem, path = located(f"{folder}/.writable-{uuid4().hex}")  # others may look at the same time
-    with filesystem.open_output_stream(path) as stream:
-        stream.write(b"yes")
+    _write(filesystem, path, b"yes")
     with suppress(FileNotFoundError):
         filesystem.delete_file(path)
 
@@ -152,17 +153,25 @@ def replaced(file: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-@contextmanager
-def _replaced(place: str) -> Iterator[pa.NativeFile]:
+def _replace(place: str, content: bytes | pa.Buffer) -> None:
+    """Replace a file by `content`; its folder is made where it is missing."""
     filesystem, path = located(place)
     filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+    if filesystem.type_name in _WHOLE_UPLOADS:
+        _write(filesystem, path, content)
+        return
     partial = f"{path}.partial"
-    stream = filesystem.open_output_stream(partial)
     try:
-        with stream:
-            yield stream
-    except BaseException:
+        _write(filesystem, partial, content)
+        filesystem.move(partial, path)
+    except BaseException as error:
         with suppress(OSError):  # what went wrong first is what counts, and decides whether it is tried again
             filesystem.delete_file(partial)
-        raise
-    filesystem.move(partial, path)
+        if not isinstance(error, NotImplementedError):
+            raise
+        _write(filesystem, path, content)  # Azure can't move without a hierarchical namespace
+
+
+def _write(filesystem: fs.FileSystem, path: str, content: bytes | pa.Buffer) -> None:
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(content)

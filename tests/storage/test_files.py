@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
@@ -101,8 +102,9 @@ class Unreachable(io.BytesIO):
         raise OSError("AWS Error NETWORK_CONNECTION during PutObject operation")
 
 
+@pytest.mark.parametrize("type_name", ["local", "s3"])
 def test_a_write_is_tried_again_where_the_storage_went_away_with_the_half_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_name: str
 ) -> None:
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     local, streams = fs.LocalFileSystem(), [Unreachable()]
@@ -110,12 +112,63 @@ def test_a_write_is_tried_again_where_the_storage_went_away_with_the_half_file(
     class Storage:
         create_dir, delete_file, move = local.create_dir, local.delete_file, local.move
 
+        def __init__(self) -> None:
+            self.type_name = type_name
+
         def open_output_stream(self, path: str) -> Any:
             return streams.pop() if streams else local.open_output_stream(path)
 
     monkeypatch.setattr("raywce.storage.files.located", lambda place: (Storage(), place))
     write_text(str(tmp_path / "outcome.json"), "{}")
     assert (tmp_path / "outcome.json").read_text() == "{}"
+    assert files_in(tmp_path) == ["outcome.json"]
+
+
+class Store:
+    """Storage on this disk, on which nothing can be moved."""
+
+    def __init__(self, type_name: str, refusal: Exception) -> None:
+        self.type_name, self.refusal = type_name, refusal
+        self.uploads: list[str] = []
+        self.create_dir, self.delete_file = fs.LocalFileSystem().create_dir, fs.LocalFileSystem().delete_file
+
+    def open_output_stream(self, path: str) -> pa.NativeFile:
+        self.uploads.append(Path(path).name)
+        return fs.LocalFileSystem().open_output_stream(path)
+
+    def move(self, source: str, target: str) -> None:
+        raise self.refusal
+
+
+@pytest.mark.parametrize(
+    ("type_name", "uploads"),
+    [("s3", ["a.txt"]), ("gcs", ["a.txt"]), ("abfs", ["a.txt.partial", "a.txt"])],  # with a namespace, Azure can move
+)
+def test_an_object_is_replaced_without_a_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type_name: str, uploads: list[str]
+) -> None:
+    refusal = pa.ArrowNotImplementedError("not implemented for accounts without Hierarchical Namespace support")
+    store, place = Store(type_name, refusal), str(tmp_path / "rows.parquet")
+    monkeypatch.setattr("raywce.storage.files.located", lambda place: (store, place))
+    for text in ("before", "after"):
+        store.uploads.clear()
+        write_text(str(tmp_path / "a.txt"), text)
+        assert (tmp_path / "a.txt").read_text() == text
+        assert store.uploads == uploads
+    table = pa.table({"step": [1, 2]})
+    write_table(place, table)
+    assert pq.read_table(place).equals(table)
+    assert files_in(tmp_path) == ["a.txt", "rows.parquet"]
+
+
+def test_a_file_that_can_not_take_its_place_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("before")
+    disk = Store("local", PermissionError("Operation not permitted"))
+    monkeypatch.setattr("raywce.storage.files.located", lambda place: (disk, place))
+    with pytest.raises(PermissionError, match="not permitted"):
+        write_text(str(tmp_path / "a.txt"), "after")
+    assert (tmp_path / "a.txt").read_text() == "before"
+    assert files_in(tmp_path) == ["a.txt"]
 
 
 def test_files_and_folders_exist_until_they_are_deleted(root: str, tmp_path: Path) -> None:
