@@ -21,7 +21,10 @@ _TIMED_OUT = os.strerror(errno.ETIMEDOUT)  # without a file it may be a connecti
 _PASSING = tuple(map(os.strerror, (errno.EIO, errno.ESTALE, errno.ENOTCONN)))
 _PASSING += ("AWS Error NETWORK_CONNECTION", "AWS Error SLOW_DOWN", "AWS Error SERVICE_UNAVAILABLE")
 _PASSING += ("AWS Error INTERNAL_FAILURE", "AWS Error REQUEST_TIMEOUT")
-_TELLTALES = (*_STAYING, *_PASSING, "AWS Error", _UNSHARED)
+_PASSING += ("google::cloud::Status(UNAVAILABLE", "google::cloud::Status(DEADLINE_EXCEEDED")
+# Without a code, Azure has not answered.
+_PASSING += tuple(f"Azure Error: [{code}]" for code in ("", "ServerBusy", "InternalError", "OperationTimedOut"))
+_TELLTALES = (*_STAYING, *_PASSING, "AWS Error", "Azure Error", _UNSHARED)
 _FILE = re.compile(r"'(/[^']+)'")
 
 
