@@ -1,8 +1,8 @@
 """Tables of a run without what was said, in a folder here with its name: `python collect.py FOLDER ...`.
 
 Of each utterance stay its counts, its length and who spoke: its id is hashed, speakers are numbered, and texts are
-gone. The run's other tables name no utterance, and are copied. FOLDER may also hold what `raywce evaluate --out`
-wrote, each table with the name of its model.
+gone. The run's other tables are copied, without what names utterances and places. FOLDER may also hold what
+`raywce evaluate --out` wrote, each table with the name of its model.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def collect(run: Path, out: Path) -> None:
     metrics = recorded(RunFolder.at(str(run))).experiment.metrics
     utterances = without_texts(pq.read_table(run / "utterances.parquet"), metrics.of(outcome["low_resource"][0]).group)
     pq.write_table(utterances, out / "utterances.parquet", compression="zstd")
-    trials = pq.read_table(run / "trials.parquet")
+    trials = pq.read_table(run / "trials.parquet").drop_columns("utterances")  # places on that machine
     pq.write_table(trials.filter(pc.field("final")), out / "trials.parquet", compression="zstd")
     kept = {name: value for name, value in outcome.items() if name not in NAMED}
     (out / "outcome.json").write_text(json.dumps(kept, indent=1) + "\n")

@@ -31,9 +31,10 @@ def test_a_run_without_what_was_said(tmp_path: Path) -> None:
         assert not said & set(column.to_pylist())
     by_speaker = [table.group_by(["language", "speaker"]).aggregate([([], "count_all")]) for table in (whole, kept)]
     assert by_speaker[0]["count_all"].to_pylist() == by_speaker[1]["count_all"].to_pylist()
-    trials = pq.read_table(run / "trials.parquet")
-    assert pq.read_table(tmp_path / "out" / "trials.parquet").equals(trials.filter(pc.field("final")))
-    assert str(tmp_path) not in (tmp_path / "out" / "outcome.json").read_text()
+    trials = pq.read_table(run / "trials.parquet").drop_columns("utterances")
+    shown = pq.read_table(tmp_path / "out" / "trials.parquet")
+    assert shown.equals(trials.filter(pc.field("final")))
+    assert str(tmp_path) not in str(shown.to_pylist()) + (tmp_path / "out" / "outcome.json").read_text()
     assert json.loads((tmp_path / "out" / "outcome.json").read_text())["confirmation"]
 
 
