@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Value = bool | int | float | str | None
 
-_BELOW = -0.5  # where 0 stands on a logarithmic axis
-
 
 @dataclass(frozen=True)
 class Axis:
@@ -35,14 +33,17 @@ class Axis:
     choices: tuple[Value, ...] | None = None
 
     def coordinate(self, value: Value) -> float:
-        """Return a value's place: from 0 to 1, beyond them outside the bounds; of a choice, its number; NaN of none."""
+        """Return a value's place: from 0 to 1, beyond them outside the bounds; of a choice, its number.
+
+        NaN has what is none of the choices, or 0 where ratios matter.
+        """
         if self.choices is not None:
             places = [place for place, choice in enumerate(self.choices) if _same(value, choice)]
             return float(places[0]) if places else math.nan
         if not isinstance(value, (int, float)):
             raise TypeError(f"a number is wanted, not {value!r}")
         if self.log and value <= 0:
-            return _BELOW
+            return math.nan
         low, high = self._ends
         return (self._scaled(value) - low) / (high - low)
 

@@ -108,6 +108,7 @@ def test_a_value_that_turns_augmentation_off_is_the_baselines(
         ("augmentation={copies: all, time_stretch: {probability: 0.5, rate: {uniform: [0, 0.2]}}}",),
         ("augmentation={copies: all, white_noise: {probability: 0.5, amplitude: {loguniform: [0.001, 0.02]}}}",),
         ("augmentation={preset: paper, copies: {choice: [1, all]}}", SHARES),
+        ("augmentation={preset: paper, strength: {loguniform: [0.1, 2]}}", SHARES),  # no logarithm of 0
         ("weighting={kind: dynamic, alpha: {uniform: [1, 3]}}",),
         ("weighting={kind: constant, alpha: {choice: [2, 3]}}",),
         ("weighting={kind: constant, alpha: {uniform: [1, 3]}, languages: {gl: {alpha: 2}}}",),
