@@ -10,7 +10,7 @@ import optuna
 from ray import tune
 from ray.exceptions import OutOfMemoryError
 from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback
-from ray.tune.search import ConcurrencyLimiter, Searcher
+from ray.tune.search import Searcher
 
 from raywce.cluster.capacity import Room, driver_resources
 from raywce.errors import RunFailed
@@ -25,7 +25,7 @@ from raywce.search.placement_groups import PlacementGroupReaper
 from raywce.search.scheduler import FeasibleFirstASHA
 from raywce.search.table_callback import TableCallback
 from raywce.search.trackers import TensorBoard
-from raywce.search.within_room import WithinRoom
+from raywce.search.within_room import RoomCallback, WithinRoom
 from raywce.selection.trials import RUNNING
 from raywce.trial_report import Flat
 
@@ -83,22 +83,21 @@ class TuneRuns:
             os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "600")
             driver(config)
 
-        limiter = ConcurrencyLimiter(searcher, max_concurrent=1)
-        # Not Tune's own restore: its state may be older than the table, or torn where the storage was full.
-        config = tune.TuneConfig(
-            search_alg=limiter,
-            scheduler=scheduler,
-            num_samples=left,
-            reuse_actors=self._file.experiment.resources.alone,  # its imports take seconds
-            trial_name_creator=_trial_id,
-            trial_dirname_creator=_trial_id,
-        )
         trainable = tune.with_resources(raywce_trial, driver_resources(self._file.experiment.resources))
         with self._room.wanted(left), signals_given_back() as interrupted:
             if clock:
                 clock.start()
-            within_room = WithinRoom(limiter, self._room.holds)
-            run_config = self._run_config(phase, wanted, clock, within_room)
+            within_room = WithinRoom(searcher, self._room.holds, interrupted)
+            # Not Tune's own restore: its state may be older than the table, or torn where the storage was full.
+            config = tune.TuneConfig(
+                search_alg=within_room,
+                scheduler=scheduler,
+                num_samples=left,
+                reuse_actors=self._file.experiment.resources.alone,  # its imports take seconds
+                trial_name_creator=_trial_id,
+                trial_dirname_creator=_trial_id,
+            )
+            run_config = self._run_config(phase, wanted, clock, RoomCallback(within_room))
             tuner = tune.Tuner(trainable, tune_config=config, run_config=run_config)
             try:
                 tuner.fit()
@@ -116,7 +115,7 @@ class TuneRuns:
         if (len(states) < wanted and not is_over) or RUNNING in states or was_interrupted:
             raise RunFailed(f"interrupted in phase {phase}; run the same command to resume ({self._folder.uri})")
 
-    def _run_config(self, phase: str, total: int, clock: SearchClock | None, within_room: WithinRoom) -> tune.RunConfig:
+    def _run_config(self, phase: str, total: int, clock: SearchClock | None, room: RoomCallback) -> tune.RunConfig:
         experiment = self._file.experiment
         table = TableCallback(self._folder, phase, self._file, total, self._room.fits, self._sweeper, clock)
         trackers = _trackers(experiment, phase, self._folder)
@@ -129,7 +128,7 @@ class TuneRuns:
             name=phase,
             storage_path=self._folder.uri,
             verbose=0,
-            callbacks=[within_room, table, *loggers, PlacementGroupReaper()],
+            callbacks=[room, table, *loggers, PlacementGroupReaper()],
             stop=stop,
             failure_config=failures,
         )

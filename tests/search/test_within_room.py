@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from ray.tune.search import ConcurrencyLimiter
 
 from raywce.errors import RunFailed
 from raywce.search.driver import Run
 from raywce.search.searcher import ListedRuns
-from raywce.search.within_room import WithinRoom
+from raywce.search.within_room import RoomCallback, WithinRoom
 
 
 class Stepped:
-    """A searcher of three runs as Tune asks it: the callback before each suggestion."""
+    """A searcher of three runs as Tune asks it: in a step after the callback, or again and again without one."""
 
     def __init__(self) -> None:
         self.room: int | None = 0  # None: for too long
         self.asked: list[int] = []
-        self.searcher = ConcurrencyLimiter(ListedRuns([Run("one"), Run("two"), Run("three")]), max_concurrent=1)
-        self._within_room = WithinRoom(self.searcher, self._holds)
+        self.is_interrupted = False
+        runs = ListedRuns([Run("one"), Run("two"), Run("three")])
+        self.searcher = WithinRoom(runs, self._holds, lambda: self.is_interrupted)
+        self._callback = RoomCallback(self.searcher)
 
     def _holds(self, running: int) -> int:
         self.asked.append(running)
@@ -27,12 +28,10 @@ class Stepped:
         return self.room
 
     def step(self) -> None:
-        self._within_room.on_step_begin(len(self.asked), [])
+        self._callback.on_step_begin(len(self.asked), [])
 
     def suggest(self, trial_id: str) -> dict[str, object] | str | None:
-        self.step()
-        found: dict[str, object] | str | None = self.searcher.suggest(trial_id)
-        return found
+        return self.searcher.suggest(trial_id)
 
 
 def test_trials_begin_as_room_comes_and_goes() -> None:
@@ -62,3 +61,18 @@ def test_a_search_without_nodes_ends_though_all_trials_are_suggested() -> None:
     tune.room = None
     with pytest.raises(RunFailed, match="no room came"):
         tune.step()
+
+
+def test_room_that_comes_while_tune_asks_within_one_step_is_used() -> None:
+    tune = Stepped()
+    tune.step()
+    assert tune.suggest("a") is None
+    tune.room = 1
+    assert Run.of(tune.suggest("a")).trial_id == "one"
+
+
+def test_a_signal_ends_tunes_asking_within_one_step() -> None:
+    tune = Stepped()
+    tune.is_interrupted = True
+    assert tune.suggest("a") == tune.searcher.FINISHED
+    assert not tune.asked
