@@ -73,6 +73,8 @@ def work(config: Mapping[str, object], session: Session, do: Callable[[Worker], 
         problem = "; ".join(map(str, error.problems))
     session.wait_for_all()
     problem = on_any_rank(problem)
+    if run and not problem:
+        problem = _unequal(experiment, run.device)
     try:
         if run and not problem:
             with explained("the training", _LESS):
@@ -86,11 +88,29 @@ def work(config: Mapping[str, object], session: Session, do: Callable[[Worker], 
 
 def on_any_rank(problem: str) -> str:
     """Return the first problem of any rank, on all of them."""
-    problems: list[str] = [problem]
-    if torch.distributed.is_initialized():
-        problems = [""] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(problems, problem)
-    return next(filter(None, problems), "")
+    return next(filter(None, on_all_ranks(problem)), "")
+
+
+def on_all_ranks(own: str) -> list[str]:
+    """Return the text of each rank, on all of them."""
+    if not torch.distributed.is_initialized():
+        return [own]
+    texts = [""] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(texts, own)
+    return texts
+
+
+def _unequal(experiment: Experiment, device: torch.device) -> str:
+    """Return, on all ranks, that `auto` is not the same precision on each; empty where it is, or isn't asked for."""
+    asked = {"training": experiment.training.precision, "evaluation": experiment.decode_settings.precision}
+    keys = [f"{section}.precision" for section, precision in asked.items() if precision == "auto"]
+    found = on_all_ranks(resolved("auto", device)) if keys else []
+    if len(set(found)) < 2:
+        return ""
+    got = ", ".join(f"{precision} on rank {rank}" for rank, precision in enumerate(found))
+    return (
+        f"{keys[0]}: auto must be the same on all of a trial's workers; got {got}. Name one: bf16, fp16, tf32 or fp32"
+    )
 
 
 class Worker:

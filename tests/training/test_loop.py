@@ -721,6 +721,18 @@ def test_the_precision_that_auto_stands_for_is_reported(
     assert equal(weights(auto), plain)
 
 
+@pytest.mark.parametrize("section", ["training", "evaluation"])
+def test_auto_that_differs_between_the_workers_ends_the_trial(
+    run: Run, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    monkeypatch.setattr("raywce.precision._CPU_FLAGS", set())  # fp32 on this rank
+    monkeypatch.setattr(setup, "on_all_ranks", lambda own: [own, "bf16"] if own else [own, own])
+    (report,) = run(**{section: {"precision": "auto"}}).reports
+    assert str(report["failure"]).startswith(f"{section}.precision: auto must be the same")
+    assert "fp32 on rank 0, bf16 on rank 1" in str(report["failure"])
+    assert run(training={"precision": "fp32"}).reports[-1]["final"]
+
+
 def test_what_a_card_lacks_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raywce.training.setup.shortcoming", lambda precision, device: f"{precision} on {device}")
     assert run(training={"precision": "bf16"}).reports[-1]["warning"] == "bf16 on cpu"
