@@ -10,14 +10,13 @@ _SETTINGS, _OLD_NAME = "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"
 
 
 def allocator_settings() -> dict[str, str]:
-    """Return the environment of a process that allocates on a GPU; none where the user has set it.
+    """Return the environment of a process that allocates on a GPU: what the user has set in this one's, if anything.
 
     Batches differ in length: memory in segments that grow fits all of them, where fixed ones leave gaps. torch reads it
     as it opens the GPU.
     """
-    if _SETTINGS in os.environ or _OLD_NAME in os.environ:
-        return {}
-    return {_SETTINGS: "expandable_segments:True"}
+    given = {name: os.environ[name] for name in (_SETTINGS, _OLD_NAME) if name in os.environ}
+    return given or {_SETTINGS: "expandable_segments:True"}
 
 
 def device_of(gpus: float) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,12 @@ class Run:
         return cls(**config.get("run", config))
 
 
+def _allocator() -> dict[str, str]:
+    from raywce.cluster.gpu import allocator_settings  # loads torch, which a trial's own process may not need
+
+    return allocator_settings()
+
+
 @dataclass(frozen=True)
 class Driver:
     """The function that Tune calls, once a trial; it takes no CPU of its own.
@@ -61,6 +68,7 @@ class Driver:
         limits_at: by step before the end, where the baseline has an evaluation there; elsewhere `limits` hold.
         shared_file: of the run folder, which each node must see; None: not looked for.
         baseline: its rates at the end, fractions by language; an objective over WERs and CERs is relative to them.
+        allocator: environment of workers on a GPU, from that of the command: another node's process does not have it.
     """
 
     file: ExperimentFile
@@ -71,12 +79,15 @@ class Driver:
     limits: Mapping[str, Limit] | None = None
     limits_at: Mapping[int, Mapping[str, Limit]] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
+    allocator: Mapping[str, str] = field(default_factory=_allocator)
 
     def __call__(self, config: Flat) -> None:
         """Run the trial of `config` (`Run.of`); after an outage of the storage, resume from the last checkpoint."""
         if self.shared_file and not appears(self.shared_file):
             _give(Report(storage_failure=unshared(self.shared_file)))
             return
+        if self.file.experiment.resources.gpus_per_worker:
+            os.environ.update(self.allocator)
         run = Run.of(config)
         last = Report()
         earlier = 0  # restarts of attempts that an outage of the storage ended

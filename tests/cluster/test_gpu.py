@@ -31,10 +31,10 @@ def test_workers_on_a_gpu_have_growing_segments_from_the_start() -> None:
 
 
 @pytest.mark.parametrize("name", ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"])
-def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_what_the_user_has_set_reaches_the_workers(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "max_split_size_mb:128")
-    assert allocator_settings() == {}
-    assert environment_of(Resources(gpus_per_worker=1)) == {}
+    assert allocator_settings() == {name: "max_split_size_mb:128"}
+    assert environment_of(Resources(gpus_per_worker=1)) == {name: "max_split_size_mb:128"}
 
 
 @pytest.mark.parametrize(("gpus", "expected"), [(0.0, []), (0.25, [0.25]), (1.0, []), (2.0, [])])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -118,6 +120,25 @@ def test_workers_that_lose_each_other_again_and_again_end_the_trial_and_not_the_
     last = told(driver, Outages(9, reason), tmp_path, monkeypatch)[-1]
     assert (last["failure"], last["restarts"]) == (reason, 7)
     assert "storage_failure" not in last
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [(1, "backend:cudaMallocAsync"), (0, None)])
+def test_a_trial_on_a_gpu_has_the_allocator_of_the_commands_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: float, expected: str | None
+) -> None:
+    with monkeypatch.context() as command:
+        command.setenv("PYTORCH_ALLOC_CONF", "backend:cudaMallocAsync")
+        file = surrogate.load_file(tmp_path, f"resources.gpus_per_worker={gpus}")
+        sent = pickle.dumps(Driver(file, "trials", surrogate.trial))
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "")  # so that it is as before after the test
+    monkeypatch.delenv("PYTORCH_ALLOC_CONF")
+    found: list[str | None] = []
+
+    def trial(experiment: Any, folder: str, name: str, on_report: Any) -> None:
+        found.append(os.environ.get("PYTORCH_ALLOC_CONF"))
+
+    told(pickle.loads(sent), trial, tmp_path, monkeypatch)
+    assert found == [expected]
 
 
 @pytest.mark.parametrize("late", [False, True])
