@@ -414,6 +414,7 @@ def test_slurm_ends_as_the_search_does_and_leaves_no_token(tmp_path: Path) -> No
     assert not list(tmp_path.glob("*.token")) + list(tmp_path.glob("*.pid"))
     address, *command = _json(tmp_path / "raywce.json")
     assert (address, command[:2]) == ("n1:6379", ["search", "search_spaces/galician.yaml"])
+    assert any(one.startswith("data.cache=/tmp/") for one in command), "homes are often shared by all nodes"
     arguments = _json(tmp_path / "ray.json")
     assert arguments[:5] == ["symmetric-run", "--address", "n1:6379", "--min-nodes", "2"]
     assert curate_and_validate_ray_start_args(arguments[1:]) == ["--num-cpus=16", "--num-gpus=4"]

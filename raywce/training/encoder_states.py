@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -66,7 +67,9 @@ class EncoderStates:
         cache: Path,
     ) -> EncoderStates:
         """Return those of an encoder without dropout; `key` is its `fingerprint`."""
-        place = hashlib.sha256(f"{utterances.content} {key} {precision}".encode()).hexdigest()
+        # Of this host: on a disk that nodes share, what one writes into a mapped file undoes what another one wrote.
+        named = f"{utterances.content} {key} {precision} {socket.gethostname()}"
+        place = hashlib.sha256(named.encode()).hexdigest()
 
         def encode(indices: list[int], frames: int) -> Tensor:
             with torch.no_grad(), computing(precision, log_mel.window.device):

@@ -101,7 +101,9 @@ def test_without_room_states_are_computed_each_time(tmp_path: Path, monkeypatch:
     assert [rows for rows, _ in encoding.asked] == [list(range(8)), list(range(8, 12)), [11, 8]]
 
 
-def test_other_weights_other_speech_and_another_precision_have_their_own(folder: Path, speech: Utterances) -> None:
+def test_other_weights_speech_precisions_and_hosts_have_their_own(
+    folder: Path, speech: Utterances, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, log_mel = load_model(str(folder / "model")), LogMel.from_checkpoint(str(folder / "model"))
     encoder, cache = model.get_encoder(), folder / "own"
     key = fingerprint(encoder)
@@ -115,6 +117,9 @@ def test_other_weights_other_speech_and_another_precision_have_their_own(folder:
     assert fingerprint(encoder) != key
     EncoderStates.of(encoder, fingerprint(encoder), speech, log_mel, "fp32", cache)([0], FRAMES)
     assert len(list((cache / "encoder_states").iterdir())) == 4
+    monkeypatch.setattr("socket.gethostname", lambda: "another-host")
+    EncoderStates.of(encoder, key, speech, log_mel, "fp32", cache)([0], FRAMES)
+    assert len(list((cache / "encoder_states").iterdir())) == 5
 
 
 def test_at_most_half_of_a_disk_s_free_space_is_taken(tmp_path: Path) -> None:
