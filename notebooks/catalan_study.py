@@ -21,8 +21,8 @@
 # 1. A search improves Catalan: -6.9 points on test (-9.3 to -4.5), confirmed, with the others within their limits.
 # 2. No weighting is shown to improve it, alone or beside draws. Drawing Catalan more often is: from 1.5 to 49 %.
 # 3. Augmentation is not shown to add anything, alone or with a weight, where few utterances are drawn twice.
-# 4. Of the five languages nothing is forgotten. Spanish, which was not among them, is taken for Catalan or Italian; where
-#    its language is given, no rise of its WER from the original's is shown.
+# 4. Of the five languages nothing is forgotten. Spanish, which was not among them, is taken for Catalan or Italian;
+#    where its language is given, no rise of its WER from the original's is shown.
 # 5. It cost 3 CPU-hours; one training costs a fifth of what it does by Hugging Face's trainer.
 #
 # Nothing here was measured on human Galician, on long trainings, or on another model than Whisper base.
