@@ -295,8 +295,9 @@ heard = spanish.groupby("model", sort=False).detected_language.value_counts(norm
 #
 # The search's trainings with their evaluations, on two cores with AVX512-BF16 and other light work beside, and by count
 # what as many would cost in Hugging Face's way. `tests/benchmarks/test_study_cost.py` measured one training with its
-# evaluation of dev, each way alone on such a machine, by the clock: `raywce train` 568 s, `Seq2SeqTrainer` with
-# `predict_with_generate` in bf16 2827 s (of a quarter of its steps and of dev, times four).
+# evaluation of dev, one way after the other on such a machine, by the clock: `raywce train` 568 s, with tests of low
+# priority beside; `Seq2SeqTrainer` with `predict_with_generate` in bf16 2827 s (of a quarter of its steps and of dev,
+# times four), with such tests in its first minute only.
 
 # %%
 OWN_S, PEER_S, CORES = 568, 2827, 2
