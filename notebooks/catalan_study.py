@@ -58,7 +58,7 @@ LANGUAGES = ["ca", "en", "de", "nl", "it"]
 METRIC = Metric("wer", "normalized", capped=True)
 ORIGINAL, CONFIDENCE, RESAMPLES, SEED = "original", 0.95, 10_000, 0
 
-BLACK, BLUE, VERMILION = "#000000", "#0072B2", "#D55E00"  # Okabe and Ito's
+BLACK, BLUE = "#000000", "#0072B2"  # Okabe and Ito's
 plt.rcParams.update({"figure.dpi": 100, "figure.constrained_layout.use": True, "font.size": 9, "legend.frameon": False})
 plt.rcParams.update({"axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False})
 pd.set_option("display.max_columns", None, "display.max_colwidth", None)

@@ -16,10 +16,7 @@ _LAO_AND_KHMER = {"lo", "km"}
 _IN_BYTES = {*_INDIAN, *_GEORGIAN_SCRIPT, *_ETHIOPIC, *_LAO_AND_KHMER, *_BURMESE_SCRIPT, *_TIBETAN_SCRIPT}
 _IN_BYTES |= {"dv", "nqo", "sat", "zgh", "chr", "iu", "cr"}
 _WITHOUT_SPACES = {*_CHINESE, "ja", "th", "nod", *_LAO_AND_KHMER, *_BURMESE_SCRIPT, *_TIBETAN_SCRIPT}
-
-
-_VOWEL_SIGNS = {*_INDIAN, *_DEVANAGARI, "ta", "th", "nod", *_LAO_AND_KHMER, *_BURMESE_SCRIPT, *_TIBETAN_SCRIPT}
-_VOWEL_SIGNS |= {"dv"}
+_VOWEL_SIGNS = {*_INDIAN, *_DEVANAGARI, "ta", "th", "nod", *_LAO_AND_KHMER, *_BURMESE_SCRIPT, *_TIBETAN_SCRIPT, "dv"}
 
 
 def base_code(language: str | None) -> str:

@@ -11,6 +11,8 @@ from raywce.selection.comparison import Choice, Claim, Comparison
 from raywce.selection.outcome import Confirmation
 from raywce.selection.robustness import RobustnessFigures
 
+_BY_HELD_OUT, _BY_BOTH = "by held-out speech", "by held-out speech and the trials together"
+
 
 def show_confirmation(found: Confirmation) -> None:
     """Print the finding, what may be claimed of each candidate, and the figures on dev and on the test splits."""
@@ -97,13 +99,13 @@ def _finding(found: Confirmation) -> str:
         lacks = _lacks(claim.worst, claim.gain_bound, found.dev)
         lacks = lacks or _why_untested(found.choice, nearest)
         return f"Nothing confirmed: no candidate {beats}. The nearest is {nearest}: {lacks}."
-    alone = f"Confirmed by held-out speech: {held_out} {beats}: {_change(found, held_out)}." if held_out else ""
+    alone = f"Confirmed {_BY_HELD_OUT}: {held_out} {beats}: {_change(found, held_out)}." if held_out else ""
     if winner == held_out:
         return alone
     if alone:
-        return f"{alone} Confirmed by held-out speech and the trials together: {winner} too, {_change(found, winner)}."
+        return f"{alone} Confirmed {_BY_BOTH}: {winner} too, {_change(found, winner)}."
     why = "By held-out speech alone it is not shown."
-    return f"Confirmed by held-out speech and the trials together: {winner} {beats}: {_change(found, winner)}. {why}"
+    return f"Confirmed {_BY_BOTH}: {winner} {beats}: {_change(found, winner)}. {why}"
 
 
 def _why_untested(choice: Choice, candidate: str) -> str:
@@ -145,13 +147,9 @@ def _by_plain_rate(found: Confirmation) -> str:
 
 def way(claim: Claim) -> str | None:
     """Return how a candidate is confirmed, the stronger way; None where it is not."""
-    return (
-        "by held-out speech"
-        if claim.held_out
-        else "by held-out speech and the trials together"
-        if claim.confirmed
-        else None
-    )
+    if claim.held_out:
+        return _BY_HELD_OUT
+    return _BY_BOTH if claim.confirmed else None
 
 
 def claims_table(choice: Choice) -> Table:
