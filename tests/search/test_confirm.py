@@ -1,11 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -331,32 +327,18 @@ def test_tests_that_could_not_be_decoded_are_decoded_when_it_goes_on(finished: F
     assert len(openings(folder)) == 1
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from tests.search import test_confirm
-test_confirm.search(test_confirm.experiment(Path(sys.argv[1]), *test_confirm.ALPHAS))
-"""
-
-
 @pytest.mark.slow
-def test_killed_in_the_confirm_phase_it_goes_on_to_the_same_outcome(
-    cluster: Cluster, finished: Finished, tmp_path: Path
-) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(tmp_path)],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "RAY_ADDRESS": cluster.address},
-    )
-    folder = RunFolder.of(str(tmp_path / "runs"), "toy")
-    parts, end = folder.local / "parts", time.monotonic() + 180
-    while not (parts.exists() and parts.read_text().count("confirm-") >= 3) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert process.poll() is None, "it ended by itself"
-    process.kill()
-    process.wait()
-    assert not folder.has("outcome.json"), "it was killed too late"
-    assert search(experiment(tmp_path, *ALPHAS)).confirmation == finished.outcome.confirmation
-    tables = [one.read_table("trials.parquet") for one in (folder, finished.folder)]
-    rows = [[{**row, "utterances": None} for row in table.to_pylist()] for table in tables]
-    assert rows[0] == rows[1]
+def test_cut_off_in_the_confirm_phase_it_goes_on_to_the_same_outcome(finished: Finished, tmp_path: Path) -> None:
+    file, folder = finished.judged_again(tmp_path)
+    table = folder.read_table("trials.parquet")
+    rows = table.to_pylist()
+    trained = list(dict.fromkeys(row["trial_id"] for row in rows if row["phase"] == "confirm"))
+    kept = [row for row in rows if row["trial_id"] not in trained[3:]]
+    running = [row | {"state": RUNNING, "final": False} for row in rows if row["trial_id"] == trained[3]][:1]
+    folder.write_table("trials.parquet", pa.Table.from_pylist(kept + running, schema=table.schema))
+    before = folder.read_text("parts").splitlines()
+    found = search(file, storage=str(tmp_path)).confirmation
+    again = [line.split()[0] for line in folder.read_text("parts").splitlines()[len(before) :]]
+    assert found == finished.outcome.confirmation
+    assert again == trained[3:]
+    assert folder.read_table("trials.parquet").drop(["utterances"]).equals(table.drop(["utterances"]))

@@ -305,13 +305,8 @@ def test_a_failed_baseline_a_failed_trial_a_time_limit_and_nothing_feasible(
 LEVELS = {"alpha": {"plain": {}, "weak": {"weighting.alpha": 2.0}, "strong": {"weighting.alpha": 4.0}}}
 
 
-@pytest.fixture(scope="module")
-def grid(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A grid over two seeds."""
-    return done(surrogate.load_grid(tmp_path_factory.mktemp("grid"), LEVELS, seeds=2), surrogate.trial)
-
-
-def test_a_grid_over_two_seeds(grid: Done) -> None:
+def test_a_grid_over_two_seeds(cluster: Cluster, tmp_path: Path) -> None:
+    grid = done(surrogate.load_grid(tmp_path, LEVELS, seeds=2), surrogate.trial)
     found = [row for row in grid.rows if row["phase"] == SEARCH and row["final"]]
     assert [(row["config/alpha"], row["seed"]) for row in found] == [
         ("weak", 0),
@@ -336,9 +331,7 @@ from pathlib import Path
 from raywce.search.phases import run_search
 from tests.search import surrogate, test_phases
 folder = Path(sys.argv[1])
-if sys.argv[2] == "grid":
-    run_search(surrogate.load_grid(folder, test_phases.LEVELS, seeds=2), trial=surrogate.slow_trial)
-elif sys.argv[2] == "two":
+if sys.argv[2] == "two":
     run_search(test_phases.two_at_once(folder), trial=surrogate.slow_trial)
 else:
     run_search(test_phases.early_file(folder), trial=surrogate.slow_curve_trial)
@@ -347,13 +340,6 @@ else:
 
 def two_at_once(folder: Path) -> ExperimentFile:
     return surrogate.load_file(folder, "resources.workers=1", points="none", trials=5, max_concurrent_trials=2)
-
-
-def test_a_killed_grid_goes_on_to_the_same_table(cluster: Cluster, grid: Done, tmp_path: Path) -> None:
-    before, _ = kill_once_begun(cluster, tmp_path, 2, "grid")
-    after = done(surrogate.load_grid(tmp_path, LEVELS, seeds=2), surrogate.trial).rows
-    assert after == grid.rows
-    assert all(row in after for row in before)
 
 
 def test_a_killed_search_with_early_stopping_goes_on_to_the_same_table(
