@@ -281,4 +281,5 @@ def test_robustness_is_shown_where_the_test_split_was_opened(searched: MadeRun, 
     assert {title for title, *_ in rows} == {"utterances in a loop", "utterances whose language is recognised"}
     section = text[text.index('id="robustness"') : text.index('id="trials"')]
     assert section.count('<tr><th scope="row">') == len(rows)
+    assert section.count('<th scope="rowgroup"') == 2
     assert 'id="robustness"' not in page(build(read_run(searched.folder)), read_run(searched.folder))
