@@ -211,7 +211,10 @@ def test_a_watched_language_is_named_as_one_on_the_page(watching: MadeRun) -> No
     run = read_run(watching.folder)
     report = build(run)
     text = page(report, run)
-    assert text.count('<th scope="row">it (watched)</th>') == len(report.wers)
+    rates, _, robustness = text.partition('id="robustness"')
+    named = '<th scope="row">it (watched)</th>'
+    assert rates.count(named) == len(report.wers)
+    assert robustness.count(named) == 2, "of each measure"
     assert "<h4>it (watched)</h4>" in text
     assert '<th scope="col" class="n">it (watched) bound</th>' in text
     drawn = all_plots(report, run)
